@@ -1,0 +1,291 @@
+package loop
+
+import (
+	"net/netip"
+)
+
+// record is a connection's entry in its loop's slab: no pointers, so that the
+// garbage collector never looks at it. An idle connection is this and no more.
+type record struct {
+	fd    int32 // negative: a Sim's peer
+	gen   uint32
+	tag   uint32
+	ext   uint32 // index in Loop.exts, 0: none
+	flags flags
+}
+
+type flags uint32
+
+const (
+	flagR         flags = 1 << iota // the poller is asked for input
+	flagW                           // the poller is asked for room: output is blocked
+	flagOpen                        // Handler.Open was called and Handler.Close not yet
+	flagDirty                       // in Loop.dirty
+	flagDeferred                    // in Loop.deferred
+	flagPaused                      // by PauseRead
+	flagSoft                        // over SoftOutbound
+	flagHold                        // by HoldData
+	flagHeldFull                    // holds a whole read buffer
+	flagRedeliver                   // give the carried bytes again
+	flagDrained                     // Drained is due
+	flagMove                        // move at the end of the step
+	flagClose                       // close gracefully at the end of the step
+	flagAbort                       // close at the end of the step
+	flagLinger                      // the handler is done with it: flushing, or waiting for the peer's end
+	flagShut                        // our end of stream was sent
+	flagEOF                         // the peer's end of stream was read
+
+	flagsNoRead = flagPaused | flagSoft | flagHeldFull
+	flagsDying  = flagClose | flagAbort
+)
+
+// A Conn names a connection. It is a small comparable value without a pointer
+// to the connection; when the connection is gone, or was moved, its methods do
+// nothing and return zero values. The zero Conn is stale.
+//
+// All methods are for the connection's loop only, except Loop and comparison.
+type Conn struct {
+	l         *Loop
+	slot, gen uint32
+}
+
+// record returns c's record, or nil when c is stale.
+func (c Conn) record() *record {
+	if c.l == nil {
+		return nil
+	}
+	c.l.owner.check()
+	if r := c.l.conns.At(c.slot); r.gen == c.gen {
+		return r
+	}
+	return nil
+}
+
+// living returns c's record, or nil when c is stale or being closed.
+func (c Conn) living() *record {
+	if r := c.record(); r != nil && r.flags&flagsDying == 0 {
+		return r
+	}
+	return nil
+}
+
+// Valid reports whether the connection exists: from Handler.Open until
+// Handler.Close has returned.
+func (c Conn) Valid() bool { return c.record() != nil }
+
+// Loop returns the loop the connection was on when c was made, from any
+// goroutine. It is nil for the zero Conn.
+func (c Conn) Loop() *Loop { return c.l }
+
+// Tag returns the handler's own word for this connection, 0 at Open.
+func (c Conn) Tag() uint32 {
+	if r := c.record(); r != nil {
+		return r.tag
+	}
+	return 0
+}
+
+// SetTag sets the word that Tag returns.
+func (c Conn) SetTag(tag uint32) {
+	if r := c.record(); r != nil {
+		r.tag = tag
+	}
+}
+
+// Write queues a copy of p, to be sent at the end of the current step together
+// with what else was queued.
+func (c Conn) Write(p []byte) {
+	if r := c.living(); r != nil && len(p) > 0 {
+		c.l.queueCopy(c.slot, r, p)
+	}
+}
+
+// WriteShared queues p itself, to be sent at the end of the current step. It is
+// never copied as long as it waits, so p must not be modified from now on.
+func (c Conn) WriteShared(p []byte) {
+	if r := c.living(); r != nil && len(p) > 0 {
+		c.l.queueShared(c.slot, r, p)
+	}
+}
+
+// SendShared sends p at once if nothing is queued, and queues what the kernel
+// does not take. p must not be modified from now on. It is for messages to many
+// connections; for one connection's own messages WriteShared and Write save
+// system calls.
+func (c Conn) SendShared(p []byte) {
+	if r := c.living(); r != nil && len(p) > 0 {
+		c.l.sendNow(c.slot, r, p)
+	}
+}
+
+// Queued returns how many bytes are queued and not yet taken by the kernel.
+func (c Conn) Queued() int {
+	if r := c.record(); r != nil && r.ext != 0 {
+		return c.l.exts[r.ext].queued
+	}
+	return 0
+}
+
+// PauseRead stops reading and calls of Data until ResumeRead. While reading is
+// paused the end of the peer is not noticed.
+func (c Conn) PauseRead() {
+	if r := c.living(); r != nil {
+		// The poller is told only if input comes meanwhile: most pauses are
+		// shorter than that.
+		r.flags |= flagPaused
+	}
+}
+
+// ResumeRead ends PauseRead. Carried bytes are given to Data again at the end
+// of the step.
+func (c Conn) ResumeRead() {
+	if r := c.living(); r != nil && r.flags&flagPaused != 0 {
+		r.flags &^= flagPaused
+		c.l.resume(c.slot, r)
+	}
+}
+
+// Redeliver asks for the carried bytes, if any, to be given to Data again at
+// the end of the step, without waiting for more.
+func (c Conn) Redeliver() {
+	if r := c.living(); r != nil && r.ext != 0 && c.l.exts[r.ext].carry != nil {
+		c.l.deferFor(c.slot, r, flagRedeliver)
+	}
+}
+
+// HoldData(true) keeps what the peer sends from Data but goes on reading, so
+// that the peer's end is noticed, until a whole ReadBuffer is carried.
+// HoldData(false) ends that, and gives what was carried to Data at the end of
+// the step.
+func (c Conn) HoldData(hold bool) {
+	r := c.living()
+	if r == nil {
+		return
+	}
+	if hold {
+		r.flags |= flagHold
+	} else if r.flags&flagHold != 0 {
+		r.flags &^= flagHold | flagHeldFull
+		c.l.resume(c.slot, r)
+	}
+}
+
+// Close closes the connection gracefully: at the end of this step the handler
+// is told (ErrClosed), then what is queued is sent, our end of the stream is
+// closed, and input is discarded until the peer ends too or LingerTimeout has
+// passed. Nothing can be written any more.
+func (c Conn) Close() {
+	if r := c.living(); r != nil {
+		c.l.deferFor(c.slot, r, flagClose)
+	}
+}
+
+// Abort closes the connection at the end of this step, after the handler was
+// told (ErrClosed), without sending what is queued. After Close it cuts the
+// connection instead of flushing it, if the step has not ended yet.
+func (c Conn) Abort() {
+	if r := c.record(); r != nil {
+		c.l.fail(c.slot, r, ErrClosed)
+	}
+}
+
+// Move takes the connection to another loop: at the end of this step
+// Handler.Close is called here with ErrMoved, then, on to, Handler.Open and,
+// if bytes were carried, Handler.Data. Queued output goes with it.
+func (c Conn) Move(to *Loop) {
+	if r := c.living(); r != nil && to != nil && to.engine == c.l.engine {
+		c.l.extend(c.slot, r).to = to
+		c.l.deferFor(c.slot, r, flagMove)
+	}
+}
+
+// RemoteAddr asks the kernel for the peer's address; an IPv4 address is never
+// in its IPv6-mapped form. It is zero for unix sockets and when the peer is
+// gone.
+func (c Conn) RemoteAddr() netip.AddrPort {
+	r := c.record()
+	if r == nil {
+		return netip.AddrPort{}
+	}
+	if r.fd < 0 {
+		return c.l.sim.addr(r.fd)
+	}
+	return peerAddr(r.fd)
+}
+
+// ext is what a connection needs only sometimes.
+type ext struct {
+	// Output, oldest first: queue[head:], of whose first off bytes are sent.
+	queue  []ref
+	head   int
+	off    int
+	queued int // bytes
+	end    int // where in Loop.arena the last ref ends, if it is transient
+
+	carry  []byte // input that Data did not consume
+	err    error  // why it is being closed
+	to     *Loop  // where it is moving
+	linger *lingerer
+}
+
+// A ref is a piece of output.
+type ref struct {
+	p         []byte
+	transient bool // in Loop.arena, good until the end of the step
+}
+
+// keptExts is how many unused exts a loop keeps.
+const keptExts = 1024
+
+// extend returns r's ext, which it makes if there is none.
+func (l *Loop) extend(slot uint32, r *record) *ext {
+	if r.ext == 0 {
+		r.ext = l.newExt()
+	}
+	return l.exts[r.ext]
+}
+
+func (l *Loop) newExt() uint32 {
+	n := len(l.freeExts)
+	if n == 0 {
+		l.exts = append(l.exts, new(ext))
+		return uint32(len(l.exts) - 1)
+	}
+	i := l.freeExts[n-1]
+	l.freeExts = l.freeExts[:n-1]
+	if l.exts[i] == nil {
+		l.exts[i] = new(ext)
+	}
+	return i
+}
+
+// shed gives r's ext back if nothing is in it.
+func (l *Loop) shed(r *record) {
+	if r.ext == 0 {
+		return
+	}
+	e := l.exts[r.ext]
+	if e.queued > 0 || e.carry != nil || e.err != nil || e.to != nil || e.linger != nil {
+		return
+	}
+	if cap(e.queue) > 16 {
+		e.queue = nil
+	}
+	if len(l.freeExts) >= keptExts {
+		l.exts[r.ext] = nil
+	}
+	l.freeExts = append(l.freeExts, r.ext)
+	r.ext = 0
+}
+
+// Key names the connection on its loop without a pointer, for records that are
+// to have none; see Loop.Conn. It is 0 only for the zero Conn.
+func (c Conn) Key() uint64 { return uint64(c.gen)<<32 | uint64(c.slot) }
+
+// Conn returns the connection that key names, which may be stale.
+func (l *Loop) Conn(key uint64) Conn {
+	if key == 0 {
+		return Conn{}
+	}
+	return Conn{l, uint32(key), uint32(key >> 32)}
+}

@@ -1,0 +1,293 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+	"golang.org/x/sys/unix"
+)
+
+// An Engine is a number of loops with one handler. Its methods may be called
+// from any goroutine.
+type Engine struct {
+	// Immutable after New.
+	handler Handler
+	o       Options
+	sim     *Sim // nil: real sockets
+	base    time.Time
+	loops   []*Loop
+
+	fds      fdTable
+	live     atomic.Int64  // connections and descriptors on their way to be one
+	next     atomic.Uint32 // round robin over loops
+	draining atomic.Bool
+	drained  chan struct{} // closed when draining and live is 0
+	drainOne sync.Once
+	stopped  chan struct{} // closed when all loops have ended
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	state state
+}
+
+type state int
+
+const (
+	created state = iota
+	running
+	ended
+)
+
+// New makes an engine. h is told about every connection; o may be zero. An
+// engine that is never run should be shut down, to give its descriptors back.
+func New(h Handler, o Options) (*Engine, error) {
+	e, err := newEngine(h, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range e.loops {
+		if err := l.open(); err != nil {
+			_ = e.Shutdown(context.Background())
+			return nil, fmt.Errorf("loop: %w", err)
+		}
+	}
+	return e, nil
+}
+
+func newEngine(h Handler, o Options, s *Sim) (*Engine, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		handler: h, o: o, sim: s, base: time.Now(),
+		drained: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	for i := range o.Loops {
+		e.loops = append(e.loops, newLoop(e, i))
+	}
+	return e, nil
+}
+
+// open makes the loop's poller and wake descriptor.
+func (l *Loop) open() (err error) {
+	if err = l.wake.open(); err != nil {
+		return err
+	}
+	if l.poller, err = netpoll.OpenPoller(); err != nil {
+		return err
+	}
+	l.pa.FD = l.wake.fd
+	return l.poller.AddRead(&l.pa, false)
+}
+
+// Loops returns the engine's loops. The slice must not be modified.
+func (e *Engine) Loops() []*Loop { return e.loops }
+
+func (e *Engine) nowNs() int64 {
+	if e.sim != nil {
+		return e.sim.clock
+	}
+	return int64(time.Since(e.base))
+}
+
+func (e *Engine) nowMs() int64 { return e.nowNs() / int64(time.Millisecond) }
+
+// Run runs the loops and returns when they have ended: after Shutdown, or after
+// ctx is done, which is a Shutdown that waits for nothing. Both are a nil
+// error. It returns ErrClosed if the engine was run or shut down before, and
+// the poller's error if that failed, which shuts the engine down.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	if e.state != created || e.sim != nil {
+		e.mu.Unlock()
+		return ErrClosed
+	}
+	e.state = running
+	e.mu.Unlock()
+
+	errs := make(chan error, len(e.loops))
+	for _, l := range e.loops {
+		// Ends when the engine is cut or the poller fails.
+		go func() { errs <- l.run() }()
+	}
+	var first error
+	done := ctx.Done()
+	for left := len(e.loops); left > 0; {
+		select {
+		case err := <-errs:
+			left--
+			if err != nil && first == nil {
+				first = fmt.Errorf("loop: poller: %w", err)
+				e.cut()
+			}
+		case <-done:
+			done = nil
+			e.cut()
+		}
+	}
+	e.mu.Lock()
+	e.state = ended
+	e.mu.Unlock()
+	close(e.stopped)
+	return first
+}
+
+// StopAccepting closes the listeners. Connections that the kernel has accepted
+// already are opened; a unix socket's path is removed. Called from outside the
+// loops, it returns when this has happened.
+func (e *Engine) StopAccepting() {
+	e.mu.Lock()
+	if e.state == created {
+		for _, l := range e.loops {
+			l.closeListeners()
+		}
+	}
+	run := e.state == running
+	e.mu.Unlock()
+	if !run {
+		return
+	}
+	wait := true
+	for _, l := range e.loops {
+		wait = wait && !l.OnLoop()
+	}
+	for _, l := range e.loops {
+		if wait {
+			l.Ask(l.closeListeners)
+		} else {
+			l.Post(TaskFunc((*Loop).closeListeners))
+		}
+	}
+}
+
+// Shutdown stops accepting, closes every connection gracefully (see
+// Conn.Close) and waits until all are gone. When ctx is done it cuts the rest
+// and returns ctx's error. Either way the loops have ended when it returns. It
+// must not be called on a loop.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	if e.sim != nil {
+		e.sim.end()
+		return nil
+	}
+	e.StopAccepting()
+	e.mu.Lock()
+	if e.state == created {
+		e.state = ended
+		for _, l := range e.loops {
+			l.finish()
+		}
+		close(e.stopped)
+	}
+	e.mu.Unlock()
+	e.drain()
+	var err error
+	select {
+	case <-e.drained:
+	case <-e.stopped:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	e.cut()
+	<-e.stopped
+	return err
+}
+
+// drain has every loop close its connections gracefully.
+func (e *Engine) drain() {
+	if e.draining.Swap(true) {
+		return
+	}
+	for _, l := range e.loops {
+		l.Post(TaskFunc(func(l *Loop) {
+			l.draining = true
+			l.closing = l.conns.Max()
+		}))
+	}
+	e.checkDrained()
+}
+
+// cut has every loop close its connections at once, and end.
+func (e *Engine) cut() {
+	e.draining.Store(true)
+	for _, l := range e.loops {
+		l.Post(TaskFunc(func(l *Loop) {
+			l.closeListeners()
+			l.draining, l.ending = true, true
+			l.closing = l.conns.Max()
+		}))
+	}
+}
+
+// gone counts one connection less.
+func (e *Engine) gone() {
+	e.live.Add(-1)
+	e.checkDrained()
+}
+
+func (e *Engine) checkDrained() {
+	if e.draining.Load() && e.live.Load() == 0 {
+		e.drainOne.Do(func() { close(e.drained) })
+	}
+}
+
+// pick returns the loop whose turn it is to get a connection.
+func (e *Engine) pick() *Loop {
+	return e.loops[e.next.Add(1)%uint32(len(e.loops))]
+}
+
+// Adopt takes over nc, a *net.TCPConn or *net.UnixConn, and closes it: the
+// connection goes on as one of the engine's. Its handler gets Open and then, if
+// there are any, a copy of buffered as Data. On an error nc is still the
+// caller's. Options set on nc's socket stay; those of Options are added.
+func (e *Engine) Adopt(nc net.Conn, buffered []byte) error {
+	sc, ok := nc.(syscall.Conn)
+	_, tcp := nc.(*net.TCPConn)
+	_, local := nc.(*net.UnixConn)
+	if !ok || !tcp && !local || e.sim != nil {
+		return fmt.Errorf("loop: cannot adopt a %T", nc)
+	}
+	fd, err := dup(sc)
+	if err != nil {
+		return fmt.Errorf("loop: adopt: %w", err)
+	}
+	if tcp {
+		_ = tuneListener(fd, &e.o)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	var x *ext
+	if len(buffered) > 0 {
+		x = &ext{carry: bytes.Clone(buffered)}
+	}
+	e.live.Add(1)
+	if e.draining.Load() || !e.pick().Post(arrival{int32(fd), x}) {
+		closeFD(int32(fd))
+		e.gone()
+		return ErrClosed
+	}
+	return nc.Close()
+}
+
+// dup returns a descriptor of our own for what c is about.
+func dup(c syscall.Conn) (fd int, err error) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var derr error
+	err = rc.Control(func(old uintptr) {
+		fd, derr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	return fd, errors.Join(err, derr)
+}
+
+// MaxConns returns the bound on connections that is in force.
+func (e *Engine) MaxConns() int { return e.o.MaxConns }

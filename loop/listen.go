@@ -1,0 +1,280 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxAccepts  = 64                     // connections accepted in one step
+	acceptPause = 100 * time.Millisecond // how long a listener rests when nothing can be accepted
+)
+
+// listener is owned by its loop once the engine runs, before that by the
+// engine's mu.
+type listener struct {
+	fd     int
+	spread bool        // hand connections round all loops
+	path   string      // of a unix socket
+	file   os.FileInfo // what was at path when it was bound
+	paused bool
+	retry  Timer
+}
+
+// Listen binds addr: "host:port", with or without "tcp://" in front, port 0 for
+// a free one, or "unix:/path". It must be called before Run, which begins to
+// accept. On Linux each loop has a listener of its own on a TCP port
+// (SO_REUSEPORT). The address it returns has the port that was chosen. A path
+// that an ended process has left behind is taken over.
+func (e *Engine) Listen(addr string) (net.Addr, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.state != created || e.sim != nil {
+		return nil, ErrClosed
+	}
+	var a net.Addr
+	var err error
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		a, err = e.listenUnix(strings.TrimPrefix(path, "//"))
+	} else {
+		a, err = e.listenTCP(strings.TrimPrefix(addr, "tcp://"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loop: %w", err)
+	}
+	return a, nil
+}
+
+func (e *Engine) listenTCP(addr string) (net.Addr, error) {
+	shared := sharedPorts && len(e.loops) > 1
+	if shared {
+		// With SO_REUSEPORT a second server on the same port is no error.
+		// Without it, it is.
+		if err := probe(addr); err != nil {
+			return nil, err
+		}
+	}
+	first, fd, err := e.bind("tcp", addr, shared)
+	if err != nil {
+		return nil, err
+	}
+	made := []*listener{{fd: fd, spread: !shared}}
+	for range len(e.loops) - 1 {
+		if !shared {
+			break
+		}
+		_, fd, err := e.bind("tcp", first.String(), shared)
+		if err != nil {
+			for _, ls := range made {
+				closeFD(int32(ls.fd))
+			}
+			return nil, err
+		}
+		made = append(made, &listener{fd: fd})
+	}
+	for i, ls := range made {
+		e.loops[i].listeners = append(e.loops[i].listeners, ls)
+	}
+	return first, nil
+}
+
+// probe binds addr the ordinary way and gives it up again.
+func probe(addr string) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return ln.Close()
+}
+
+func (e *Engine) listenUnix(path string) (net.Addr, error) {
+	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket != 0 {
+		if c, err := net.Dial("unix", path); err == nil {
+			_ = c.Close()
+			return nil, &net.OpError{Op: "listen", Net: "unix", Err: unix.EADDRINUSE}
+		} else if errors.Is(err, unix.ECONNREFUSED) {
+			_ = os.Remove(path)
+		}
+	}
+	a, fd, err := e.bind("unix", path, false)
+	if err != nil {
+		return nil, err
+	}
+	ls := &listener{fd: fd, spread: true, path: path}
+	ls.file, _ = os.Lstat(path)
+	e.loops[0].listeners = append(e.loops[0].listeners, ls)
+	return a, nil
+}
+
+// bind returns a listening descriptor of our own, with the options that its
+// connections inherit.
+func (e *Engine) bind(network, addr string, shared bool) (net.Addr, int, error) {
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false) // its sockets cost more and know fewer options
+	lc.Control = func(_, _ string, rc syscall.RawConn) error {
+		var serr error
+		err := rc.Control(func(fd uintptr) { serr = e.tune(int(fd), network == "tcp", shared) })
+		return errors.Join(err, serr)
+	}
+	ln, err := lc.Listen(context.Background(), network, addr)
+	if err != nil {
+		return nil, -1, err
+	}
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	fd, err := dup(ln.(syscall.Conn))
+	return ln.Addr(), fd, errors.Join(err, ln.Close())
+}
+
+func (e *Engine) tune(fd int, tcp, shared bool) error {
+	if n := e.o.SendBuffer; n > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, n); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if n := e.o.RecvBuffer; n > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, n); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if !tcp {
+		return nil
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	if shared {
+		if err := sharePort(fd); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return os.NewSyscallError("setsockopt", tuneListener(fd, &e.o))
+}
+
+// listen has the poller report ls.
+func (l *Loop) listen(ls *listener) error {
+	l.pa.FD = ls.fd
+	return l.poller.AddRead(&l.pa, edgeTriggered)
+}
+
+// acceptOn serves a listener's event.
+func (l *Loop) acceptOn(fd int) {
+	for _, ls := range l.listeners {
+		if ls.fd == fd && !ls.paused {
+			l.accept(ls)
+			return
+		}
+	}
+}
+
+// accept takes the connections that wait at ls, and reports false if it could
+// not.
+func (l *Loop) accept(ls *listener) bool {
+	for range maxAccepts {
+		if l.engine.live.Add(1) > int64(l.engine.o.MaxConns) {
+			l.engine.gone()
+			l.pauseAccept(ls, errMaxConns)
+			return false
+		}
+		fd, err := sysAccept(ls.fd)
+		if err == nil {
+			l.accepted(ls, int32(fd))
+			continue
+		}
+		l.engine.gone()
+		switch err {
+		case unix.EAGAIN:
+			return true
+		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO, unix.EPERM, unix.ENETDOWN, unix.ENOPROTOOPT,
+			unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EOPNOTSUPP:
+			// About that one connection, see accept(2).
+		default:
+			l.pauseAccept(ls, err)
+			return false
+		}
+	}
+	if edgeTriggered { // nobody else will say that there are more
+		l.Schedule(&ls.retry, 0, func() { l.retryAccept(ls) })
+	}
+	return true
+}
+
+var errMaxConns = errors.New("as many connections as MaxConns allows")
+
+// accepted gives a connection to this loop or to the one whose turn it is. It is
+// opened at the end of the step, because this may be within a task.
+func (l *Loop) accepted(ls *listener, fd int32) {
+	tuneAccepted(int(fd), &l.engine.o)
+	l.tally.accepted++
+	to := l
+	if ls.spread {
+		to = l.engine.pick()
+	}
+	if to == l {
+		l.arrivals = append(l.arrivals, arrival{fd: fd})
+	} else if !to.Post(arrival{fd: fd}) {
+		l.discard(fd)
+	}
+}
+
+// pauseAccept lets ls rest. Clients wait in the kernel's queue meanwhile.
+func (l *Loop) pauseAccept(ls *listener, err error) {
+	if !ls.paused {
+		ls.paused = true
+		l.tally.acceptPauses++
+		l.engine.o.Logger.Warn("loop: accepting pauses", "err", err)
+		_ = l.poller.Delete(ls.fd)
+	}
+	l.Schedule(&ls.retry, acceptPause, func() { l.retryAccept(ls) })
+}
+
+func (l *Loop) retryAccept(ls *listener) {
+	if !l.accept(ls) || !ls.paused {
+		return
+	}
+	ls.paused = false
+	if err := l.listen(ls); err != nil {
+		l.pauseAccept(ls, err)
+	}
+}
+
+// closeListeners closes this loop's listeners.
+func (l *Loop) closeListeners() {
+	for _, ls := range l.listeners {
+		if l.started {
+			l.acceptRest(ls)
+		}
+		closeFD(int32(ls.fd))
+		if ls.path == "" {
+			continue
+		}
+		if now, err := os.Lstat(ls.path); err == nil && os.SameFile(now, ls.file) && now.Mode()&os.ModeSocket != 0 {
+			_ = os.Remove(ls.path)
+		}
+	}
+	l.listeners = nil
+}
+
+// acceptRest takes the connections that the kernel has accepted already: they
+// would be reset when ls is closed.
+func (l *Loop) acceptRest(ls *listener) {
+	for before := int64(-1); before < l.tally.accepted; {
+		before = l.tally.accepted
+		if !l.accept(ls) {
+			break
+		}
+	}
+	l.Cancel(&ls.retry)
+	if !ls.paused {
+		_ = l.poller.Delete(ls.fd)
+	}
+}

@@ -1,0 +1,257 @@
+// Package loop runs connections on event loops: listeners, reads, write
+// queues, timers and a mailbox for each loop. Only this package touches file
+// descriptors.
+//
+// It stands on gnet's poller (gnet/v2/pkg/netpoll: epoll and kqueue) and not
+// on gnet.Run. The engine behind gnet.Run keeps 360 to 410 bytes and four
+// garbage-collected objects for each connection, ends the whole server when
+// accept runs out of descriptors, cannot stop accepting, tells nobody when a
+// connection can be written again, so that a backlog is copied once for each
+// recipient, lets a task that posts itself again starve reads, and drops unsent
+// data on close. Its poller has none of that.
+//
+// # Steps
+//
+// One goroutine runs a loop, and everything about a connection is touched only
+// there. The loop advances in steps. A step serves one event: a connection
+// became readable or writable, a listener has somebody waiting, or the loop was
+// woken. At its end the loop drains its mailbox, runs due timers, calls the
+// OnTurn function, sends what was queued with one system call for each
+// connection, and then does what was put off: closes, moves, redeliveries. It
+// repeats this while there is more, a bounded number of times.
+//
+// Writing never calls a Handler and a Handler is never entered twice: an error
+// of a write becomes a Close at the end of the step.
+//
+// # Memory
+//
+// An idle connection is a record of 20 bytes without pointers and four bytes in
+// a table by descriptor. What only some connections need (queued output, input
+// that was not consumed) is a pooled object that exists while it is needed.
+package loop
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+
+	"github.com/sioedge/sioedge/loop/slab"
+)
+
+// A Handler is told what happens to connections. Every method is called on the
+// connection's loop and must not block. A panic in one is logged and counted,
+// and closes that connection only.
+type Handler interface {
+	// Open is called when c was accepted, adopted, or has moved here.
+	Open(c Conn)
+
+	// Data is given what c's peer sent and returns how many bytes of b it
+	// consumed. b is valid, and may be modified, until Data returns. The rest
+	// is carried in a copy of its own size and comes again, in front of new
+	// bytes; bounding what it leaves is the handler's business.
+	Data(c Conn, b []byte) (n int)
+
+	// Drained is called when reading goes on after it had stopped because more
+	// than SoftOutbound bytes were queued for c.
+	Drained(c Conn)
+
+	// Close is called exactly once for each Open, and c is stale when it
+	// returns. err is io.EOF when the peer ended, ErrClosed after Conn.Close,
+	// Conn.Abort or a shutdown, ErrMoved after Conn.Move, ErrSlowPeer, or the
+	// system's error.
+	Close(c Conn, err error)
+}
+
+const (
+	arenaSize = 64 << 10 // copies made by Write in one step
+	burstSize = 64 << 10 // pieces put together for one send
+	maxReads  = 4        // reads of one connection in one step
+	maxRounds = 16       // repetitions of a step's end before sockets are served again
+	workSlice = 512      // connections closed in one slice of a shutdown
+	maxSlots  = 1<<24 - 1
+)
+
+// A Loop is one event loop. Post, PostQuiet, Wake, Mail, Ask, OnLoop, Index and
+// Engine may be called from any goroutine, everything else only on the loop
+// (from a Handler, a Task, a timer or an On function) or before Engine.Run.
+type Loop struct {
+	// Immutable after New.
+	engine *Engine
+	sim    *Sim // nil: real sockets
+	h      Handler
+	index  int
+
+	// For any goroutine.
+	mailbox   mailbox
+	attention atomic.Bool // something was put into the mailbox, or the alarm rang
+	running   atomic.Bool // in a step, whose end will look at attention
+	signalled atomic.Bool // the wake descriptor is readable or about to be
+	wake      waker
+	counters  counters
+	done      chan struct{} // closed when the loop has ended
+
+	// Owned by the loop; see owner.check.
+	owner     owner
+	poller    *netpoll.Poller
+	pa        netpoll.PollAttachment // an argument, reused
+	conns     slab.Of[record]
+	exts      []*ext // by index; 0 is not used
+	freeExts  []uint32
+	listeners []*listener
+
+	now    int64
+	timers timerHeap
+	alarm  *time.Timer
+	wakeAt int64 // when the alarm rings; 0: it is not set
+
+	rbuf  []byte // every read goes here
+	arena []byte // the copies of this step's Write calls
+	burst []byte
+
+	dirty    []uint32 // connections with something to flush
+	deferred []uint32 // connections to close, move, or give their bytes again
+	spare    []uint32 // the other of deferred's two buffers
+	again    []uint32 // edge-triggered pollers: may have more to read
+	arrivals []arrival
+
+	batch     batch // what is being drained from the mailbox
+	batchPos  int
+	drainNest int
+
+	onMail   func(to uint64, kind uint32, p []byte)
+	onWork   func() bool
+	onTurn   func()
+	needWork bool
+	started  bool
+	closing  uint32 // a shutdown's cursor over conns, counting down
+	draining bool   // no connection stays
+	ending   bool   // return from the poller when the last connection is gone
+
+	tally tally
+}
+
+func newLoop(e *Engine, index int) *Loop {
+	l := &Loop{
+		engine: e, sim: e.sim, h: e.handler, index: index,
+		done: make(chan struct{}),
+		exts: make([]*ext, 1),
+		rbuf: make([]byte, e.o.ReadBuffer),
+	}
+	l.arena = make([]byte, 0, arenaSize)
+	l.burst = make([]byte, 0, burstSize)
+	return l
+}
+
+// Index returns the loop's place in Engine.Loops.
+func (l *Loop) Index() int { return l.index }
+
+// Engine returns the engine the loop belongs to.
+func (l *Loop) Engine() *Engine { return l.engine }
+
+// Now returns milliseconds on a monotonic clock that began when the engine was
+// made. It is read once for each step.
+func (l *Loop) Now() int64 { return l.now }
+
+// OnTurn sets what is called at the end of each step, before connections with
+// queued output are flushed. The function may write, post and schedule.
+func (l *Loop) OnTurn(f func()) { l.onTurn = f }
+
+// OnWork sets a function that does a slice of long work, a millisecond or two,
+// and reports whether there is more. While it says so, or after NeedWork, it is
+// called once in each round of the poller, so that sockets are served between
+// two slices.
+func (l *Loop) OnWork(f func() (more bool)) { l.onWork = f }
+
+// NeedWork asks for the function of OnWork to be called.
+func (l *Loop) NeedWork() { l.needWork = true }
+
+// begin starts a step.
+func (l *Loop) begin() {
+	l.running.Store(true)
+	l.now = l.engine.nowMs()
+	if l.wakeAt != 0 && l.now >= l.wakeAt {
+		l.wakeAt = 0
+	}
+}
+
+// end ends a step. When woke is true, the step was that of the wake descriptor,
+// which stays readable while there is work: epoll then reports it together with
+// the sockets that are ready, in every round.
+//
+// No wake-up is lost: who puts something into the mailbox sets attention and
+// then looks at running; we clear running and then look at attention.
+func (l *Loop) end(woke bool) {
+	for round := 1; ; round++ {
+		l.turn()
+		idle := l.idle()
+		if !idle && round < maxRounds {
+			l.now = l.engine.nowMs()
+			continue
+		}
+		if l.more() || !idle {
+			if !woke {
+				l.signal()
+			}
+		} else if woke {
+			l.unsignal()
+			woke = false // what is signalled from now on is for the next step
+		}
+		l.setAlarm()
+		l.publish()
+		l.running.Store(false)
+		if !idle || !l.attention.Load() {
+			return
+		}
+		l.running.Store(true)
+		l.now = l.engine.nowMs()
+	}
+}
+
+// turn is one round of a step's end.
+func (l *Loop) turn() {
+	l.drain()
+	l.fire()
+	if l.onTurn != nil {
+		l.safely(l.onTurn)
+	}
+	l.flushAll()
+	l.settle()
+}
+
+// idle reports whether another round would find nothing to do.
+func (l *Loop) idle() bool {
+	return len(l.dirty)|len(l.deferred)|len(l.arrivals) == 0 && !l.attention.Load()
+}
+
+// more reports whether the wake descriptor has to bring the loop back.
+func (l *Loop) more() bool {
+	return l.needWork || l.closing > 0 || len(l.again) > 0
+}
+
+// woken is the step of the wake descriptor: a slice of work, and the reads that
+// an edge-triggered poller will not report again.
+func (l *Loop) woken() {
+	again := l.again
+	l.again = l.again[len(l.again):]
+	for _, slot := range again {
+		l.readable(slot)
+	}
+	if len(l.again) == 0 {
+		l.again = again[:0]
+	}
+	l.closeSome()
+	if !l.needWork {
+		return
+	}
+	l.needWork = false
+	if l.onWork != nil && l.slice() {
+		l.needWork = true
+	}
+}
+
+// slice runs the function of OnWork.
+func (l *Loop) slice() (more bool) {
+	defer l.recovered()
+	return l.onWork()
+}

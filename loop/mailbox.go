@@ -1,0 +1,245 @@
+package loop
+
+import (
+	"bytes"
+	"runtime"
+	"sync"
+)
+
+// A Task is something for a loop to do.
+type Task interface {
+	// Run is called on the loop, within the end of a step. It must not block
+	// and must not run code of applications: Ask drains the mailbox, within
+	// whatever its caller is doing.
+	Run(l *Loop)
+}
+
+// TaskFunc is a function that is a Task.
+type TaskFunc func(l *Loop)
+
+// Run calls f.
+func (f TaskFunc) Run(l *Loop) { f(l) }
+
+const (
+	mailInArena  = 16 << 10  // longer mail has a slice of its own
+	keptArena    = 256 << 10 // larger arenas are given up after use
+	keptMessages = 4096
+)
+
+// A message is a Task or a piece of mail.
+type message struct {
+	task     Task // nil: mail
+	to       uint64
+	kind     uint32
+	off, len uint32 // in the batch's arena
+	own      []byte // not nil: the payload, instead of off and len
+}
+
+// A batch is a number of messages in the order they were posted in.
+type batch struct {
+	messages []message
+	arena    []byte
+}
+
+// empty makes b ready for use again.
+func (b *batch) empty() {
+	clear(b.messages)
+	if cap(b.messages) > keptMessages {
+		b.messages = nil
+	}
+	if cap(b.arena) > keptArena {
+		b.arena = nil
+	}
+	b.messages, b.arena = b.messages[:0], b.arena[:0]
+}
+
+// mailbox has many producers and one consumer, who swaps the batch that fills
+// for an empty one.
+type mailbox struct {
+	// Guarded by mu. Held to append or to swap.
+	mu     sync.Mutex
+	filled batch
+	closed bool
+}
+
+// Post has t run on the loop. Tasks and mail of one goroutine are run in the
+// order they were posted in. It returns false if the loop has ended; otherwise
+// t will run.
+func (l *Loop) Post(t Task) bool {
+	if !l.put(message{task: t}) {
+		return false
+	}
+	l.Wake()
+	return true
+}
+
+// PostQuiet is Post without waking the loop, for a caller that holds a lock. If
+// it returns true, Wake must be called soon, best after unlocking. If the loop
+// has ended, t is dropped.
+func (l *Loop) PostQuiet(t Task) (wake bool) {
+	return l.put(message{task: t}) && !l.running.Load() && !l.signalled.Load()
+}
+
+// Mail puts a copy of a and b, one behind the other, into the loop's mailbox,
+// for the function of OnMail. It returns false if the loop has ended.
+func (l *Loop) Mail(to uint64, kind uint32, a, b []byte) bool {
+	m := message{to: to, kind: kind, len: uint32(len(a) + len(b))}
+	if m.len > mailInArena {
+		m.own = append(append(make([]byte, 0, m.len), a...), b...)
+		if !l.put(m) {
+			return false
+		}
+		l.Wake()
+		return true
+	}
+	box := &l.mailbox
+	box.mu.Lock()
+	if box.closed {
+		box.mu.Unlock()
+		return false
+	}
+	m.off = uint32(len(box.filled.arena))
+	box.filled.arena = append(append(box.filled.arena, a...), b...)
+	if len(box.filled.arena) > 1<<31 { // offsets are 32 bits
+		m.own = bytes.Clone(box.filled.arena[m.off:])
+		box.filled.arena = box.filled.arena[:m.off]
+	}
+	box.filled.messages = append(box.filled.messages, m)
+	box.mu.Unlock()
+	l.attention.Store(true)
+	l.Wake()
+	return true
+}
+
+// OnMail sets who gets what Mail has put into the mailbox. p is valid until f
+// returns; f has to obey the rules of a Task.
+func (l *Loop) OnMail(f func(to uint64, kind uint32, p []byte)) { l.onMail = f }
+
+func (l *Loop) put(m message) bool {
+	box := &l.mailbox
+	box.mu.Lock()
+	if box.closed {
+		box.mu.Unlock()
+		return false
+	}
+	box.filled.messages = append(box.filled.messages, m)
+	box.mu.Unlock()
+	l.attention.Store(true)
+	return true
+}
+
+// Wake makes the loop look into its mailbox, if it is not about to anyway. It
+// costs a system call only when the loop may be asleep.
+func (l *Loop) Wake() {
+	if !l.running.Load() {
+		l.signal()
+	}
+}
+
+// signal makes the wake descriptor readable.
+func (l *Loop) signal() {
+	if l.signalled.CompareAndSwap(false, true) && l.sim == nil {
+		l.wake.signal()
+	}
+}
+
+// unsignal makes it unreadable again.
+func (l *Loop) unsignal() {
+	if l.sim == nil {
+		l.wake.clear()
+	}
+	l.signalled.Store(false)
+}
+
+// drain runs what is in the mailbox. It may be called from within a task, by
+// Ask, and then goes on behind that task.
+func (l *Loop) drain() {
+	l.drainNest++
+	l.runBatch()
+	if l.attention.Load() {
+		l.attention.Store(false)
+		l.swap()
+		l.runBatch()
+	}
+	l.drainNest--
+}
+
+// swap exchanges the batch that was run for the one that was filled meanwhile.
+func (l *Loop) swap() {
+	ran := l.batch
+	if l.drainNest > 1 {
+		// Mail that is just being looked at lies in its arena.
+		ran = batch{}
+	}
+	ran.empty()
+	l.mailbox.mu.Lock()
+	l.batch, l.mailbox.filled = l.mailbox.filled, ran
+	l.mailbox.mu.Unlock()
+	l.batchPos = 0
+}
+
+func (l *Loop) runBatch() {
+	for l.batchPos < len(l.batch.messages) {
+		m := &l.batch.messages[l.batchPos]
+		l.batchPos++
+		l.runMessage(m)
+	}
+}
+
+func (l *Loop) runMessage(m *message) {
+	defer l.recovered()
+	if m.task != nil {
+		m.task.Run(l)
+		return
+	}
+	if l.onMail == nil {
+		return
+	}
+	p := m.own
+	if p == nil {
+		p = l.batch.arena[m.off : m.off+m.len : m.off+m.len]
+	}
+	l.onMail(m.to, m.kind, p)
+}
+
+// Ask runs f on the loop and waits until it has. On the loop itself it runs
+// what is in the mailbox and then f, at once. It returns false, without having
+// run f, if the loop has ended. Before Engine.Run it waits for that.
+func (l *Loop) Ask(f func()) bool {
+	if l.OnLoop() {
+		l.drain()
+		l.safely(f)
+		return true
+	}
+	done := make(chan struct{})
+	if !l.Post(TaskFunc(func(*Loop) {
+		defer close(done)
+		f()
+	})) {
+		return false
+	}
+	<-done
+	return true
+}
+
+// OnLoop reports whether the caller runs on the loop. It compares goroutine
+// numbers, which takes about a microsecond: it is for Ask and for checks. In a
+// Sim it is always true.
+func (l *Loop) OnLoop() bool {
+	return l.sim != nil || l.owner.goroutine.Load() == goroutineID()
+}
+
+// goroutineID reads the number from the first line of the goroutine's stack,
+// "goroutine 123 [running]:", as net/http's HTTP/2 server does in debug builds.
+func goroutineID() uint64 {
+	var buf [64]byte
+	var id uint64
+	const prefix = len("goroutine ")
+	for _, c := range buf[prefix:max(prefix, runtime.Stack(buf[:], false))] {
+		if c < '0' || c > '9' {
+			break
+		}
+		id = id*10 + uint64(c-'0')
+	}
+	return id
+}

@@ -1,0 +1,89 @@
+package loop
+
+import (
+	"errors"
+
+	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
+	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+)
+
+// run is the loop's goroutine.
+func (l *Loop) run() error {
+	l.owner.goroutine.Store(goroutineID())
+	l.started = true
+	l.begin()
+	for _, ls := range l.listeners {
+		if err := l.listen(ls); err != nil {
+			l.pauseAccept(ls, err)
+		}
+	}
+	l.end(false)
+	err := l.poller.Polling(l.event)
+	if errors.Is(err, errorx.ErrEngineShutdown) {
+		err = nil
+	} else {
+		l.abandon()
+	}
+	l.finish()
+	return err
+}
+
+// event is a step: the poller calls it for each descriptor that is ready.
+func (l *Loop) event(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
+	l.begin()
+	woke := fd == l.wake.fd
+	if woke {
+		l.woken()
+	} else if id := l.engine.fds.get(fd); id == 0 {
+		l.acceptOn(fd)
+	} else if int(id>>24) == l.index {
+		readable, writable := directions(ev, flags)
+		if writable {
+			l.writable(id & maxSlots)
+		}
+		if readable {
+			l.readable(id & maxSlots)
+		}
+	}
+	l.end(woke)
+	if l.ending && l.conns.Len() == 0 {
+		return errorx.ErrEngineShutdown
+	}
+	return nil
+}
+
+// abandon closes everything when the poller has failed.
+func (l *Loop) abandon() {
+	l.begin()
+	l.closeListeners()
+	l.draining, l.ending = true, true
+	for l.closing = l.conns.Max(); l.closing > 0; {
+		l.closeSome()
+		l.settle()
+	}
+}
+
+// finish ends a loop that has no connections: nothing can be posted from now
+// on, and what was posted before is run.
+func (l *Loop) finish() {
+	l.running.Store(true) // nobody need wake us
+	l.ending = true
+	l.mailbox.mu.Lock()
+	l.mailbox.closed = true
+	l.mailbox.mu.Unlock()
+	l.attention.Store(true)
+	l.drain()
+	l.settle()
+	if l.alarm != nil {
+		l.alarm.Stop()
+	}
+	l.publish()
+	if l.sim == nil {
+		l.wake.close()
+	}
+	if l.poller != nil {
+		_ = l.poller.Close()
+	}
+	l.owner.goroutine.Store(0)
+	close(l.done)
+}

@@ -1,0 +1,587 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEcho(t *testing.T) {
+	s := newSim(&hooks{data: echo}, Options{})
+	p := s.Connect(0)
+	p.Send([]byte("hello"))
+	if got := string(p.Received()); got != "hello" {
+		t.Fatalf("Received() = %q, want %q", got, "hello")
+	}
+	if st := s.Engine().Stats(); st.Open != 1 || st.BytesIn != 5 || st.BytesOut != 5 || st.Writes != 1 {
+		t.Fatalf("Stats() = %+v, want 1 open, 5 bytes in and out, 1 write", st)
+	}
+}
+
+func TestCarryAtEverySplit(t *testing.T) {
+	text := "one\ntwo\nthree\nfour\n"
+	for i := range len(text) {
+		for j := i; j < len(text); j++ {
+			s := newSim(&hooks{data: lines}, Options{})
+			p := s.Connect(0)
+			for _, part := range []string{text[:i], text[i:j], text[j:]} {
+				p.Send([]byte(part))
+			}
+			if got := string(p.Received()); got != text {
+				t.Fatalf("split at %d and %d: Received() = %q, want %q", i, j, got, text)
+			}
+			if n := len(s.e.loops[0].exts) - 1 - len(s.e.loops[0].freeExts); n != 0 {
+				t.Fatalf("split at %d and %d: %d exts in use, want 0", i, j, n)
+			}
+		}
+	}
+}
+
+func TestCarryLargerThanTheReadBuffer(t *testing.T) {
+	var got []byte
+	s := newSim(&hooks{data: func(c Conn, b []byte) int {
+		if len(b) < 10_000 {
+			return 0
+		}
+		got = append(got, b[:10_000]...)
+		return 10_000
+	}}, Options{ReadBuffer: 512})
+	p := s.Connect(0)
+	want := noise(20_000)
+	for part := range slices.Chunk(want, 700) {
+		p.Send(part)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("Data was given %d bytes, want the %d that were sent", len(got), len(want))
+	}
+}
+
+func TestOneSendForWhatIsWrittenInAStep(t *testing.T) {
+	shared := []byte("shared ")
+	s := newSim(&hooks{data: func(c Conn, b []byte) int {
+		c.Write([]byte("a "))
+		c.Write([]byte("b "))
+		c.WriteShared(shared)
+		c.Write([]byte("c "))
+		c.SendShared(shared)
+		return len(b)
+	}}, Options{})
+	p := s.Connect(0)
+	p.Send([]byte("x"))
+	if got, want := string(p.Received()), "a b shared c shared "; got != want {
+		t.Fatalf("Received() = %q, want %q", got, want)
+	}
+	if n := s.e.Stats().Writes; n != 1 {
+		t.Fatalf("%d sends, want 1", n)
+	}
+}
+
+func TestShortWritesKeepTheOrder(t *testing.T) {
+	for _, limit := range []int{1, 7, 1000} {
+		var want []byte
+		s := newSim(&hooks{data: func(c Conn, b []byte) int {
+			for i := range 200 {
+				m := fmt.Appendf(nil, "<%d %s>", i, strings.Repeat("x", i*3))
+				want = append(want, m...)
+				switch i % 3 {
+				case 0:
+					c.Write(m)
+				case 1:
+					c.WriteShared(m)
+				case 2:
+					c.SendShared(m)
+				}
+			}
+			return len(b)
+		}}, Options{MaxOutbound: 1 << 20})
+		p := s.Connect(0)
+		p.Limit(limit)
+		p.Send([]byte("x"))
+		if got := p.Received(); !bytes.Equal(got, want) {
+			t.Fatalf("limit %d: received %d bytes, want the %d that were written, in order", limit, len(got), len(want))
+		}
+		if q := s.e.Stats().Queued; q != 0 {
+			t.Fatalf("limit %d: %d bytes queued, want 0", limit, q)
+		}
+	}
+}
+
+func TestQueueOfCopiesOutlivesTheStep(t *testing.T) {
+	var conn Conn
+	s := newSim(&hooks{open: func(c Conn) { conn = c }}, Options{MaxOutbound: 1 << 20})
+	p := s.Connect(0)
+	p.Stall(true)
+	var want []byte
+	for i := range 500 {
+		b := bytes.Repeat([]byte{byte(i)}, 300)
+		conn.Write(b)
+		clear(b)
+		want = append(want, bytes.Repeat([]byte{byte(i)}, 300)...)
+		if i%50 == 0 {
+			s.Turn()
+		}
+	}
+	s.Turn()
+	if n := conn.Queued(); n != len(want) {
+		t.Fatalf("Queued() = %d, want %d", n, len(want))
+	}
+	p.Stall(false)
+	if !bytes.Equal(p.Received(), want) {
+		t.Fatal("a stalled peer received something else than was written")
+	}
+}
+
+func TestSlowPeerIsClosedAtMaxOutbound(t *testing.T) {
+	var conn Conn
+	var reason error
+	s := newSim(&hooks{
+		open:  func(c Conn) { conn = c },
+		close: func(_ Conn, err error) { reason = err },
+	}, Options{MaxOutbound: 1000})
+	p := s.Connect(0)
+	p.Stall(true)
+	conn.Write(make([]byte, 600))
+	s.Turn()
+	conn.Write(make([]byte, 400))
+	s.Turn()
+	if !conn.Valid() {
+		t.Fatal("closed with MaxOutbound bytes queued, want open")
+	}
+	conn.Write(make([]byte, 1))
+	s.Turn()
+	if !errors.Is(reason, ErrSlowPeer) || conn.Valid() || s.e.Stats().SlowClosed != 1 {
+		t.Fatalf("Close(%v), valid %v, want ErrSlowPeer", reason, conn.Valid())
+	}
+	if q := s.e.Stats().Queued; q != 0 {
+		t.Fatalf("%d bytes queued, want 0", q)
+	}
+}
+
+func TestManyWritesInOneStepAreNotASlowPeer(t *testing.T) {
+	s := newSim(&hooks{data: func(c Conn, b []byte) int {
+		for range 100 {
+			c.Write(make([]byte, 900))
+		}
+		return len(b)
+	}}, Options{MaxOutbound: 1000})
+	p := s.Connect(0)
+	p.Send([]byte("x"))
+	if n := len(p.Received()); n != 90_000 {
+		t.Fatalf("received %d bytes, want 90000", n)
+	}
+}
+
+func TestOneWriteMayBeLargerThanMaxOutbound(t *testing.T) {
+	var conn Conn
+	s := newSim(&hooks{open: func(c Conn) { conn = c }}, Options{MaxOutbound: 1000})
+	p := s.Connect(0)
+	p.Stall(true)
+	conn.WriteShared(make([]byte, 5000))
+	s.Turn()
+	if !conn.Valid() || conn.Queued() != 5000 {
+		t.Fatalf("valid %v with %d queued, want true with 5000", conn.Valid(), conn.Queued())
+	}
+}
+
+func TestSoftLimitPausesReading(t *testing.T) {
+	var conn Conn
+	var read, drained int
+	s := newSim(&hooks{
+		open:    func(c Conn) { conn = c },
+		data:    func(c Conn, b []byte) int { read += len(b); return len(b) },
+		drained: func(Conn) { drained++ },
+	}, Options{MaxOutbound: 10_000, SoftOutbound: 1000})
+	p := s.Connect(0)
+	p.Stall(true)
+	conn.WriteShared(make([]byte, 1001))
+	s.Turn()
+	p.Send([]byte("abc"))
+	p.Send([]byte("def"))
+	if read != 0 || drained != 0 {
+		t.Fatalf("read %d bytes, drained %d times above SoftOutbound, want 0", read, drained)
+	}
+	p.Stall(false)
+	if read != 6 || drained != 1 {
+		t.Fatalf("read %d bytes, drained %d times under it, want 6 and 1", read, drained)
+	}
+}
+
+func TestPauseAndResume(t *testing.T) {
+	var conn Conn
+	var j journal
+	s := newSim(&hooks{
+		open: func(c Conn) { conn = c },
+		data: func(c Conn, b []byte) int {
+			j.add(string(b))
+			if b[0] == 'p' {
+				c.PauseRead()
+				return 1
+			}
+			return len(b)
+		},
+		close: func(_ Conn, err error) { j.add(err.Error()) },
+	}, Options{})
+	p := s.Connect(0)
+	p.Send([]byte("pxy"))
+	p.Send([]byte("z"))
+	p.CloseWrite()
+	if got := j.take(); !slices.Equal(got, []string{"pxy"}) {
+		t.Fatalf("while paused: %q, want only the first read", got)
+	}
+	conn.ResumeRead()
+	s.Turn()
+	if got, want := j.take(), []string{"xy", "z", "EOF"}; !slices.Equal(got, want) {
+		t.Fatalf("after ResumeRead: %q, want %q", got, want)
+	}
+}
+
+func TestRedeliver(t *testing.T) {
+	var j journal
+	var conn Conn
+	n := 0
+	s := newSim(&hooks{
+		open: func(c Conn) { conn = c },
+		data: func(c Conn, b []byte) int { j.add(string(b)); return n },
+	}, Options{})
+	p := s.Connect(0)
+	conn.Redeliver()
+	p.Send([]byte("abc"))
+	conn.Redeliver()
+	s.Turn()
+	n = 1
+	conn.Redeliver()
+	s.Turn()
+	p.Send([]byte("d"))
+	if got, want := j.take(), []string{"abc", "abc", "abc", "bcd"}; !slices.Equal(got, want) {
+		t.Fatalf("Data was given %q, want %q", got, want)
+	}
+}
+
+func TestHoldData(t *testing.T) {
+	var conn Conn
+	var j journal
+	s := newSim(&hooks{
+		open:  func(c Conn) { conn = c; c.HoldData(true) },
+		data:  func(c Conn, b []byte) int { j.add(string(b)); return len(b) },
+		close: func(_ Conn, err error) { j.add(err.Error()) },
+	}, Options{ReadBuffer: 8})
+	p := s.Connect(0)
+	p.Send([]byte("abc"))
+	p.Send([]byte("def"))
+	if got := j.take(); got != nil {
+		t.Fatalf("while held: %q, want nothing", got)
+	}
+	conn.HoldData(false)
+	s.Turn()
+	if got, want := j.take(), []string{"abcdef"}; !slices.Equal(got, want) {
+		t.Fatalf("Data was given %q, want %q", got, want)
+	}
+	conn.HoldData(true)
+	p.Send([]byte("0123456789abcdefgh")) // more than is held
+	conn.HoldData(false)
+	s.Turn()
+	if got := strings.Join(j.take(), ""); got != "0123456789abcdefgh" {
+		t.Fatalf("Data was given %q, want all of it", got)
+	}
+	conn.HoldData(true)
+	p.Send([]byte("x"))
+	p.CloseWrite()
+	if got, want := j.take(), []string{"EOF"}; !slices.Equal(got, want) {
+		t.Fatalf("the end of a held peer: %q, want %q", got, want)
+	}
+}
+
+func TestCloseFlushesWaitsAndEnds(t *testing.T) {
+	var j journal
+	var conn Conn
+	s := newSim(&hooks{
+		open:  func(c Conn) { conn = c },
+		close: func(c Conn, err error) { j.add(fmt.Sprint(err, c.Valid(), c.Tag())) },
+	}, Options{MaxOutbound: 1 << 20})
+	p := s.Connect(0)
+	conn.SetTag(7)
+	p.Stall(true)
+	conn.Write([]byte("last words"))
+	conn.Close()
+	conn.Write([]byte(" ignored"))
+	conn.Close()
+	s.Turn()
+	if got, want := j.take(), []string{"loop: closed true 7"}; !slices.Equal(got, want) {
+		t.Fatalf("Close told the handler %q, want %q", got, want)
+	}
+	if conn.Valid() || p.Closed() {
+		t.Fatalf("valid %v, peer closed %v, want stale and still flushing", conn.Valid(), p.Closed())
+	}
+	p.Stall(false)
+	if got := string(p.Received()); got != "last words" || !p.Closed() {
+		t.Fatalf("Received() = %q, closed %v, want what was written before Close", got, p.Closed())
+	}
+	if n := s.e.live.Load(); n != 0 {
+		t.Fatalf("%d connections live, want 0", n)
+	}
+	checkGauges(t, s.e)
+}
+
+func TestLingerEnds(t *testing.T) {
+	var conn Conn
+	s := newSim(&hooks{open: func(c Conn) { conn = c }}, Options{LingerTimeout: time.Second})
+	p := s.Connect(0)
+	p.Stall(true) // never takes it, never ends
+	conn.Write([]byte("x"))
+	conn.Close()
+	s.Advance(999 * time.Millisecond)
+	if s.e.live.Load() != 1 {
+		t.Fatal("gone before LingerTimeout")
+	}
+	s.Advance(time.Millisecond)
+	if s.e.live.Load() != 0 {
+		t.Fatal("live after LingerTimeout")
+	}
+	checkGauges(t, s.e)
+}
+
+func TestPeersEndIsAnsweredWithWhatIsQueued(t *testing.T) {
+	var conn Conn
+	var reason error
+	s := newSim(&hooks{
+		open:  func(c Conn) { conn = c },
+		close: func(_ Conn, err error) { reason = err },
+	}, Options{})
+	p := s.Connect(0)
+	p.Stall(true)
+	conn.Write([]byte("answer"))
+	p.CloseWrite()
+	if reason != io.EOF {
+		t.Fatalf("Close(%v), want EOF", reason)
+	}
+	p.Stall(false)
+	if got := string(p.Received()); got != "answer" || s.e.live.Load() != 0 {
+		t.Fatalf("Received() = %q with %d live, want %q with 0", got, s.e.live.Load(), "answer")
+	}
+}
+
+func TestAbort(t *testing.T) {
+	var conn Conn
+	closes := 0
+	s := newSim(&hooks{
+		open: func(c Conn) { conn = c },
+		close: func(c Conn, err error) {
+			if closes++; err != ErrClosed {
+				t.Errorf("Close(%v), want ErrClosed", err)
+			}
+			c.Write([]byte("ignored"))
+			c.Abort()
+		},
+	}, Options{})
+	p := s.Connect(0)
+	p.Stall(true)
+	conn.Write([]byte("lost"))
+	conn.Close()
+	conn.Abort()
+	s.Turn()
+	p.Stall(false)
+	if closes != 1 || len(p.Received()) != 0 || s.e.live.Load() != 0 {
+		t.Fatalf("%d closes, %d live, want 1 and 0", closes, s.e.live.Load())
+	}
+	checkGauges(t, s.e)
+}
+
+func TestStaleConnDoesNothing(t *testing.T) {
+	var conns []Conn
+	s := newSim(&hooks{open: func(c Conn) { conns = append(conns, c) }}, Options{})
+	first := s.Connect(0)
+	first.Close()
+	second := s.Connect(0)
+	old, cur := conns[0], conns[1]
+	if old.slot != cur.slot {
+		t.Fatalf("slots %d and %d, want the same one", old.slot, cur.slot)
+	}
+	for _, c := range []Conn{old, {}} {
+		c.Write([]byte("x"))
+		c.WriteShared([]byte("x"))
+		c.SendShared([]byte("x"))
+		c.SetTag(9)
+		c.PauseRead()
+		c.HoldData(true)
+		c.HoldData(false)
+		c.ResumeRead()
+		c.Redeliver()
+		c.Move(s.e.loops[0])
+		c.Close()
+		c.Abort()
+		s.Turn()
+		if c.Valid() || c.Tag() != 0 || c.Queued() != 0 || c.RemoteAddr().IsValid() {
+			t.Fatalf("%v is valid, want stale", c)
+		}
+	}
+	if len(second.Received()) != 0 || second.Closed() || !cur.Valid() || cur.Tag() != 0 {
+		t.Fatal("a stale Conn reached another connection")
+	}
+}
+
+func TestMove(t *testing.T) {
+	var j journal
+	var conn Conn
+	s := newSim(&hooks{
+		open: func(c Conn) { conn = c; j.add(fmt.Sprint("open on ", c.Loop().Index(), " ", c.Tag())) },
+		data: func(c Conn, b []byte) int {
+			j.add(string(b))
+			if c.Loop().Index() == 0 {
+				c.SetTag(5)
+				c.Move(c.Loop().Engine().Loops()[1])
+				return 1
+			}
+			return len(b)
+		},
+		close: func(c Conn, err error) { j.add(err.Error()); c.Write([]byte("ignored")) },
+	}, Options{Loops: 2})
+	p := s.Connect(0)
+	p.Stall(true)
+	old := conn
+	conn.Write([]byte("queued "))
+	s.Turn()
+	conn.Write([]byte("before "))
+	p.Send([]byte("abc"))
+	want := []string{"open on 0 0", "abc", "loop: moved to another loop", "open on 1 0", "bc"}
+	if got := j.take(); !slices.Equal(got, want) {
+		t.Fatalf("%q, want %q", got, want)
+	}
+	old.Write([]byte("stale"))
+	conn.Write([]byte("after"))
+	p.Stall(false)
+	if got := string(p.Received()); got != "queued before after" {
+		t.Fatalf("Received() = %q, want %q", got, "queued before after")
+	}
+	p.Send([]byte("d"))
+	if got := j.take(); !slices.Equal(got, []string{"d"}) {
+		t.Fatalf("after the move: %q, want d", got)
+	}
+	if st := s.e.Stats(); st.Open != 1 || st.Closed != 0 {
+		t.Fatalf("Stats() = %+v, want 1 open, 0 closed", st)
+	}
+	_ = s.e.Shutdown(context.Background())
+	checkGauges(t, s.e)
+}
+
+func TestPanicClosesThatConnectionOnly(t *testing.T) {
+	for _, in := range []string{"open", "data", "drained", "close", "count"} {
+		t.Run(in, func(t *testing.T) {
+			var victim Conn
+			var reason error
+			armed := false
+			boom := func(where string) {
+				if armed && where == in {
+					panic("boom")
+				}
+			}
+			s := newSim(&hooks{
+				open: func(c Conn) { victim = c; boom("open") },
+				data: func(c Conn, b []byte) int {
+					boom("data")
+					if armed && in == "count" {
+						return len(b) + 1
+					}
+					return echo(c, b)
+				},
+				drained: func(Conn) { boom("drained") },
+				close:   func(_ Conn, err error) { reason = err; boom("close") },
+			}, Options{SoftOutbound: 10})
+			other := s.Connect(0)
+			armed = true
+			p := s.Connect(0)
+			p.Stall(true)
+			victim.Write(make([]byte, 100))
+			s.Turn()
+			p.Stall(false)
+			p.Send([]byte("x"))
+			if in == "close" {
+				p.CloseWrite()
+			}
+			armed = false
+			if victim.Valid() || reason == nil || s.e.Stats().Panics != 1 {
+				t.Fatalf("valid %v, reason %v, %d panics, want a closed connection and 1", victim.Valid(), reason, s.e.Stats().Panics)
+			}
+			other.Send([]byte("y"))
+			if got := string(other.Received()); got != "y" {
+				t.Fatalf("the other connection received %q, want y", got)
+			}
+			s.Advance(10 * time.Second)
+			if n := s.e.live.Load(); n != 1 {
+				t.Fatalf("%d live, want 1", n)
+			}
+		})
+	}
+}
+
+func TestSimShutdown(t *testing.T) {
+	closes := 0
+	s := newSim(&hooks{
+		open:  func(c Conn) { c.Write([]byte("bye")) },
+		close: func(Conn, error) { closes++ },
+	}, Options{Loops: 2})
+	var peers []*Peer
+	for i := range 2000 {
+		peers = append(peers, s.Connect(i%2))
+	}
+	peers[5].Stall(true)
+	if err := s.Engine().Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range peers {
+		if !p.Closed() || string(p.Received()) != "bye" && i != 5 {
+			t.Fatalf("peer %d was not closed after what was queued", i)
+		}
+	}
+	if closes != 2000 || s.e.live.Load() != 0 || s.e.loops[0].Post(TaskFunc(func(*Loop) {})) {
+		t.Fatalf("%d closes, %d live, want 2000 and 0, and no more tasks", closes, s.e.live.Load())
+	}
+	checkGauges(t, s.e)
+}
+
+func TestReadWriteFlushAllocatesNothing(t *testing.T) {
+	s := newSim(&hooks{data: echo}, Options{})
+	p := s.Connect(0)
+	p.Discard(true)
+	b := noise(500)
+	if n := testing.AllocsPerRun(1000, func() { p.Send(b) }); n != 0 {
+		t.Fatalf("echo allocates %v times, want 0", n)
+	}
+}
+
+func TestSendSharedAllocatesNothing(t *testing.T) {
+	var conns []Conn
+	s := newSim(&hooks{open: func(c Conn) { conns = append(conns, c) }}, Options{})
+	for range 100 {
+		s.Connect(0).Discard(true)
+	}
+	b := noise(500)
+	n := testing.AllocsPerRun(100, func() {
+		for _, c := range conns {
+			c.SendShared(b)
+		}
+		for _, c := range conns {
+			c.WriteShared(b)
+			c.WriteShared(b)
+		}
+		s.Turn()
+	})
+	if n != 0 {
+		t.Fatalf("300 shared writes allocate %v times, want 0", n)
+	}
+}
+
+func TestIdleConnectionIsItsRecord(t *testing.T) {
+	s := newSim(&hooks{data: echo}, Options{})
+	for range 1000 {
+		s.Connect(0).Send([]byte("x"))
+	}
+	if n := len(s.e.loops[0].exts); n > 2 {
+		t.Fatalf("%d exts after 1000 connections used one after the other, want 1", n-1)
+	}
+}

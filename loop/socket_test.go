@@ -1,0 +1,409 @@
+package loop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestSocketEcho(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "tcp://localhost:0", ":0", "unix:" + filepath.Join(t.TempDir(), "s")} {
+		t.Run(addr, func(t *testing.T) {
+			e, a := start(t, &hooks{data: lines}, Options{Loops: 2}, addr)
+			var wg sync.WaitGroup
+			for range 20 {
+				c := dial(t, a)
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					want := []byte("first\nsecond\n")
+					for _, b := range [][]byte{want[:3], want[3:8], want[8:]} {
+						_, _ = c.Write(b)
+					}
+					if got := readN(t, c, len(want)); !bytes.Equal(got, want) {
+						t.Errorf("echo = %q, want %q", got, want)
+					}
+				}()
+			}
+			wg.Wait()
+			eventually(t, "20 are accepted", func() bool { return e.Stats().Accepted == 20 })
+		})
+	}
+}
+
+func TestRemoteAddr(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", ":0"} {
+		got := make(chan netip.AddrPort, 1)
+		_, a := start(t, &hooks{open: func(c Conn) { got <- c.RemoteAddr() }}, Options{Loops: 1}, addr)
+		c, err := net.Dial("tcp4", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(a.(*net.TCPAddr).Port)).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g, want := <-got, c.LocalAddr().String(); g.String() != want {
+			t.Errorf("listening on %s: RemoteAddr() = %v, want %s", addr, g, want)
+		}
+		_ = c.Close()
+	}
+}
+
+const big = 8 << 20
+
+func TestLargeTransferToThePeer(t *testing.T) {
+	want := noise(big)
+	_, a := start(t, &hooks{data: func(c Conn, b []byte) int {
+		for rest := want; len(rest) > 0; {
+			n := min(len(rest), 100_001)
+			c.WriteShared(rest[:n])
+			rest = rest[n:]
+		}
+		return len(b)
+	}}, Options{MaxOutbound: 2 * big}, "127.0.0.1:0")
+	c := dial(t, a)
+	_, _ = c.Write([]byte("x"))
+	if !bytes.Equal(readN(t, c, big), want) {
+		t.Fatal("what arrived is not what was written")
+	}
+}
+
+func TestLargeEcho(t *testing.T) {
+	var drained atomic.Int64
+	e, a := start(t, &hooks{data: echo, drained: func(Conn) { drained.Add(1) }}, Options{}, "127.0.0.1:0")
+	c := dial(t, a)
+	want := noise(big)
+	go func() { _, _ = c.Write(want) }()
+	time.Sleep(50 * time.Millisecond) // let the queue fill beyond SoftOutbound
+	if !bytes.Equal(readN(t, c, big), want) {
+		t.Fatal("the echo is not what was sent")
+	}
+	if drained.Load() == 0 && e.Stats().SlowClosed == 0 {
+		t.Log("the queue never passed SoftOutbound")
+	}
+}
+
+func TestSlowSocketIsClosed(t *testing.T) {
+	reason := make(chan error, 1)
+	e, a := start(t, &hooks{
+		data: func(c Conn, b []byte) int {
+			var tm Timer
+			var more func()
+			more = func() {
+				if c.Valid() {
+					c.Write(make([]byte, 30_000))
+					c.Loop().Schedule(&tm, 0, more)
+				}
+			}
+			more()
+			return len(b)
+		},
+		close: func(_ Conn, err error) { reason <- err },
+	}, Options{Loops: 1, RecvBuffer: 4096}, "127.0.0.1:0")
+	c := dial(t, a)
+	_ = c.(*net.TCPConn).SetReadBuffer(4096)
+	_, _ = c.Write([]byte("x"))
+	if err := <-reason; !errors.Is(err, ErrSlowPeer) {
+		t.Fatalf("Close(%v), want ErrSlowPeer", err)
+	}
+	eventually(t, "it is counted", func() bool { return e.Stats().SlowClosed == 1 })
+}
+
+func TestGracefulCloseDeliversEverything(t *testing.T) {
+	want := noise(big)
+	_, a := start(t, &hooks{data: func(c Conn, b []byte) int {
+		c.WriteShared(want)
+		c.Close()
+		return len(b)
+	}}, Options{Loops: 1}, "127.0.0.1:0")
+	c := dial(t, a)
+	// Input that is never consumed would make close(2) reset the connection.
+	go func() { _, _ = c.Write(make([]byte, 1<<20)) }()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("read %d bytes and %v, want %d and the end", len(got), err, big)
+	}
+}
+
+func TestHalfClosedPeerGetsItsAnswer(t *testing.T) {
+	want := noise(big)
+	_, a := start(t, &hooks{data: func(c Conn, b []byte) int {
+		c.WriteShared(want)
+		return len(b)
+	}}, Options{Loops: 1}, "127.0.0.1:0")
+	c := dial(t, a)
+	_, _ = c.Write([]byte("x"))
+	_ = c.(*net.TCPConn).CloseWrite()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("read %d bytes and %v, want %d and the end", len(got), err, big)
+	}
+}
+
+func TestAbortedSocket(t *testing.T) {
+	_, a := start(t, &hooks{data: func(c Conn, b []byte) int { c.Abort(); return len(b) }}, Options{Loops: 1}, "127.0.0.1:0")
+	c := dial(t, a)
+	_, _ = c.Write([]byte("x"))
+	if n, err := c.Read(make([]byte, 1)); err == nil {
+		t.Fatalf("read %d bytes, want an end", n)
+	}
+}
+
+func TestResetIsNoticed(t *testing.T) {
+	reason := make(chan error, 1)
+	_, a := start(t, &hooks{close: func(_ Conn, err error) { reason <- err }}, Options{Loops: 1}, "127.0.0.1:0")
+	c := dial(t, a)
+	_, _ = c.Write([]byte("x"))
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+	if err := <-reason; err == nil {
+		t.Fatal("Close(nil), want an error")
+	}
+}
+
+func TestPausedSocketWaits(t *testing.T) {
+	opened := make(chan Conn, 1)
+	var read atomic.Int64
+	e, a := start(t, &hooks{
+		open: func(c Conn) { c.PauseRead(); opened <- c },
+		data: func(_ Conn, b []byte) int { read.Add(int64(len(b))); return len(b) },
+	}, Options{Loops: 1}, "127.0.0.1:0")
+	c := dial(t, a)
+	conn := <-opened
+	_, _ = c.Write(make([]byte, 1000))
+	l := e.Loops()[0]
+	time.Sleep(20 * time.Millisecond)
+	for range 3 {
+		l.Ask(func() {})
+	}
+	if n := read.Load(); n != 0 {
+		t.Fatalf("%d bytes read while paused, want 0", n)
+	}
+	l.Ask(conn.ResumeRead)
+	eventually(t, "1000 bytes are read", func() bool { return read.Load() == 1000 })
+}
+
+func TestMoveBetweenRealLoops(t *testing.T) {
+	want := noise(big)
+	_, a := start(t, &hooks{data: func(c Conn, b []byte) int {
+		// Each whole block is echoed, and the connection goes to the next loop.
+		const block = 1 << 10
+		if len(b) < block {
+			return 0
+		}
+		c.Write(b[:block])
+		loops := c.Loop().Engine().Loops()
+		c.Move(loops[(c.Loop().Index()+1)%len(loops)])
+		return block
+	}}, Options{Loops: 3, MaxOutbound: 2 * big, SoftOutbound: big}, "127.0.0.1:0")
+	c := dial(t, a)
+	go func() { _, _ = c.Write(want) }()
+	if !bytes.Equal(readN(t, c, big), want) {
+		t.Fatal("the echo is not what was sent")
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	e, _ := start(t, &hooks{data: lines}, Options{}, "127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	c := dial(t, ln.Addr())
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Adopt(nc, []byte("buffered\npar")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nc.Write([]byte("x")); err == nil {
+		t.Error("the adopted net.Conn can be written, want it closed")
+	}
+	_, _ = c.Write([]byte("tial\n"))
+	if got, want := string(readN(t, c, 17)), "buffered\npartial\n"; got != want {
+		t.Errorf("echo = %q, want %q", got, want)
+	}
+	if a, b := net.Pipe(); e.Adopt(a, nil) == nil {
+		t.Error("Adopt(pipe) = nil, want an error")
+	} else {
+		_, _ = a.Close(), b.Close()
+	}
+}
+
+func TestShutdownFlushes(t *testing.T) {
+	want := noise(1 << 20)
+	e, a := start(t, &hooks{open: func(c Conn) { c.WriteShared(want) }}, Options{Loops: 2}, "127.0.0.1:0")
+	var conns []net.Conn
+	for range 10 {
+		conns = append(conns, dial(t, a))
+	}
+	eventually(t, "10 are open", func() bool { return e.Stats().Open == 10 })
+	done := make(chan error, 1)
+	go func() { done <- e.Shutdown(context.Background()) }()
+	for i, c := range conns {
+		if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("connection %d read %d bytes and %v, want %d and the end", i, len(got), err, len(want))
+		}
+		_ = c.Close()
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown() = %v, want nil", err)
+	}
+	if c, err := net.Dial(a.Network(), a.String()); err == nil {
+		_ = c.Close()
+		t.Error("a connection was accepted after Shutdown")
+	}
+}
+
+func TestShutdownCutsAtTheDeadline(t *testing.T) {
+	closed := make(chan error, 1)
+	e, a := start(t, &hooks{
+		open:  func(c Conn) { c.WriteShared(make([]byte, big)) },
+		close: func(_ Conn, err error) { closed <- err },
+	}, Options{Loops: 1, LingerTimeout: time.Hour}, "127.0.0.1:0")
+	dial(t, a)
+	eventually(t, "it is open", func() bool { return e.Stats().Open == 1 })
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := e.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown() = %v, want DeadlineExceeded", err)
+	}
+	if err := <-closed; err != ErrClosed {
+		t.Errorf("Close(%v), want ErrClosed", err)
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	var closes atomic.Int64
+	e, err := New(&hooks{close: func(Conn, error) { closes.Add(1) }}, Options{Loops: 2, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error)
+	go func() { ran <- e.Run(ctx) }()
+	for range 5 {
+		dial(t, a)
+	}
+	eventually(t, "5 are open", func() bool { return e.Stats().Open == 5 })
+	cancel()
+	if err := <-ran; err != nil || closes.Load() != 5 {
+		t.Fatalf("Run() = %v after %d closes, want nil after 5", err, closes.Load())
+	}
+	checkGauges(t, e)
+}
+
+func TestStopAccepting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	for _, addr := range []string{"127.0.0.1:0", "unix:" + path} {
+		e, a := start(t, &hooks{data: echo}, Options{Loops: 2}, addr)
+		c := dial(t, a)
+		eventually(t, "it is open", func() bool { return e.Stats().Open == 1 })
+		e.StopAccepting()
+		if c, err := net.Dial(a.Network(), a.String()); err == nil {
+			_ = c.Close()
+			t.Errorf("%s: accepted after StopAccepting", addr)
+		}
+		_, _ = c.Write([]byte("x"))
+		if got := string(readN(t, c, 1)); got != "x" {
+			t.Errorf("%s: echo = %q, want x", addr, got)
+		}
+	}
+	if _, err := os.Lstat(path); err == nil {
+		t.Errorf("%s exists after StopAccepting", path)
+	}
+}
+
+func TestUnixPaths(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sock")
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	e, err := New(&hooks{}, Options{Loops: 1, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Shutdown(context.Background()) }()
+	if _, err := e.Listen("unix:" + path); err == nil {
+		t.Error("Listen on a path in use = nil, want an error")
+	}
+	_ = stale.Close()
+	if _, err := e.Listen("unix://" + path); err != nil {
+		t.Errorf("Listen on a path left behind = %v, want nil", err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Listen("unix:" + file); err == nil {
+		t.Error("Listen on a file = nil, want an error")
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
+		t.Errorf("the file holds %q, %v, want it as it was", b, err)
+	}
+}
+
+func TestListenTwiceIsAnError(t *testing.T) {
+	_, a := start(t, &hooks{}, Options{Loops: 2}, "127.0.0.1:0")
+	e, err := New(&hooks{}, Options{Loops: 2, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Shutdown(context.Background()) }()
+	if _, err := e.Listen(a.String()); err == nil {
+		t.Errorf("Listen(%v) a second time = nil, want an error", a)
+	}
+	for _, bad := range []string{"nonsense", "127.0.0.1:99999", "unix:/nonexistent/dir/s"} {
+		if _, err := e.Listen(bad); err == nil {
+			t.Errorf("Listen(%q) = nil, want an error", bad)
+		}
+	}
+}
+
+func TestMaxConnsPausesAccepting(t *testing.T) {
+	e, a := start(t, &hooks{data: echo}, Options{Loops: 2, MaxConns: 3}, "127.0.0.1:0")
+	var conns []net.Conn
+	for range 6 {
+		conns = append(conns, dial(t, a))
+	}
+	eventually(t, "3 are open and accepting pauses", func() bool {
+		s := e.Stats()
+		return s.Open == 3 && s.AcceptPauses > 0
+	})
+	for served := 0; served < 6; {
+		for i, c := range conns {
+			if c == nil {
+				continue
+			}
+			_, _ = c.Write([]byte("x"))
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				_ = c.Close()
+				conns[i] = nil
+				served++
+			}
+		}
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []Options{{Loops: -1}, {Loops: 257}, {ReadBuffer: -1}, {MaxConns: -1}} {
+		if e, err := New(&hooks{}, o); err == nil {
+			t.Errorf("New(%+v) = %v, nil, want an error", o, e)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package loop
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Here a Sim's peers part from sockets: their descriptors are negative. The
+// calls for sockets stay direct.
+
+func (l *Loop) recv(fd int32, p []byte) (int, unix.Errno) {
+	if fd < 0 {
+		return l.sim.recv(fd, p)
+	}
+	return sysRead(fd, p)
+}
+
+func (l *Loop) send(fd int32, p []byte) (int, unix.Errno) {
+	if fd < 0 {
+		return l.sim.send(fd, p)
+	}
+	return sysSend(fd, p)
+}
+
+// shutdown sends our end of stream.
+func (l *Loop) shutdown(fd int32) unix.Errno {
+	if fd < 0 {
+		return l.sim.shutdown(fd)
+	}
+	if unix.Shutdown(int(fd), unix.SHUT_WR) != nil {
+		return unix.ENOTCONN
+	}
+	return 0
+}
+
+// watch tells the poller that from have the connection's interest is now want.
+func (l *Loop) watch(slot uint32, fd int32, have, want flags) error {
+	if fd < 0 {
+		l.sim.watch(l, slot, fd, want)
+		return nil
+	}
+	return l.poll(slot, fd, have, want)
+}
+
+// unwatch makes this loop's poller forget the connection, and returns the
+// descriptor it has from now on.
+func (l *Loop) unwatch(r *record) int32 {
+	if r.fd < 0 {
+		l.sim.watch(l, 0, r.fd, 0)
+		return r.fd
+	}
+	return l.forget(r)
+}
+
+func closeFD(fd int32) { _ = unix.Close(int(fd)) }
+
+func peerAddr(fd int32) netip.AddrPort {
+	sa, err := unix.Getpeername(int(fd))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,270 @@
+package loop
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
+
+// queueCopy queues a copy of p: in the arena if it is small, because most of it
+// is sent before the step ends.
+func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
+	if !l.admit(slot, r, len(p)) {
+		return
+	}
+	if len(p) > arenaSize/2 {
+		l.push(slot, r, ref{p: bytes.Clone(p)})
+		return
+	}
+	if len(l.arena)+len(p) > cap(l.arena) {
+		l.flushAll()
+		if r.flags&flagsDying != 0 {
+			return
+		}
+	}
+	start := len(l.arena)
+	l.arena = append(l.arena, p...)
+	if r.ext != 0 {
+		e := l.exts[r.ext]
+		if n := len(e.queue); n > e.head && e.queue[n-1].transient && e.end == start {
+			last := &e.queue[n-1]
+			last.p = l.arena[start-len(last.p) : len(l.arena)]
+			e.end = len(l.arena)
+			l.queued(e, len(p))
+			return
+		}
+	}
+	l.push(slot, r, ref{p: l.arena[start:], transient: true})
+	l.exts[r.ext].end = len(l.arena)
+}
+
+// queueShared queues p by reference.
+func (l *Loop) queueShared(slot uint32, r *record, p []byte) {
+	if l.admit(slot, r, len(p)) {
+		l.push(slot, r, ref{p: p})
+	}
+}
+
+// sendNow sends p past the queue if that is empty.
+func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
+	if r.ext != 0 && l.exts[r.ext].queued > 0 {
+		l.queueShared(slot, r, p)
+		return
+	}
+	n, errno := l.send(r.fd, p)
+	l.tally.writes++
+	switch errno {
+	case 0:
+		l.tally.bytesOut += int64(n)
+		if n == len(p) {
+			return
+		}
+		l.push(slot, r, ref{p: p[n:]})
+		l.interest(slot, r, r.flags|flagW)
+	case unix.EAGAIN:
+		l.push(slot, r, ref{p: p})
+		l.interest(slot, r, r.flags|flagW)
+	case unix.EINTR:
+		l.push(slot, r, ref{p: p})
+	default:
+		l.fail(slot, r, errno)
+	}
+}
+
+// admit reports whether n more bytes may be queued, and ends the connection if
+// they may not. Before that it tries to send what is queued: many writes in one
+// step do not make a peer slow.
+func (l *Loop) admit(slot uint32, r *record, n int) bool {
+	if l.fits(r, n) {
+		return true
+	}
+	if r.flags&flagW == 0 {
+		l.flush(slot)
+		if r.flags&flagsDying != 0 {
+			return false
+		}
+		if l.fits(r, n) {
+			return true
+		}
+	}
+	l.tally.slowClosed++
+	l.fail(slot, r, ErrSlowPeer)
+	return false
+}
+
+func (l *Loop) fits(r *record, n int) bool {
+	if r.ext == 0 {
+		return true
+	}
+	q := l.exts[r.ext].queued
+	return q == 0 || q+n <= l.engine.o.MaxOutbound
+}
+
+// push puts p at the queue's end and r on the list of those to flush.
+func (l *Loop) push(slot uint32, r *record, p ref) {
+	e := l.extend(slot, r)
+	e.queue = append(e.queue, p)
+	l.queued(e, len(p.p))
+	l.markDirty(slot, r)
+}
+
+func (l *Loop) queued(e *ext, n int) {
+	e.queued += n
+	l.tally.queued += int64(n)
+}
+
+func (l *Loop) markDirty(slot uint32, r *record) {
+	if r.flags&flagDirty == 0 {
+		r.flags |= flagDirty
+		l.dirty = append(l.dirty, slot)
+	}
+}
+
+// flushAll flushes every dirty connection; the arena is free afterwards.
+func (l *Loop) flushAll() {
+	for _, slot := range l.dirty {
+		if l.conns.At(slot).flags&flagDirty != 0 {
+			l.flush(slot)
+		}
+	}
+	l.dirty = l.dirty[:0]
+	l.arena = l.arena[:0]
+}
+
+// flush sends what the kernel takes and makes the rest keep: bytes in the arena
+// are copied.
+func (l *Loop) flush(slot uint32) {
+	r := l.conns.At(slot)
+	r.flags &^= flagDirty
+	if r.ext == 0 {
+		return
+	}
+	e := l.exts[r.ext]
+	if r.flags&(flagW|flagAbort) == 0 {
+		l.sendQueue(slot, r, e)
+	}
+	for i := e.head; i < len(e.queue); i++ {
+		if q := &e.queue[i]; q.transient {
+			if i == e.head {
+				q.p, e.off = q.p[e.off:], 0
+			}
+			q.p, q.transient = bytes.Clone(q.p), false
+		}
+	}
+	l.flushed(slot, r, e)
+}
+
+// writable serves a connection that can take output again.
+func (l *Loop) writable(slot uint32) {
+	r := l.conns.At(slot)
+	if r.flags&flagW == 0 {
+		return
+	}
+	if r.ext != 0 {
+		e := l.exts[r.ext]
+		before := e.queued
+		l.sendQueue(slot, r, e)
+		if e.queued < before && e.linger != nil {
+			l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
+		}
+		if e.queued > 0 {
+			l.flushed(slot, r, e)
+			return
+		}
+	}
+	l.interest(slot, r, r.flags&^flagW)
+	if r.ext != 0 {
+		l.flushed(slot, r, l.exts[r.ext])
+	}
+}
+
+// sendQueue sends the queue until it is empty or the kernel takes no more.
+func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
+	for e.queued > 0 && r.flags&flagAbort == 0 {
+		p := l.gather(e)
+		n, errno := l.send(r.fd, p)
+		l.tally.writes++
+		switch errno {
+		case 0:
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			l.interest(slot, r, r.flags|flagW)
+			return
+		default:
+			l.fail(slot, r, errno)
+			return
+		}
+		l.tally.bytesOut += int64(n)
+		l.queued(e, -n)
+		e.advance(n)
+		if n < len(p) {
+			l.interest(slot, r, r.flags|flagW)
+			return
+		}
+	}
+}
+
+// gather returns what to send next: one long piece as it is, or many short ones
+// put together. Copying beats writev for the short ones.
+func (l *Loop) gather(e *ext) []byte {
+	first := e.queue[e.head].p[e.off:]
+	if len(first) >= burstSize/4 || e.head+1 == len(e.queue) {
+		return first
+	}
+	b := append(l.burst[:0], first...)
+	for _, q := range e.queue[e.head+1:] {
+		room := cap(b) - len(b)
+		if room == 0 {
+			break
+		}
+		b = append(b, q.p[:min(len(q.p), room)]...)
+	}
+	return b
+}
+
+// advance drops n bytes that were sent.
+func (e *ext) advance(n int) {
+	for n > 0 {
+		q := &e.queue[e.head]
+		left := len(q.p) - e.off
+		if n < left {
+			e.off += n
+			break
+		}
+		n -= left
+		e.off = 0
+		*q = ref{}
+		e.head++
+	}
+	switch {
+	case e.head == len(e.queue):
+		e.queue, e.head = e.queue[:0], 0
+	case e.head >= 64 && e.head*2 >= len(e.queue):
+		n := copy(e.queue, e.queue[e.head:])
+		clear(e.queue[n:])
+		e.queue, e.head = e.queue[:n], 0
+	}
+}
+
+// flushed looks at what is left after a flush: reading stops above
+// SoftOutbound and goes on under half of it; a connection that was only waiting
+// for its queue gets on with closing.
+func (l *Loop) flushed(slot uint32, r *record, e *ext) {
+	soft := l.engine.o.SoftOutbound
+	switch {
+	case r.flags&flagAbort != 0:
+	case r.flags&flagLinger != 0:
+		if e.queued == 0 {
+			l.endOutput(slot, r)
+		}
+		return
+	case e.queued > soft:
+		r.flags |= flagSoft
+	case r.flags&flagSoft != 0 && e.queued*2 < soft:
+		r.flags &^= flagSoft
+		l.deferFor(slot, r, flagDrained)
+		l.resume(slot, r)
+	}
+	l.shed(r)
+}
