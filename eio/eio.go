@@ -1,0 +1,213 @@
+// Package eio serves Engine.IO 4: sessions over HTTP long polling and
+// WebSocket, with the live upgrade from one to the other.
+//
+// A session over polling, then upgraded (Engine.IO protocol 4):
+//
+//	GET  ?EIO=4&transport=polling             200 0{"sid":"…","upgrades":["websocket"],…}
+//	POST &sid=S          40                   200 ok
+//	GET  &sid=S                               200 40{"sid":"…"}␞42["hello"]
+//	GET  &sid=S &transport=websocket          101
+//	     2probe                                   3probe          a pending GET is answered 6
+//	     5                                        from here on everything goes over the WebSocket
+//	                                              2               every pingInterval; the client answers
+//	     3                                                        within pingTimeout
+//
+// A Server is a loop.Handler. Everything about a session belongs to the loop
+// on which it was opened: a request that reaches another loop moves its
+// connection to that one, which the session's id names. There is no lock and
+// no index of sessions; an idle session over WebSocket costs a record of a few
+// words without pointers, and what only some sessions need (a queue, a message
+// in pieces, an upgrade) is an extension made on demand.
+package eio
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
+)
+
+// A Reason says why a session ended, in Node's words: applications compare
+// them. They are also the reasons of Socket.IO's disconnect event.
+type Reason string
+
+// The reasons of Engine.IO.
+const (
+	TransportClose Reason = "transport close" // the peer closed, or left the connection
+	TransportError Reason = "transport error" // protocol violation of the transport, or a write that failed
+	PingTimeout    Reason = "ping timeout"
+	ParseError     Reason = "parse error"  // an undecodable packet or payload
+	ForcedClose    Reason = "forced close" // Session.Close
+)
+
+// A Handler is the protocol above. All methods are called on the session's
+// loop and must not block.
+type Handler interface {
+	// Open announces a session. The request is the session's first one; it is
+	// a view, valid until return.
+	Open(s Session, r *http1.Request)
+	// Message hands over a message; data is valid, and may be modified, until
+	// return.
+	Message(s Session, data []byte, binary bool)
+	// Close is called exactly once per Open. The session is gone: its methods
+	// do nothing any more, but User still answers within this call.
+	Close(s Session, reason Reason)
+}
+
+// Options of a Server. The zero value is Node's default.
+type Options struct {
+	// Path of the HTTP requests, with or without a slash at its end (both are
+	// answered). Zero means "/engine.io/". Node: path.
+	Path string
+
+	// PingInterval is the time between a pong, or the opening, and the next
+	// ping. Zero means 25 s. Node: pingInterval.
+	PingInterval time.Duration
+	// PingTimeout is how long after a ping the session may stay silent before
+	// it is closed with PingTimeout. Zero means 20 s. Node: pingTimeout.
+	PingTimeout time.Duration
+	// UpgradeTimeout bounds an upgrade that was begun. Zero means 10 s. Node:
+	// upgradeTimeout.
+	UpgradeTimeout time.Duration
+	// CloseTimeout is how long a closed polling session waits for the poll
+	// that tells the client. Zero means 30 s.
+	CloseTimeout time.Duration
+
+	// MaxPayload bounds an incoming message or request body, in bytes. Zero
+	// means 1,000,000. Node: maxHttpBufferSize.
+	MaxPayload int
+	// MaxFragments bounds the fragments of a WebSocket message. Zero means
+	// 65536.
+	MaxFragments int
+	// MaxQueue bounds the bytes waiting for a poll or an upgrade; a session
+	// that passes it is closed with TransportError. Zero means 256 KiB. (What
+	// waits for a slow WebSocket is bounded by loop.Options.MaxOutbound.)
+	MaxQueue int
+
+	// Transports that are served, of "polling" and "websocket". Nil means
+	// both. Node: transports.
+	Transports []string
+	// NoUpgrades neither offers nor accepts upgrades. Node: allowUpgrades.
+	NoUpgrades bool
+
+	// HeadTimeout bounds the time from the first look for a request to the end
+	// of its head, BodyTimeout that of its body, IdleTimeout the wait for the
+	// next request. Zero means 10 s, 60 s and 20 s.
+	HeadTimeout, BodyTimeout, IdleTimeout time.Duration
+
+	// Route returns who answers a request that is not Engine.IO's: any path
+	// but Path itself. It is called on the loop; the handler it returns runs
+	// on a goroutine of its own, with the whole body read. Nil, as function or
+	// as result: 404, or the error "Transport unknown" below Path.
+	Route func(path string) http.Handler
+
+	// Logger gets what an operator should know; peers' misbehaviour is Debug.
+	// Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// A Server speaks Engine.IO on the connections of an engine. It is the
+// engine's loop.Handler.
+type Server struct {
+	// Immutable after Start.
+	o         Options
+	h         Handler
+	ids       *IDs
+	shards    []*shard
+	polling   bool
+	websocket bool
+	upgrades  string // the JSON array of the open packet of polling sessions
+	spread    func(d time.Duration) time.Duration
+
+	draining atomic.Bool // refuses new sessions; set by Drain
+}
+
+// NewServer returns a Server that gives its sessions to h. Bind connects it to
+// the loops before they run.
+func NewServer(h Handler, o Options) (*Server, error) {
+	o.Path = "/" + strings.Trim(cmp.Or(o.Path, "/engine.io/"), "/") + "/"
+	o.PingInterval = cmp.Or(o.PingInterval, 25*time.Second)
+	o.PingTimeout = cmp.Or(o.PingTimeout, 20*time.Second)
+	o.UpgradeTimeout = cmp.Or(o.UpgradeTimeout, 10*time.Second)
+	o.CloseTimeout = cmp.Or(o.CloseTimeout, 30*time.Second)
+	o.MaxPayload = cmp.Or(o.MaxPayload, 1_000_000)
+	o.MaxQueue = cmp.Or(o.MaxQueue, 256<<10)
+	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 20*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	if o.Transports == nil {
+		o.Transports = []string{"polling", "websocket"}
+	}
+	s := &Server{o: o, h: h, spread: spreadFirst}
+	for _, t := range o.Transports {
+		switch t {
+		case "polling":
+			s.polling = true
+		case "websocket":
+			s.websocket = true
+		default:
+			return nil, errors.New("eio: unknown transport " + t)
+		}
+	}
+	if o.PingInterval < time.Millisecond || o.PingTimeout < time.Millisecond {
+		return nil, errors.New("eio: PingInterval and PingTimeout must be at least 1 ms")
+	}
+	if !s.polling && !s.websocket {
+		return nil, errors.New("eio: no transports")
+	}
+	s.upgrades = "[]"
+	if s.websocket && !o.NoUpgrades {
+		s.upgrades = `["websocket"]`
+	}
+	ids, err := NewIDs("engine.io session")
+	s.ids = ids
+	return s, err
+}
+
+// Bind makes the server's part of each loop. It is called once, before the
+// loops run.
+func (s *Server) Bind(loops []*loop.Loop) {
+	for _, l := range loops {
+		s.shards = append(s.shards, newShard(s, l))
+	}
+}
+
+// spreadFirst places the first ping of a session at random in the second half
+// of the interval, so that clients that arrived together are not pinged
+// together for ever. Short intervals are left alone: tests and impatient
+// operators expect them to the letter.
+func spreadFirst(interval time.Duration) time.Duration {
+	if interval < 5*time.Second {
+		return interval
+	}
+	return interval - rand.N(interval/2)
+}
+
+// Drain refuses new sessions from now on with 503; those that are open go on.
+// Any goroutine may call it.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// CloseAll closes every session of l with ForcedClose, discarding what waits
+// for a poll. It must be called on l.
+func (s *Server) CloseAll(l *loop.Loop) {
+	sh := s.shards[l.Index()]
+	for _, slot := range sh.live() {
+		sh.close(slot, ForcedClose)
+	}
+}
+
+// Count returns the number of open sessions of l. It must be called on l.
+func (s *Server) Count(l *loop.Loop) int { return s.shards[l.Index()].open }
+
+func (s *Server) serves(transport string) bool {
+	return slices.Contains(s.o.Transports, transport)
+}

@@ -1,0 +1,90 @@
+package eio
+
+import "time"
+
+// pingsPerTurn bounds the pings that a loop sends before it looks at its
+// sockets again.
+const pingsPerTurn = 256
+
+var (
+	pingFrame = []byte{0x81, 1, ping}
+	noopFrame = []byte{0x81, 1, noop}
+)
+
+// startHeartbeat arms the first ping of a new session.
+func (sh *shard) startHeartbeat(slot uint32) {
+	sh.beat.set(slot, sh.loop.Now()+sh.srv.spread(sh.srv.o.PingInterval).Milliseconds())
+	sh.wind()
+}
+
+// wind keeps the wheel turning while anything hangs on it.
+func (sh *shard) wind() {
+	if !sh.turn.Armed() && sh.beat.armed > 0 {
+		sh.loop.Schedule(&sh.turn, time.Duration(sh.beat.tick)*time.Millisecond, sh.onTick)
+	}
+}
+
+func (sh *shard) tick() {
+	if sh.beat.advance(sh.loop.Now(), pingsPerTurn, sh.onBeat) {
+		sh.loop.Schedule(&sh.turn, 0, sh.onTick)
+		return
+	}
+	sh.wind()
+}
+
+// beatOne is called when a session's deadline has passed: it is time for a
+// ping, or the pong did not come.
+func (sh *shard) beatOne(slot uint32) {
+	s := sh.sessions.At(slot)
+	if s.is(awaitPong) {
+		sh.close(slot, PingTimeout)
+		return
+	}
+	s.set(awaitPong)
+	sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingTimeout.Milliseconds())
+	sh.wind()
+	sh.send(slot, pingFrame, shared)
+}
+
+// overdue closes a session whose pong is late and says so. Deadlines are
+// looked at on each request and frame as well as by the wheel, so that an
+// overdue session is gone for whoever asks, to the millisecond.
+func (sh *shard) overdue(slot uint32) bool {
+	if !sh.sessions.At(slot).is(awaitPong) || !sh.beat.due(slot, sh.loop.Now()) {
+		return false
+	}
+	sh.close(slot, PingTimeout)
+	return true
+}
+
+// heard is called for each packet of the client. A pong ends the wait for it
+// and starts the next interval; the first other packet in the wait proves
+// that the client is there and starts the wait anew, once a ping.
+func (sh *shard) heard(slot uint32, isPong bool) {
+	s := sh.sessions.At(slot)
+	if !s.is(awaitPong) {
+		return
+	}
+	now := sh.loop.Now()
+	switch {
+	case isPong:
+		s.unset(awaitPong | extended)
+		sh.beat.set(slot, now+sh.srv.o.PingInterval.Milliseconds())
+	case !s.is(extended):
+		s.set(extended)
+		sh.beat.set(slot, now+sh.srv.o.PingTimeout.Milliseconds())
+	}
+}
+
+// restartHeartbeat begins a new interval, after the transport changed: a pong
+// may have been lost with the old one.
+func (sh *shard) restartHeartbeat(slot uint32) {
+	sh.sessions.At(slot).unset(awaitPong | extended)
+	sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingInterval.Milliseconds())
+}
+
+// heartbeatTick is the resolution of the wheel in ms: fine enough for short
+// intervals, coarse enough to cost nothing.
+func heartbeatTick(interval, timeout time.Duration) int64 {
+	return min(max((min(interval, timeout)/16).Milliseconds(), 1), 50)
+}

@@ -1,0 +1,317 @@
+package eio
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
+)
+
+// A connection's tag says what it is to us. Zero is a connection that we are
+// done with: its input is thrown away.
+const (
+	tagHTTP  = 1 << 30 // | index into shard.https
+	tagWS    = 2 << 30 // | slot of the session whose transport it is
+	tagProbe = 3 << 30 // | slot of the session that it may become the transport of
+	tagKind  = 3 << 30
+)
+
+// An httpConn is a connection that speaks HTTP. It is freed when the
+// connection ends or becomes a WebSocket.
+type httpConn struct {
+	conn  loop.Conn
+	index uint32
+	timer loop.Timer // the end of the head, of the body, or the next request
+
+	// Of the request being answered.
+	keepAlive bool
+	upgrade   bool   // a WebSocket was asked for
+	isHead    bool   // HEAD: no body in the answer
+	oldIE     bool   // an Internet Explorer, which must be told not to filter answers
+	waiting   bool   // an answer is due; input is held back until it is given
+	session   uint64 // ref of the session that waits with us: a poll or a body
+
+	receiving bool // a body is being received
+	body      http1.Body
+	buf       []byte              // what has come of it, if it did not come at once
+	finish    func([]byte)        // gets the whole body, as a view
+	route     http.Handler        // who answers, when it is not us
+	cut       func(reason Reason) // the connection ended while receiving
+}
+
+// Open is called by the loop for a new connection.
+func (srv *Server) Open(c loop.Conn) {
+	sh := srv.shards[c.Loop().Index()]
+	h := &httpConn{conn: c, index: uint32(len(sh.https))}
+	if n := len(sh.freeHTTP); n > 0 {
+		h.index, sh.freeHTTP = sh.freeHTTP[n-1], sh.freeHTTP[:n-1]
+		sh.https[h.index] = h
+	} else {
+		sh.https = append(sh.https, h)
+	}
+	c.SetTag(tagHTTP | h.index)
+	sh.deadline(h, srv.o.HeadTimeout)
+}
+
+// Data is called by the loop with what was received.
+func (srv *Server) Data(c loop.Conn, b []byte) (n int) {
+	sh := srv.shards[c.Loop().Index()]
+	for n < len(b) {
+		tag, k := c.Tag(), 0
+		switch tag & tagKind {
+		case tagHTTP:
+			k = sh.dataHTTP(sh.https[tag&^tagKind], b[n:])
+		case tagWS:
+			k = sh.dataWS(c, tag&^tagKind, b[n:])
+		case tagProbe:
+			k = sh.dataProbe(c, tag&^tagKind, b[n:])
+		default:
+			return len(b)
+		}
+		if k == 0 {
+			break
+		}
+		n += k
+	}
+	return n
+}
+
+// Drained is called by the loop when a slow peer has caught up.
+func (srv *Server) Drained(loop.Conn) {}
+
+// Close is called by the loop when a connection has ended.
+func (srv *Server) Close(c loop.Conn, err error) {
+	sh := srv.shards[c.Loop().Index()]
+	tag := c.Tag()
+	c.SetTag(0)
+	switch arg := tag &^ tagKind; tag & tagKind {
+	case tagHTTP:
+		sh.closeHTTP(sh.https[arg])
+	case tagWS:
+		reason := TransportError
+		if err == io.EOF || isReset(err) {
+			reason = TransportClose
+		}
+		sh.close(arg, reason)
+	case tagProbe:
+		sh.dropProbe(arg)
+	}
+}
+
+// closeHTTP frees the connection's record and ends what was in progress on it.
+func (sh *shard) closeHTTP(h *httpConn) {
+	ref, cut := h.session, h.cut
+	sh.freeHTTPConn(h)
+	if cut != nil {
+		cut(TransportError)
+		return
+	}
+	// A poll whose connection goes away ends the session at once.
+	if slot := sh.lookup(ref); slot != 0 {
+		if e := sh.peekExt(slot); e != nil && e.get == h.conn {
+			e.get = loop.Conn{}
+			sh.close(slot, TransportError)
+		}
+	}
+}
+
+func (sh *shard) freeHTTPConn(h *httpConn) {
+	sh.loop.Cancel(&h.timer)
+	sh.https[h.index] = nil
+	sh.freeHTTP = append(sh.freeHTTP, h.index)
+}
+
+// httpOf returns the record of a connection that speaks HTTP, nil otherwise.
+func (sh *shard) httpOf(c loop.Conn) *httpConn {
+	if tag := c.Tag(); tag&tagKind == tagHTTP {
+		return sh.https[tag&^tagKind]
+	}
+	return nil
+}
+
+// deadline ends the connection after d unless something happens before.
+func (sh *shard) deadline(h *httpConn, d time.Duration) {
+	c := h.conn
+	sh.loop.Schedule(&h.timer, d, func() {
+		if h.receiving {
+			sh.answer(h, http.StatusRequestTimeout, nil, nil, true)
+		}
+		c.Close()
+	})
+}
+
+func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
+	if h.waiting {
+		return 0
+	}
+	if h.receiving {
+		return sh.receive(h, b)
+	}
+	n, err := http1.Parse(b, &sh.req)
+	if err != nil {
+		status := http.StatusBadRequest
+		if e, ok := err.(*http1.Error); ok {
+			status = e.Status
+		}
+		sh.answer(h, status, nil, nil, true)
+		return len(b)
+	}
+	if n == 0 {
+		return 0
+	}
+	if to := sh.owner(h); to != nil {
+		h.conn.Move(to) // it is parsed again there
+		h.waiting = true
+		return 0
+	}
+	sh.loop.Cancel(&h.timer)
+	h.keepAlive, h.upgrade, h.oldIE = sh.req.KeepAlive, sh.req.Upgrade, false
+	h.isHead = string(sh.req.Method) == http.MethodHead
+	sh.request(h)
+	return n
+}
+
+// owner returns the loop of the session that the request is for, nil when
+// that is this one or none.
+func (sh *shard) owner(h *httpConn) *loop.Loop {
+	if string(sh.req.Path) != sh.srv.o.Path && string(sh.req.Path) != strings.TrimSuffix(sh.srv.o.Path, "/") {
+		return nil
+	}
+	sid, _ := sh.req.Query("sid")
+	ref, ok := sh.srv.ids.Parse([]byte(sid))
+	if !ok || int(ref>>56) == sh.loop.Index() {
+		return nil
+	}
+	loops := sh.loop.Engine().Loops()
+	return loops[ref>>56]
+}
+
+// request sends a request to who answers it. It must lead to an answer, to a
+// body being received, or to a WebSocket.
+func (sh *shard) request(h *httpConn) {
+	path := string(sh.req.Path)
+	if path == sh.srv.o.Path || path+"/" == sh.srv.o.Path {
+		sh.engineRequest(h)
+		return
+	}
+	if sh.srv.o.Route != nil {
+		if handler := sh.srv.o.Route(path); handler != nil {
+			sh.routed(h, handler)
+			return
+		}
+	}
+	if strings.HasPrefix(path, sh.srv.o.Path) {
+		sh.refuse(h, unknownTransport)
+		return
+	}
+	sh.answer(h, http.StatusNotFound, nil, nil, false)
+}
+
+// receiveBody reads the request's body, up to limit bytes, and gives the
+// whole to finish. cut is called instead if it never becomes whole.
+func (sh *shard) receiveBody(h *httpConn, limit int64, finish func([]byte), cut func(Reason)) {
+	if err := h.body.Reset(&sh.req, limit); err != nil {
+		// The body is not read: the answer, then the end of the connection.
+		sh.answer(h, err.(*http1.Error).Status, nil, nil, true)
+		return
+	}
+	h.receiving, h.finish, h.cut = true, finish, cut
+	if sh.req.Expect100 {
+		h.conn.Write(http1.AppendContinue(nil))
+	}
+	sh.deadline(h, sh.srv.o.BodyTimeout)
+	sh.receive(h, nil)
+}
+
+func (sh *shard) receive(h *httpConn, b []byte) (used int) {
+	for {
+		data, n, done, err := h.body.Next(b[used:])
+		used += n
+		switch {
+		case err != nil:
+			status := http.StatusBadRequest
+			if e, ok := err.(*http1.Error); ok {
+				status = e.Status
+			}
+			sh.endReceive(h)
+			sh.answer(h, status, nil, nil, true)
+			return used
+		case done:
+			whole := data
+			if h.buf != nil {
+				whole = append(h.buf, data...)
+			}
+			finish := h.finish
+			sh.endReceive(h)
+			finish(whole)
+			return used
+		}
+		h.buf = append(h.buf, data...)
+		if n == 0 {
+			return used
+		}
+	}
+}
+
+func (sh *shard) endReceive(h *httpConn) {
+	sh.loop.Cancel(&h.timer)
+	h.receiving, h.buf, h.finish, h.cut = false, nil, nil, nil
+}
+
+// wait holds back further requests of the connection until the answer is
+// given; the end of the peer is noticed meanwhile.
+func (sh *shard) wait(h *httpConn) {
+	h.waiting = true
+	h.conn.HoldData(true)
+}
+
+// answer writes a response. With end, or if the request asks for it, the
+// connection ends behind it. The body is copied.
+func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []byte, end bool) {
+	if end = end || !h.keepAlive; end {
+		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueClose})
+	}
+	b := http1.AppendResponse(sh.scratch[:0], status, fields, body)
+	if h.isHead {
+		b = b[:len(b)-len(body)]
+	}
+	h.conn.Write(b)
+	sh.scratch = keepScratch(b)
+	h.session = 0
+	if end {
+		sh.endReceive(h)
+		sh.freeHTTPConn(h)
+		h.conn.SetTag(0)
+		h.conn.Close()
+		return
+	}
+	if h.waiting {
+		h.waiting = false
+		h.conn.HoldData(false)
+	}
+	sh.deadline(h, sh.srv.o.IdleTimeout)
+}
+
+// keepScratch keeps a scratch buffer for its next use unless it grew large.
+func keepScratch(b []byte) []byte {
+	if cap(b) > 64<<10 {
+		return nil
+	}
+	return b[:0]
+}
+
+var (
+	fieldConnection = []byte("Connection")
+	fieldType       = []byte("Content-Type")
+	fieldCache      = []byte("Cache-Control")
+	fieldXSS        = []byte("X-XSS-Protection")
+	valueClose      = []byte("close")
+	valueText       = []byte("text/plain; charset=UTF-8")
+	valueHTML       = []byte("text/html")
+	valueJSON       = []byte("application/json")
+	valueNoStore    = []byte("no-store")
+	valueZero       = []byte("0")
+)

@@ -1,0 +1,88 @@
+package eio
+
+import (
+	"encoding/base64"
+
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// A Prepared is a message, or several in a row, encoded once for any number
+// of sessions. It is immutable and may be sent by any loop.
+//
+// Its form is that of WebSocket frames; a polling payload is derived from
+// them when a poll is answered, which is rare and per client anyway.
+type Prepared struct{ frames []byte }
+
+// Prepare encodes one message.
+func Prepare(data []byte, binary bool) *Prepared {
+	b := make([]byte, 0, wsframe.ServerHeaderLen(len(data)+1)+len(data)+1)
+	if binary {
+		return &Prepared{wsframe.AppendFrame(b, wsframe.Binary, data)}
+	}
+	return &Prepared{AppendText(b, data)}
+}
+
+// PrepareFrames takes frames that were made by AppendText and AppendBinary;
+// they belong to the Prepared from now on.
+func PrepareFrames(frames []byte) *Prepared { return &Prepared{frames} }
+
+// Concat joins messages into one, which a session receives with one write.
+func Concat(ps []*Prepared) *Prepared {
+	n := 0
+	for _, p := range ps {
+		n += len(p.frames)
+	}
+	b := make([]byte, 0, n)
+	for _, p := range ps {
+		b = append(b, p.frames...)
+	}
+	return &Prepared{b}
+}
+
+// Size returns the bytes of the message on a WebSocket.
+func (p *Prepared) Size() int { return len(p.frames) }
+
+// AppendText appends the frame of a text message to dst: Engine.IO's type
+// character, then the parts of the message one after the other.
+func AppendText(dst []byte, parts ...[]byte) []byte {
+	n := int64(1)
+	for _, p := range parts {
+		n += int64(len(p))
+	}
+	dst = wsframe.AppendHeader(dst, wsframe.Header{Fin: true, Op: wsframe.Text, Length: n})
+	dst = append(dst, message)
+	for _, p := range parts {
+		dst = append(dst, p...)
+	}
+	return dst
+}
+
+// AppendBinary appends the frame of a binary message to dst.
+func AppendBinary(dst, data []byte) []byte {
+	return wsframe.AppendFrame(dst, wsframe.Binary, data)
+}
+
+// appendPayload appends the polling payload of the messages in frames to dst:
+// packets with a record separator between them, binary as base64 (Engine.IO
+// protocol 4, "Payload encoding"). more says that dst already holds packets.
+func appendPayload(dst, frames []byte, more bool) []byte {
+	for len(frames) > 0 {
+		h, n, err := wsframe.ParseHeader(frames)
+		if n == 0 || err != nil {
+			panic("eio: queued frames are broken")
+		}
+		p := frames[n : n+int(h.Length)]
+		frames = frames[n+int(h.Length):]
+		if more {
+			dst = append(dst, separator)
+		}
+		more = true
+		if h.Op == wsframe.Binary {
+			dst = append(dst, 'b')
+			dst = base64.StdEncoding.AppendEncode(dst, p)
+		} else {
+			dst = append(dst, p...)
+		}
+	}
+	return dst
+}

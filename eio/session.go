@@ -1,0 +1,375 @@
+package eio
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/loop/slab"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// A Session is a handle to a session: comparable, 16 bytes, without a pointer
+// to the session. When that is gone, methods do nothing. Its methods belong to
+// the session's loop, except Ref, ID and Loop.
+type Session struct {
+	sh        *shard
+	slot, gen uint32
+}
+
+// session is what every session needs, without pointers. It is owned by the
+// loop of its shard.
+type session struct {
+	conn  uint64 // loop.Conn.Key of the WebSocket; 0 while polling
+	gen   uint32 // of the slot; counts its uses
+	user  uint32
+	ext   uint32 // index into shard.exts; 0: none
+	flags flags
+}
+
+type flags uint16
+
+const (
+	inUse     flags = 1 << iota
+	overWS          // the transport is a WebSocket
+	awaitPong       // a ping is out
+	extended        // the wait for the pong was started anew
+	closing         // closed for the handler; waits for a poll that tells the client
+)
+
+func (s *session) is(f flags) bool { return s.flags&f != 0 }
+func (s *session) set(f flags)     { s.flags |= f }
+func (s *session) unset(f flags)   { s.flags &^= f }
+
+// ext is what some sessions need: those that poll, upgrade, or are in the
+// middle of a message.
+type ext struct {
+	reader wsframe.Reader // a message in pieces
+
+	get      loop.Conn // the poll that waits, or the zero Conn
+	post     loop.Conn // the connection on which a body is being received
+	queue    [][]byte  // frames waiting for a poll or for the upgrade to finish
+	queued   int       // bytes in queue
+	flush    bool      // is on shard.pollers
+	overflow bool      // the queue overflowed; to be closed
+	probing  loop.Conn // the WebSocket of an upgrade in progress
+	probed   bool      // it was answered
+	timer    loop.Timer
+	release  loop.Timer // answers a poll with noop while probing
+}
+
+// A shard is the server's part of one loop, which owns all of it.
+type shard struct {
+	srv  *Server
+	loop *loop.Loop
+
+	sessions slab.Of[session]
+	open     int
+	exts     []*ext // [0] is unused
+	freeExts []uint32
+	https    []*httpConn // [0] is unused
+	freeHTTP []uint32
+
+	req     http1.Request // being handled: views, valid until its answer or its body is begun
+	beat    wheel
+	turn    loop.Timer
+	pollers []uint32 // slots of sessions with something for a waiting poll
+	reader  wsframe.Reader
+	scratch []byte // responses and payloads, valid until the next use
+
+	// Method values, made once: making one allocates.
+	onTick func()
+	onBeat func(uint32)
+}
+
+func newShard(s *Server, l *loop.Loop) *shard {
+	sh := &shard{
+		srv: s, loop: l,
+		exts: make([]*ext, 1), https: make([]*httpConn, 1),
+		beat:   wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
+		reader: s.newReader(),
+	}
+	sh.onTick, sh.onBeat = sh.tick, sh.beatOne
+	l.OnTurn(sh.flushPollers)
+	return sh
+}
+
+// newSession opens a session; its transport is the caller's business.
+func (sh *shard) newSession() uint32 {
+	slot := sh.sessions.Alloc()
+	s := sh.sessions.At(slot)
+	*s = session{gen: (s.gen + 1) & genMask, flags: inUse}
+	sh.open++
+	sh.startHeartbeat(slot)
+	return slot
+}
+
+// genMask keeps generations within the bits that a reference has for them.
+const genMask = 1<<24 - 1
+
+// ref names a session across loops: loop (8 bits), generation (24), slot (32).
+func (sh *shard) ref(slot uint32) uint64 {
+	return uint64(sh.loop.Index())<<56 | uint64(sh.sessions.At(slot).gen)<<32 | uint64(slot)
+}
+
+func (sh *shard) handle(slot uint32) Session {
+	return Session{sh, slot, sh.sessions.At(slot).gen}
+}
+
+// lookup returns the slot of a session of this shard, 0 if it is gone.
+func (sh *shard) lookup(ref uint64) uint32 {
+	slot := uint32(ref)
+	if slot == 0 || slot > sh.sessions.Max() || sh.sessions.At(slot).gen != uint32(ref>>32)&genMask {
+		return 0
+	}
+	return slot
+}
+
+// live returns the slots of the sessions that are open for the handler.
+func (sh *shard) live() (slots []uint32) {
+	for slot := uint32(1); slot <= sh.sessions.Max(); slot++ {
+		if s := sh.sessions.At(slot); s.is(inUse) && !s.is(closing) {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// ext returns the session's extension, made if needed.
+func (sh *shard) ext(slot uint32) *ext {
+	s := sh.sessions.At(slot)
+	if s.ext == 0 {
+		e := &ext{reader: sh.srv.newReader()}
+		if n := len(sh.freeExts); n > 0 {
+			s.ext, sh.freeExts = sh.freeExts[n-1], sh.freeExts[:n-1]
+			sh.exts[s.ext] = e
+		} else {
+			s.ext = uint32(len(sh.exts))
+			sh.exts = append(sh.exts, e)
+		}
+	}
+	return sh.exts[s.ext]
+}
+
+// peekExt returns the extension or nil.
+func (sh *shard) peekExt(slot uint32) *ext { return sh.exts[sh.sessions.At(slot).ext] }
+
+// dropExt frees the extension.
+func (sh *shard) dropExt(slot uint32) {
+	s := sh.sessions.At(slot)
+	if s.ext == 0 {
+		return
+	}
+	e := sh.exts[s.ext]
+	sh.loop.Cancel(&e.timer)
+	sh.loop.Cancel(&e.release)
+	sh.exts[s.ext] = nil
+	sh.freeExts = append(sh.freeExts, s.ext)
+	s.ext = 0
+}
+
+// free ends what is left of a session.
+func (sh *shard) free(slot uint32) {
+	sh.beat.clear(slot)
+	sh.dropExt(slot)
+	s := sh.sessions.At(slot)
+	*s = session{gen: (s.gen + 1) & genMask}
+	sh.sessions.Free(slot)
+}
+
+// close ends a session for the handler and tells the client in the way of its
+// transport.
+func (sh *shard) close(slot uint32, reason Reason) {
+	s := sh.sessions.At(slot)
+	if s.is(closing) {
+		return
+	}
+	s.set(closing)
+	sh.open--
+	sh.beat.clear(slot)
+	sh.srv.h.Close(sh.handle(slot), reason)
+	if e := sh.peekExt(slot); e != nil && e.probing.Valid() {
+		sh.hangUp(e.probing)
+	}
+	if s.is(overWS) {
+		sh.hangUp(sh.loop.Conn(s.conn))
+		sh.free(slot)
+		return
+	}
+	sh.closePolling(slot, reason)
+}
+
+// hangUp ends a WebSocket from our side: a close frame without a code, as Node
+// sends it.
+func (sh *shard) hangUp(c loop.Conn) {
+	c.SetTag(0)
+	c.Write(emptyClose)
+	c.Close()
+}
+
+var emptyClose = []byte{0x88, 0}
+
+// ownership of bytes given to send.
+const (
+	shared   = true  // immutable; kept by reference
+	borrowed = false // copied if it must be kept
+)
+
+// send gives frames to the transport, or queues them for it.
+func (sh *shard) send(slot uint32, frames []byte, share bool) {
+	s := sh.sessions.At(slot)
+	switch {
+	case s.is(closing):
+	case s.is(overWS) && share:
+		sh.loop.Conn(s.conn).WriteShared(frames)
+	case s.is(overWS):
+		sh.loop.Conn(s.conn).Write(frames)
+	default:
+		sh.enqueue(slot, frames, share)
+	}
+}
+
+// at returns the session's record, nil if it is gone.
+func (s Session) at() *session {
+	if s.sh == nil {
+		return nil
+	}
+	r := s.sh.sessions.At(s.slot)
+	if r.gen != s.gen {
+		return nil
+	}
+	return r
+}
+
+// Valid tells whether the session is open.
+func (s Session) Valid() bool {
+	r := s.at()
+	return r != nil && !r.is(closing)
+}
+
+// Ref names the session: 8 bits of loop, 24 of generation, 32 of slot. Any
+// goroutine may call it.
+func (s Session) Ref() uint64 {
+	return uint64(s.sh.loop.Index())<<56 | uint64(s.gen)<<32 | uint64(s.slot)
+}
+
+// ID returns the session's public id. Whoever knows it can read a polling
+// session. Any goroutine may call it.
+func (s Session) ID() string { return string(s.sh.srv.ids.Append(nil, s.Ref())) }
+
+// Loop returns the loop that owns the session.
+func (s Session) Loop() *loop.Loop { return s.sh.loop }
+
+// User returns the word that SetUser stored, 0 before.
+func (s Session) User() uint32 {
+	if r := s.at(); r != nil {
+		return r.user
+	}
+	return 0
+}
+
+// SetUser stores a word of the handler's with the session.
+func (s Session) SetUser(u uint32) {
+	if r := s.at(); r != nil {
+		r.user = u
+	}
+}
+
+// Transport returns "polling" or "websocket".
+func (s Session) Transport() string {
+	if r := s.at(); r != nil && r.is(overWS) {
+		return "websocket"
+	}
+	return "polling"
+}
+
+// RemoteAddr returns the peer's address; the zero AddrPort when no connection
+// is open at this moment, or none that has an address.
+func (s Session) RemoteAddr() netip.AddrPort {
+	r := s.at()
+	switch {
+	case r == nil:
+		return netip.AddrPort{}
+	case r.is(overWS):
+		return s.sh.loop.Conn(r.conn).RemoteAddr()
+	}
+	if e := s.sh.peekExt(s.slot); e != nil {
+		return e.get.RemoteAddr()
+	}
+	return netip.AddrPort{}
+}
+
+// Writable tells whether a message sent now would leave now: nothing is
+// queued before it and, while polling, a poll is waiting. Volatile messages
+// are dropped otherwise.
+func (s Session) Writable() bool {
+	r := s.at()
+	if r == nil || r.is(closing) {
+		return false
+	}
+	if r.is(overWS) {
+		return s.sh.loop.Conn(r.conn).Queued() == 0
+	}
+	e := s.sh.peekExt(s.slot)
+	return e != nil && e.get.Valid() && len(e.queue) == 0
+}
+
+// Send sends frames made by AppendText and AppendBinary, which are copied.
+// All messages of one call arrive with nothing in between.
+func (s Session) Send(frames []byte) {
+	if s.Valid() {
+		s.sh.send(s.slot, frames, borrowed)
+	}
+}
+
+// SendPrepared sends p, which is shared and never copied. With now, it goes
+// to the kernel at once if nothing is before it; otherwise at the end of the
+// loop's step, together with what else is sent until then.
+func (s Session) SendPrepared(p *Prepared, now bool) {
+	r := s.at()
+	switch {
+	case r == nil || r.is(closing):
+	case now && r.is(overWS):
+		s.sh.loop.Conn(r.conn).SendShared(p.frames)
+	default:
+		s.sh.send(s.slot, p.frames, shared)
+	}
+}
+
+// Close ends the session from our side: the client is told, in the way of its
+// transport, after what was sent before. The handler gets ForcedClose within
+// this call.
+func (s Session) Close() {
+	if s.Valid() {
+		s.sh.close(s.slot, ForcedClose)
+	}
+}
+
+// PauseRead stops reading from a WebSocket until ResumeRead, so that a client
+// that sends more than is handled waits. A polling client is slowed by its own
+// requests.
+func (s Session) PauseRead() {
+	if r := s.at(); r != nil && r.is(overWS) {
+		s.sh.loop.Conn(r.conn).PauseRead()
+	}
+}
+
+// ResumeRead undoes PauseRead.
+func (s Session) ResumeRead() {
+	if r := s.at(); r != nil && r.is(overWS) {
+		s.sh.loop.Conn(r.conn).ResumeRead()
+	}
+}
+
+// Lookup returns the session of l that ref names. It must be called on l.
+func (srv *Server) Lookup(l *loop.Loop, ref uint64) (Session, bool) {
+	sh := srv.shards[l.Index()]
+	slot := sh.lookup(ref)
+	if slot == 0 {
+		return Session{}, false
+	}
+	return sh.handle(slot), true
+}
+
+func (s Session) String() string { return fmt.Sprintf("session %x", s.Ref()) }

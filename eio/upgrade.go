@@ -1,0 +1,104 @@
+package eio
+
+import (
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+var probeAnswer = wsframe.AppendFrame(nil, wsframe.Text, []byte("3probe"))
+
+// startProbe begins an upgrade of a session from polling to this connection
+// (Engine.IO protocol 4, "Upgrade"). A session that is upgrading or has
+// upgraded is left alone: the newcomer is closed.
+func (sh *shard) startProbe(h *httpConn, slot uint32) {
+	s := sh.sessions.At(slot)
+	if sh.srv.o.NoUpgrades {
+		sh.refuse(h, badRequest)
+		return
+	}
+	if !sh.upgradeHTTP(h) {
+		return
+	}
+	if e := sh.peekExt(slot); s.is(overWS|closing) || e == nil || e.probing.Valid() {
+		sh.hangUp(h.conn)
+		return
+	}
+	e := sh.ext(slot)
+	e.probing, e.probed = h.conn, false
+	e.reader = sh.srv.newReader()
+	h.conn.SetTag(tagProbe | slot)
+	sh.loop.Schedule(&e.timer, sh.srv.o.UpgradeTimeout, func() { sh.abandonProbe(slot) })
+}
+
+// abandonProbe gives an upgrade up; the session goes on polling.
+func (sh *shard) abandonProbe(slot uint32) {
+	if e := sh.peekExt(slot); e != nil && e.probing.Valid() {
+		c := e.probing
+		sh.dropProbe(slot)
+		sh.hangUp(c)
+	}
+}
+
+// dropProbe forgets an upgrade whose connection is being closed.
+func (sh *shard) dropProbe(slot uint32) {
+	e := sh.peekExt(slot)
+	if e == nil {
+		return
+	}
+	sh.loop.Cancel(&e.timer)
+	sh.loop.Cancel(&e.release)
+	e.probing, e.probed = loop.Conn{}, false
+	e.reader = sh.srv.newReader()
+	sh.releasePoll(slot)
+}
+
+// dataProbe handles what the connection of an upgrade in progress received.
+// Only the probe and the end of the upgrade are expected; anything else ends
+// the attempt and leaves the session as it was.
+func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
+	e := sh.peekExt(slot)
+	if e == nil || e.probing != c || sh.overdue(slot) {
+		return len(b)
+	}
+	m, n, err := e.reader.Next(b)
+	switch {
+	case err != nil:
+		sh.dropProbe(slot)
+		breakWS(c, err)
+	case m.Op == 0 || m.Op == wsframe.Pong:
+	case m.Op == wsframe.Ping:
+		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))
+	case m.Op == wsframe.Close:
+		sh.dropProbe(slot)
+		endWS(c, m)
+	case m.Op == wsframe.Text && string(m.Data) == "2probe":
+		sh.heard(slot, false)
+		e.probed = true
+		c.Write(probeAnswer)
+		sh.releasePoll(slot)
+	case m.Op == wsframe.Text && len(m.Data) == 1 && m.Data[0] == upgrade:
+		sh.finishUpgrade(c, slot, e)
+	default:
+		sh.abandonProbe(slot)
+	}
+	return n
+}
+
+// finishUpgrade makes c the session's transport. What was queued goes first,
+// so that nothing overtakes it.
+func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
+	s := sh.sessions.At(slot)
+	if e.get.Valid() {
+		sh.answerGet(e, []byte{closed}) // a correct client has none
+	}
+	queue := e.queue
+	e.probing = loop.Conn{}
+	sh.dropExt(slot)
+	s.set(overWS)
+	s.conn = c.Key()
+	c.SetTag(tagWS | slot)
+	sh.restartHeartbeat(slot)
+	for _, frames := range queue {
+		c.WriteShared(frames)
+	}
+}

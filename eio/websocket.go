@@ -1,0 +1,168 @@
+package eio
+
+import (
+	"errors"
+	"net/http"
+	"syscall"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// upgradeHTTP answers the opening handshake of a WebSocket and frees the
+// connection's record. It is false if the handshake was refused instead.
+func (sh *shard) upgradeHTTP(h *httpConn) bool {
+	if err := wsframe.CheckUpgrade(sh.req.Get); err != nil {
+		fields := []http1.Field{{Name: fieldType, Value: valueHTML}}
+		if err.VersionHeader {
+			fields = append(fields, http1.Field{Name: []byte("Sec-WebSocket-Version"), Value: []byte("13, 8")})
+		}
+		sh.answer(h, err.Status, fields, []byte(err.Body), true)
+		return false
+	}
+	var protocol []byte
+	if list := sh.req.Get("Sec-WebSocket-Protocol"); list != nil {
+		first, ok := wsframe.FirstProtocol(list)
+		if !ok {
+			sh.answer(h, http.StatusBadRequest, []http1.Field{{Name: fieldType, Value: valueHTML}},
+				[]byte("Invalid Sec-WebSocket-Protocol header"), true)
+			return false
+		}
+		protocol = first
+	}
+	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, nil)
+	h.conn.Write(b)
+	sh.scratch = keepScratch(b)
+	sh.freeHTTPConn(h)
+	return true
+}
+
+// openWS opens a session whose first transport is a WebSocket.
+func (sh *shard) openWS(h *httpConn) {
+	if !sh.upgradeHTTP(h) {
+		return
+	}
+	slot := sh.newSession()
+	s := sh.sessions.At(slot)
+	s.set(overWS)
+	s.conn = h.conn.Key()
+	h.conn.SetTag(tagWS | slot)
+	var packet [160]byte
+	b := wsframe.AppendFrame(sh.scratch[:0], wsframe.Text, sh.appendOpen(packet[:0], slot, "[]"))
+	h.conn.Write(b)
+	sh.scratch = keepScratch(b)
+	sh.srv.h.Open(sh.handle(slot), &sh.req)
+}
+
+// dataWS handles what a session's WebSocket received. Almost always it is
+// whole messages, and the shard's own reader, which holds nothing in between,
+// will do; a message in pieces gets a reader in the extension.
+func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
+	if sh.overdue(slot) {
+		return len(b)
+	}
+	r, own := &sh.reader, false
+	if e := sh.peekExt(slot); e != nil {
+		r, own = &e.reader, true
+	}
+	tag := c.Tag()
+	for used < len(b) && c.Tag() == tag {
+		m, n, err := r.Next(b[used:])
+		used += n
+		if err != nil {
+			sh.failWS(c, slot, err)
+			break
+		}
+		if m.Op == 0 {
+			if n == 0 {
+				break
+			}
+			continue
+		}
+		sh.messageWS(c, slot, m)
+	}
+	if c.Tag() != tag {
+		if !own {
+			sh.resetReader()
+		}
+		return len(b) // the session is gone; so is interest in the rest
+	}
+	switch {
+	case !own && !r.Idle():
+		sh.ext(slot).reader = *r
+		sh.resetReader()
+	case own && r.Idle() && !sh.peekExt(slot).probing.Valid():
+		sh.dropExt(slot)
+	}
+	return used
+}
+
+// newReader returns a reader with the server's limits.
+func (srv *Server) newReader() wsframe.Reader {
+	return wsframe.Reader{MaxMessage: int64(srv.o.MaxPayload), MaxFragments: srv.o.MaxFragments}
+}
+
+func (sh *shard) resetReader() {
+	sh.reader = sh.srv.newReader()
+}
+
+// messageWS handles one WebSocket message of an open session.
+func (sh *shard) messageWS(c loop.Conn, slot uint32, m wsframe.Message) {
+	switch m.Op {
+	case wsframe.Binary:
+		sh.heard(slot, false)
+		sh.srv.h.Message(sh.handle(slot), m.Data, true)
+	case wsframe.Text:
+		if len(m.Data) > 0 && m.Data[0] == encoded {
+			data, ok := decodeBase64(m.Data[1:])
+			if !ok {
+				sh.close(slot, ParseError)
+				return
+			}
+			sh.heard(slot, false)
+			sh.srv.h.Message(sh.handle(slot), data, true)
+			return
+		}
+		sh.packet(slot, m.Data)
+	case wsframe.Ping:
+		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))
+	case wsframe.Close:
+		endWS(c, m)
+		sh.sessions.At(slot).conn = 0 // told already
+		sh.close(slot, TransportClose)
+	}
+}
+
+// endWS answers a close frame with its own code and ends the connection.
+func endWS(c loop.Conn, m wsframe.Message) {
+	code := m.Code
+	if code == 1005 { // none was given (RFC 6455, 7.1.5)
+		code = 0
+	}
+	c.SetTag(0)
+	c.Write(wsframe.AppendClose(nil, code, ""))
+	c.Close()
+}
+
+// failWS fails a WebSocket that broke its protocol (RFC 6455, 7.1.7).
+func (sh *shard) failWS(c loop.Conn, slot uint32, err error) {
+	breakWS(c, err)
+	sh.sessions.At(slot).conn = 0 // told already
+	sh.close(slot, TransportError)
+}
+
+func breakWS(c loop.Conn, err error) {
+	code := uint16(1002)
+	var ce *wsframe.CloseError
+	if errors.As(err, &ce) {
+		code = ce.Code
+	}
+	c.SetTag(0)
+	c.Write(wsframe.AppendClose(nil, code, ""))
+	c.Close()
+}
