@@ -1,0 +1,310 @@
+package rooms
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	maxLoops  = 256 // a Ref has 8 bits for the loop
+	numShards = 64  // one bit each in a uint64
+)
+
+// A Directory knows the rooms of all loops by name. Any goroutine may use it.
+//
+// Lock order: shards in the order of their index. While shards are locked,
+// nothing is called but the post of Publish, which may lock a mailbox.
+type Directory struct {
+	// Immutable after NewDirectory.
+	locals []*Local
+	seed   maphash.Seed
+
+	shards [numShards]shard
+}
+
+type shard struct {
+	mu       sync.Mutex
+	rooms    map[key]*entry
+	expected map[expectation]int
+	_        [40]byte // one shard a cache line
+}
+
+// An expectation is of members of a room in a loop, see Directory.Expect.
+type expectation struct {
+	e    *entry
+	loop int
+}
+
+// A key says which room. The room that all sockets of a namespace are in has no
+// name that could be joined.
+type key struct {
+	ns       uint32
+	everyone bool
+	name     string
+}
+
+// An entry is a room, for as long as it has members or some are expected. It is
+// made when the first loop has a member and forgotten when the last has none; a
+// room of that name made later is another entry.
+type entry struct {
+	key         // immutable
+	hash uint32 // immutable
+
+	members atomic.Int32 // written by the loops that have some
+
+	// Guarded by mu of the shard: a bit for each loop that has or expects
+	// members.
+	loops uint64
+	high  *[maxLoops/64 - 1]uint64 // loops from 64 on; nil: none
+}
+
+// NewDirectory returns the directory of so many loops, 1 to 256, and makes
+// their Locals.
+func NewDirectory(loops int) *Directory {
+	if loops < 1 || loops > maxLoops {
+		panic(fmt.Sprintf("rooms: %d loops, want 1 to %d", loops, maxLoops))
+	}
+	d := &Directory{seed: maphash.MakeSeed()}
+	for i := range d.shards {
+		d.shards[i].rooms = make(map[key]*entry)
+	}
+	for i := range loops {
+		d.locals = append(d.locals, &Local{dir: d, index: i})
+	}
+	return d
+}
+
+// Local returns a loop's own part.
+func (d *Directory) Local(loop int) *Local { return d.locals[loop] }
+
+// Publish looks up the rooms of b and calls post for each loop that has
+// members of them or a socket of b.ToRefs, in ascending order; the loop passes
+// b to its Local's Enqueue. The rooms are locked until the last post has
+// returned, so that all members of a room get its messages in one order; post
+// must only put b in a mailbox.
+func (d *Directory) Publish(b *Broadcast, post func(loop int, b *Broadcast)) {
+	var buf [8]uint32
+	hashes := d.hashes(buf[:0], b)
+	locked := d.lock(hashes)
+	defer d.unlock(locked)
+
+	loops := d.resolve(b, hashes)
+	for w, word := range loops {
+		for ; word != 0; word &= word - 1 {
+			post(w*64+bits.TrailingZeros64(word), b)
+		}
+	}
+}
+
+// hashes appends those of the rooms b is to, then those of the rooms excepted.
+func (d *Directory) hashes(dst []uint32, b *Broadcast) []uint32 {
+	if len(b.To) == 0 && len(b.ToRefs) == 0 {
+		dst = append(dst, d.hash(key{ns: b.Namespace, everyone: true}))
+	}
+	for _, name := range b.To {
+		dst = append(dst, d.hash(key{ns: b.Namespace, name: name}))
+	}
+	for _, name := range b.Except {
+		dst = append(dst, d.hash(key{ns: b.Namespace, name: name}))
+	}
+	return dst
+}
+
+// resolve sets b.to and b.except and returns which loops b is for. The rooms
+// are locked.
+func (d *Directory) resolve(b *Broadcast, hashes []uint32) (loops [maxLoops / 64]uint64) {
+	b.to = b.room[:0:1]
+	b.except = b.room[1:1]
+	if len(b.To) == 0 && len(b.ToRefs) == 0 {
+		if e := d.at(hashes[0], key{ns: b.Namespace, everyone: true}); e != nil {
+			b.to = append(b.to, e)
+		}
+		hashes = hashes[1:]
+	}
+	for i, name := range b.To {
+		if e := d.at(hashes[i], key{ns: b.Namespace, name: name}); e != nil {
+			b.to = append(b.to, e)
+		}
+	}
+	for i, name := range b.Except {
+		if e := d.at(hashes[len(b.To)+i], key{ns: b.Namespace, name: name}); e != nil {
+			b.except = append(b.except, e)
+		}
+	}
+	for _, e := range b.to {
+		loops[0] |= e.loops
+		if e.high != nil {
+			for i, word := range e.high {
+				loops[1+i] |= word
+			}
+		}
+	}
+	for _, ref := range b.ToRefs {
+		if i := ref.Loop(); i < len(d.locals) && ref != 0 {
+			loops[i/64] |= 1 << (i % 64)
+		}
+	}
+	return loops
+}
+
+// Count returns how many sockets of all loops are in a room, with those that
+// have joined it but are not connected yet. It is one moment's figure.
+func (d *Directory) Count(ns uint32, name string) int {
+	return d.count(key{ns: ns, name: name})
+}
+
+// CountAll returns how many sockets of all loops are connected to a namespace.
+func (d *Directory) CountAll(ns uint32) int {
+	return d.count(key{ns: ns, everyone: true})
+}
+
+func (d *Directory) count(k key) int {
+	h := d.hash(k)
+	s := &d.shards[shardOf(h)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.rooms[k]; e != nil {
+		return int(e.members.Load())
+	}
+	return 0
+}
+
+// Names returns the names of a namespace's rooms, in any order. It goes
+// through the rooms of all namespaces, a 64th of them locked at a time: it is
+// for people's eyes, not for messages.
+func (d *Directory) Names(ns uint32) []string {
+	var names []string
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		for k, e := range s.rooms {
+			if k.ns == ns && !k.everyone && e.members.Load() > 0 {
+				names = append(names, k.name)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return names
+}
+
+// Expect says that a Join is about to be posted to a loop. From now on Publish
+// finds the room and posts to the loop, behind the Join: without it, a broadcast
+// published after posting a room's first Join would find no room. The loop
+// calls Arrived once for each Expect, after the Join or in place of it.
+func (d *Directory) Expect(loop int, ns uint32, name string) {
+	k := key{ns: ns, name: name}
+	h := d.hash(k)
+	s := &d.shards[shardOf(h)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expected == nil {
+		s.expected = make(map[expectation]int)
+	}
+	s.expected[expectation{s.open(h, k, loop), loop}]++
+}
+
+// arrived ends one expectation; members says whether the loop has some.
+func (d *Directory) arrived(k key, loop int, members bool) {
+	s := &d.shards[shardOf(d.hash(k))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := expectation{s.rooms[k], loop}
+	if s.expected[x] == 0 {
+		panic("rooms: Arrived without Expect")
+	}
+	if s.expected[x]--; s.expected[x] > 0 {
+		return
+	}
+	delete(s.expected, x)
+	if !members {
+		s.close(x.e, loop)
+	}
+}
+
+// open returns the entry of a room, made if there is none, and marks the loop
+// as having members of it. The caller is that loop.
+func (d *Directory) open(h uint32, k key, loop int) *entry {
+	s := &d.shards[shardOf(h)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open(h, k, loop)
+}
+
+// close marks the loop as having no members of e any more, unless it expects
+// some. The caller is that loop, and has counted its members out.
+func (d *Directory) close(e *entry, loop int) {
+	s := &d.shards[shardOf(e.hash)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expected[expectation{e, loop}] == 0 {
+		s.close(e, loop)
+	}
+}
+
+func (s *shard) open(h uint32, k key, loop int) *entry {
+	e := s.rooms[k]
+	if e == nil {
+		k.name = strings.Clone(k.name) // it may be a piece of something large
+		e = &entry{key: k, hash: h}
+		s.rooms[k] = e
+	}
+	if loop < 64 {
+		e.loops |= 1 << loop
+		return e
+	}
+	if e.high == nil {
+		e.high = new([maxLoops/64 - 1]uint64)
+	}
+	e.high[loop/64-1] |= 1 << (loop % 64)
+	return e
+}
+
+func (s *shard) close(e *entry, loop int) {
+	if loop < 64 {
+		e.loops &^= 1 << loop
+	} else {
+		e.high[loop/64-1] &^= 1 << (loop % 64)
+	}
+	if e.high != nil && slices.Max(e.high[:]) == 0 {
+		e.high = nil
+	}
+	if e.loops == 0 && e.high == nil {
+		delete(s.rooms, e.key)
+	}
+}
+
+// at returns the entry of a room, nil if there is none. Its shard is locked.
+func (d *Directory) at(h uint32, k key) *entry { return d.shards[shardOf(h)].rooms[k] }
+
+// hash is seeded: names may be chosen by clients.
+func (d *Directory) hash(k key) uint32 {
+	h := maphash.String(d.seed, k.name) ^ uint64(k.ns)*0x9e3779b97f4a7c15
+	if k.everyone {
+		h ^= 0xd1b54a32d192ed03
+	}
+	return uint32(h ^ h>>32)
+}
+
+func shardOf(h uint32) uint32 { return h >> 26 } // 64 shards; tables use the low bits
+
+// lock locks the shards of the rooms and returns which they are.
+func (d *Directory) lock(hashes []uint32) (locked uint64) {
+	for _, h := range hashes {
+		locked |= 1 << shardOf(h)
+	}
+	for m := locked; m != 0; m &= m - 1 {
+		d.shards[bits.TrailingZeros64(m)].mu.Lock()
+	}
+	return locked
+}
+
+func (d *Directory) unlock(locked uint64) {
+	for ; locked != 0; locked &= locked - 1 {
+		d.shards[bits.TrailingZeros64(locked)].mu.Unlock()
+	}
+}
