@@ -1,0 +1,106 @@
+package sio
+
+import (
+	"context"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// A pendingAck is an acknowledgement that a client owes. done is called
+// once for each socket that owes it, on its loop, and must not block.
+type pendingAck struct {
+	done func(a Args, err error)
+}
+
+// EmitAck sends an event and waits for the client's acknowledgement, for ctx,
+// or for the socket to leave ([ErrClosed]). A handler may wait, unless it is
+// inline; the socket's other events wait with it, but acknowledgements do not.
+func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
+	type answer struct {
+		args Args
+		err  error
+	}
+	answers := make(chan answer, 1)
+	id := s.in.acks.Add(1) - 1
+	frames, err := s.in.encodeEvent(nil, id, true, event, args)
+	if err != nil {
+		return Args{}, err
+	}
+	pending := &pendingAck{done: func(a Args, err error) { answers <- answer{a, err} }}
+	sh := s.shard()
+	posted := sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames) }))
+	if !posted {
+		return Args{}, ErrClosed
+	}
+	select {
+	case a := <-answers:
+		return a.args, a.err
+	case <-ctx.Done():
+		s.post(func(sh *shard, slot uint32) { sh.takeAck(slot, id) })
+		return Args{}, ctx.Err()
+	}
+}
+
+// askClient sends an event to be acknowledged.
+func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte) {
+	slot := sh.lookup(s.ref)
+	if slot == 0 || sh.sockets.At(slot).state == leaving {
+		p.done(Args{}, ErrClosed)
+		return
+	}
+	sh.await(slot, id, p)
+	sh.send(slot, frames, false)
+}
+
+// await expects an acknowledgement of a socket.
+func (sh *shard) await(slot uint32, id uint64, p *pendingAck) {
+	x := sh.ext(slot)
+	if x.acks == nil {
+		x.acks = map[uint64]*pendingAck{}
+	}
+	x.acks[id] = p
+}
+
+// takeAck forgets an acknowledgement and returns it, nil if there is none.
+func (sh *shard) takeAck(slot uint32, id uint64) *pendingAck {
+	x := sh.exts[slot]
+	if x == nil {
+		return nil
+	}
+	p := x.acks[id]
+	delete(x.acks, id)
+	if len(x.acks) == 0 {
+		x.acks = nil
+		if x.inbox == nil {
+			delete(sh.exts, slot)
+			sh.sockets.At(slot).extended = false
+		}
+	}
+	return p
+}
+
+// acked handles an acknowledgement; one that nobody waits for is ignored.
+func (sh *shard) acked(slot uint32, p *parser.Packet) {
+	if !p.HasID {
+		return
+	}
+	if pending := sh.takeAck(slot, p.ID); pending != nil {
+		var a Args
+		a.copyArgs(p, nil)
+		pending.done(a, nil)
+	}
+}
+
+// failAcks ends the waiting for a client that has left.
+func (sh *shard) failAcks(slot uint32) {
+	x := sh.exts[slot]
+	if x == nil {
+		return
+	}
+	acks := x.acks
+	x.acks = nil
+	for _, p := range acks {
+		p.done(Args{}, ErrClosed)
+	}
+}

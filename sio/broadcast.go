@@ -1,0 +1,139 @@
+package sio
+
+import (
+	"errors"
+
+	"github.com/valyala/bytebufferpool"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// A BroadcastOperator says which sockets an event goes to, and how. It is a
+// value: each method returns another one, so keeping one and deriving two from
+// it is safe. Any goroutine may use it.
+type BroadcastOperator struct {
+	in         *instance
+	to, except []string
+	sender     rooms.Ref // not sent to; zero: nobody
+	direct     bool      // to sender alone, until rooms are named
+	volatile   bool
+}
+
+// add appends without touching what other operators share.
+func add(a []string, b []string) []string { return append(a[:len(a):len(a)], b...) }
+
+// To adds rooms.
+func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
+	b.to, b.direct = add(b.to, rooms), false
+	return b
+}
+
+// Except takes the sockets in the rooms out.
+func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
+	b.except, b.direct = add(b.except, rooms), false
+	return b
+}
+
+// Volatile lets the event be dropped for each socket that could not receive it
+// at once.
+func (b BroadcastOperator) Volatile() BroadcastOperator {
+	b.volatile = true
+	return b
+}
+
+// Emit encodes the event once and sends it to every socket addressed, each
+// once. It returns before they have it; the error is about the arguments. They
+// are encoded as encoding/json does, with byte slices as binary attachments.
+func (b BroadcastOperator) Emit(event string, args ...any) error {
+	frames, err := b.in.encodeEvent(nil, 0, false, event, args)
+	if err != nil {
+		return err
+	}
+	p := eio.PrepareFrames(frames)
+	srv := b.in.ns.srv
+	x := &rooms.Broadcast{Namespace: b.in.id, Except: b.except, Volatile: b.volatile, Message: p, Size: p.Size()}
+	for _, room := range b.to {
+		x.To = append(x.To, room)
+		if ref, ok := srv.ids.Parse([]byte(room)); ok {
+			x.ToRefs = append(x.ToRefs, rooms.Ref(ref))
+		}
+	}
+	for _, room := range b.except {
+		if ref, ok := srv.ids.Parse([]byte(room)); ok {
+			x.ExceptRefs = append(x.ExceptRefs, rooms.Ref(ref))
+		}
+	}
+	switch {
+	case b.direct:
+		x.ToRefs = append(x.ToRefs, b.sender)
+	case b.sender != 0:
+		x.ExceptRefs = append(x.ExceptRefs, b.sender)
+	}
+	srv.publish(x)
+	return nil
+}
+
+// delivery is a broadcast on its way to a loop.
+type delivery struct {
+	srv *Server
+	b   *rooms.Broadcast
+}
+
+// Run queues the broadcast in the loop's part of the rooms.
+func (d *delivery) Run(l *loop.Loop) {
+	d.srv.shards[l.Index()].local.Enqueue(d.b)
+	l.NeedWork()
+}
+
+// publish hands b to the loops that have somebody to give it to.
+func (srv *Server) publish(b *rooms.Broadcast) {
+	d := &delivery{srv, b}
+	var wake [256]bool
+	last := -1
+	srv.rooms.Publish(b, func(i int, _ *rooms.Broadcast) {
+		if srv.shards[i].loop.PostQuiet(d) {
+			wake[i], last = true, i
+		}
+	})
+	for i := 0; i <= last; i++ {
+		if wake[i] {
+			srv.shards[i].loop.Wake()
+		}
+	}
+}
+
+// encodeEvent appends the frames of an event.
+func (in *instance) encodeEvent(dst []byte, id uint64, hasID bool, event string, args []any) ([]byte, error) {
+	buf := packets.Get()
+	defer packets.Put(buf)
+	text, attachments, err := parser.AppendEvent(buf.B[:0], in.name, id, hasID, event, args)
+	buf.B = text[:0]
+	if err != nil {
+		return dst, encodeError(err)
+	}
+	return appendFrames(dst, text, attachments), nil
+}
+
+// packets holds scratch space for packets before they are framed.
+var packets bytebufferpool.Pool
+
+// appendFrames appends a packet and its attachments as one unit.
+func appendFrames(dst, text []byte, attachments [][]byte) []byte {
+	dst = eio.AppendText(dst, text)
+	for _, a := range attachments {
+		dst = eio.AppendBinary(dst, a)
+	}
+	return dst
+}
+
+// encodeError gives an error of the parser this package's type.
+func encodeError(err error) error {
+	var e *parser.EncodeError
+	if errors.As(err, &e) {
+		return &EncodeError{e.Arg, e.Err}
+	}
+	return err
+}

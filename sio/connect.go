@@ -1,0 +1,294 @@
+package sio
+
+import (
+	"time"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// Open is called by the Engine.IO server for a new session.
+func (srv *Server) Open(es eio.Session, r *http1.Request) {
+	sh := srv.shards[es.Loop().Index()]
+	if srv.keepsHandshake() {
+		sh.handshakes[es.Ref()] = newHandshake(es, r)
+	}
+	sh.arrivals.add(sh, es.Ref())
+}
+
+// keepsHandshake tells whether anybody could ask for one.
+func (srv *Server) keepsHandshake() bool {
+	if !srv.o.DropHandshake {
+		return true
+	}
+	for _, in := range (*srv.instances.Load())[1:] {
+		if t := in.ns.table.Load(); len(t.use)+len(t.connect) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Close is called by the Engine.IO server when a session has ended: all its
+// sockets leave, in the order of joining.
+func (srv *Server) Close(es eio.Session, reason Reason) {
+	sh := srv.shards[es.Loop().Index()]
+	for slot := es.User() &^ everJoined; slot != 0; slot = es.User() &^ everJoined {
+		sh.leave(es, slot, reason)
+	}
+	delete(sh.assemblers, es.Ref())
+	delete(sh.handshakes, es.Ref())
+}
+
+// connect handles a CONNECT packet (Socket.IO protocol 5, "Connection to a
+// namespace").
+func (sh *shard) connect(es eio.Session, p *parser.Packet) {
+	in := sh.srv.instance(p.Namespace)
+	if in == nil {
+		sh.refuse(es, string(p.Namespace), &Error{Message: "Invalid namespace"})
+		return
+	}
+	if sh.find(es, p.Namespace) != 0 {
+		es.Close() // a second CONNECT is a violation; Node's server closes too
+		return
+	}
+	slot := sh.newSocket(es, in)
+	t := in.ns.table.Load()
+	if !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
+		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()], p.Data)
+	}
+	if len(t.use) == 0 {
+		sh.accept(es, slot, t)
+		return
+	}
+	s := sh.socket(slot)
+	sh.dispatch(slot, task{name: "connect", run: func() error {
+		return sh.admit(s, t.use)
+	}})
+}
+
+// admit runs the middlewares of a socket, on a goroutine, and tells the loop.
+func (sh *shard) admit(s Socket, use []Middleware) error {
+	var refused error
+	for _, m := range use {
+		// A panic is reported, and to the client an internal error.
+		err := sh.srv.call(s, "connect", func() error {
+			refused = m(s)
+			return nil
+		})
+		if err != nil {
+			refused = err
+		}
+		if refused != nil {
+			break
+		}
+	}
+	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		slot := sh.lookup(s.ref)
+		if slot == 0 || sh.sockets.At(slot).state != connecting {
+			return // gone meanwhile
+		}
+		es := sh.session(slot)
+		if refused == nil {
+			sh.accept(es, slot, s.in.ns.table.Load())
+			return
+		}
+		sh.drop(es, slot)
+		sh.refuse(es, s.in.name, clientError(refused))
+	}))
+	return nil
+}
+
+// accept makes a socket connected, tells the client, and has the connect
+// handlers called: in this order, so that the client sees the answer before
+// anything they emit.
+func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
+	r := sh.sockets.At(slot)
+	r.state = connected
+	es.SetUser(es.User() | everJoined)
+	sh.local.Add(slot, r.gen, r.instance)
+	id := sh.srv.ids.Append(make([]byte, 0, eio.IDLen), uint64(sh.ref(slot)))
+	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, string(id), "")
+	n := len(text)
+	text = eio.AppendText(text, text)
+	es.Send(text[n:])
+	sh.scratch = text[:0]
+	if len(t.connect) == 0 {
+		sh.settle(es, slot)
+		return
+	}
+	s := sh.socket(slot)
+	sh.dispatch(slot, task{name: "connect", run: func() error {
+		for _, h := range t.connect {
+			if err := h(s); err != nil {
+				s.Disconnect(false)
+				return err
+			}
+		}
+		if sh.srv.o.DropHandshake {
+			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+				if slot := sh.lookup(s.ref); slot != 0 {
+					sh.settle(sh.session(slot), slot)
+				}
+			}))
+		}
+		return nil
+	}})
+}
+
+// settle forgets the request that a session began with, once its first
+// namespace has seen it, if the options ask for that.
+func (sh *shard) settle(es eio.Session, slot uint32) {
+	if sh.srv.o.DropHandshake {
+		delete(sh.handshakes, es.Ref())
+		sh.srv.details.settle(sh.ref(slot))
+	}
+}
+
+// refuse answers a CONNECT with a CONNECT_ERROR.
+func (sh *shard) refuse(es eio.Session, name string, e *Error) {
+	text, err := parser.AppendConnectError(nil, name, e.Message, e.Data)
+	if err != nil {
+		sh.srv.o.Logger.Warn("data of a refusal cannot be encoded", "namespace", name, "error", err)
+		text, _ = parser.AppendConnectError(nil, name, e.Message, nil)
+	}
+	es.Send(eio.AppendText(nil, text))
+}
+
+// drop ends a socket that was never connected.
+func (sh *shard) drop(es eio.Session, slot uint32) {
+	ref := sh.ref(slot)
+	sh.unlink(es, slot)
+	sh.local.Remove(slot)
+	sh.failAcks(slot)
+	sh.free(slot)
+	sh.srv.details.remove(ref)
+}
+
+// leave ends a socket's membership of its session. The handlers see it in its
+// rooms, then without; then it is gone.
+func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
+	r := sh.sockets.At(slot)
+	if r.state == connecting {
+		sh.drop(es, slot)
+		return
+	}
+	sh.local.CatchUp(slot)
+	sh.unlink(es, slot)
+	r.state = leaving
+	sh.failAcks(slot)
+	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
+	sh.srv.details.cancel(s.ref)
+	if len(t.disconnecting) == 0 {
+		sh.left(slot, reason)
+		return
+	}
+	sh.dispatch(slot, task{name: "disconnect", run: func() error {
+		for _, h := range t.disconnecting {
+			sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
+		}
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason) }))
+		return nil
+	}})
+}
+
+// left ends a socket whose disconnecting handlers have returned.
+func (sh *shard) left(slot uint32, reason Reason) {
+	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
+	sh.local.Remove(slot)
+	if len(t.disconnect) == 0 {
+		sh.srv.details.remove(s.ref)
+	} else {
+		sh.dispatch(slot, task{name: "disconnect", run: func() error {
+			for _, h := range t.disconnect {
+				sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
+			}
+			sh.srv.details.remove(s.ref)
+			return nil
+		}})
+	}
+	sh.free(slot)
+}
+
+// disconnect makes a socket leave from our side: its client is told. With
+// closing, so are all sockets of its session, and the session ends.
+func (sh *shard) disconnect(slot uint32, closing bool) {
+	r := sh.sockets.At(slot)
+	es := sh.session(slot)
+	switch {
+	case r.state == leaving:
+	case r.state == connecting: // by a middleware
+		name := sh.instance(slot).name
+		sh.drop(es, slot)
+		sh.refuse(es, name, &Error{Message: "disconnected"})
+	case !closing:
+		sh.sayDisconnect(es, slot)
+		sh.leave(es, slot, ServerDisconnect)
+	default:
+		for slot := es.User() &^ everJoined; slot != 0; slot = es.User() &^ everJoined {
+			if sh.sockets.At(slot).state == connected {
+				sh.sayDisconnect(es, slot)
+			}
+			sh.leave(es, slot, ServerDisconnect)
+		}
+		es.Close()
+	}
+}
+
+func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
+	sh.local.CatchUp(slot)
+	es.Send(eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)))
+}
+
+// shutdown ends every session of the loop.
+func (sh *shard) shutdown() {
+	var slots []uint32
+	for slot := uint32(1); slot <= sh.sockets.Max(); slot++ {
+		if st := sh.sockets.At(slot).state; st == connecting || st == connected {
+			slots = append(slots, slot)
+		}
+	}
+	for _, slot := range slots {
+		sh.leave(sh.session(slot), slot, ServerShuttingDown)
+	}
+	sh.srv.eio.CloseAll(sh.loop)
+}
+
+// arrivals are the sessions that have not joined a namespace yet, in the order
+// of opening, which is that of their deadlines.
+type arrivals struct {
+	queue []arrival
+	timer loop.Timer
+}
+
+type arrival struct {
+	session uint64
+	at      int64 // ms on the loop's clock
+}
+
+func (a *arrivals) add(sh *shard, session uint64) {
+	a.queue = append(a.queue, arrival{session, sh.loop.Now() + sh.srv.o.ConnectTimeout.Milliseconds()})
+	if !a.timer.Armed() {
+		sh.loop.Schedule(&a.timer, sh.srv.o.ConnectTimeout, func() { a.expire(sh) })
+	}
+}
+
+// expire closes the sessions that are still without a namespace, and forgets
+// the others.
+func (a *arrivals) expire(sh *shard) {
+	now, i := sh.loop.Now(), 0
+	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
+		if es, ok := sh.srv.eio.Lookup(sh.loop, a.queue[i].session); ok && es.User()&everJoined == 0 {
+			es.Close()
+		}
+	}
+	a.queue = a.queue[i:]
+	if len(a.queue) == 0 {
+		a.queue = nil
+		return
+	}
+	wait := time.Duration(max(a.queue[0].at-now, 100)) * time.Millisecond // several at once
+	sh.loop.Schedule(&a.timer, wait, func() { a.expire(sh) })
+}

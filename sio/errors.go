@@ -1,0 +1,71 @@
+package sio
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sioedge/sioedge/eio"
+)
+
+// ErrClosed is returned for a socket that is no longer connected.
+var ErrClosed = errors.New("sio: socket is closed")
+
+// An Error is for the client's eyes: a middleware that returns it refuses the
+// connection with its message and data (the client's connect_error), and a
+// handler of [OnAck] that returns it answers {"error": Message, "data": Data}.
+// Any other error shows the client no more than "internal error".
+type Error struct {
+	Message string
+	Data    any // encoded as JSON; left out when nil
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// A DecodeError says which argument of an event did not fit its type.
+type DecodeError struct {
+	Arg int // from 0
+	Err error
+}
+
+func (e *DecodeError) Error() string { return fmt.Sprintf("sio: argument %d: %v", e.Arg, e.Err) }
+
+// Unwrap returns the cause.
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// A PanicError is a panic in a handler, which ended that call and nothing else.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("sio: panic: %v\n%s", e.Value, e.Stack) }
+
+// A Reason says why a socket was disconnected, in Node's words.
+type Reason = eio.Reason
+
+// The reasons of Socket.IO; those of the transport are in package eio.
+const (
+	ClientDisconnect   Reason = "client namespace disconnect" // the client left the namespace
+	ServerDisconnect   Reason = "server namespace disconnect" // Socket.Disconnect
+	ServerShuttingDown Reason = "server shutting down"        // Server.Shutdown
+)
+
+// clientError is what a client may see of err.
+func clientError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Message: "internal error"}
+}
+
+// An EncodeError says which argument could not be encoded.
+type EncodeError struct {
+	Arg int // from 0
+	Err error
+}
+
+func (e *EncodeError) Error() string { return fmt.Sprintf("sio: argument %d: %v", e.Arg, e.Err) }
+
+// Unwrap returns the cause.
+func (e *EncodeError) Unwrap() error { return e.Err }

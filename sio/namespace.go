@@ -1,0 +1,181 @@
+package sio
+
+import (
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// A Handler handles an event. Its error goes to Options.OnError and never
+// disconnects. Msg is valid until it returns, and longer unless the handler is
+// inline.
+type Handler func(s Socket, m *Msg) error
+
+// A Middleware admits a socket to its namespace, or refuses it with an error:
+// an *[Error] for a message of the client's, any other for "internal error".
+type Middleware func(s Socket) error
+
+// A Namespace is where sockets, events and rooms live: handlers are registered
+// on it and broadcasts start from it. Its methods may be called from any
+// goroutine; what is registered later holds for sockets that are already
+// connected too.
+type Namespace struct {
+	srv  *Server
+	name string
+	in   *instance
+
+	mu    sync.Mutex // held while registering
+	table atomic.Pointer[table]
+}
+
+// An instance is a namespace as it is seen on the wire.
+type instance struct {
+	ns   *Namespace
+	name string
+	id   uint32
+	acks atomic.Uint64 // the next acknowledgement id
+}
+
+// A table is an immutable snapshot of what is registered.
+type table struct {
+	use           []Middleware
+	wrap          []func(Handler) Handler
+	events        map[string]*entry
+	any           *entry
+	connect       []func(Socket) error
+	disconnecting []func(Socket, Reason)
+	disconnect    []func(Socket, Reason)
+}
+
+type entry struct {
+	handler Handler // as registered
+	run     Handler // with the wrappers around it
+	inline  bool
+}
+
+func (t *table) lookup(event []byte) *entry {
+	if e := t.events[string(event)]; e != nil {
+		return e
+	}
+	return t.any
+}
+
+// change registers something: f edits a copy of the table.
+func (n *Namespace) change(f func(t *table)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t := *n.table.Load()
+	events := make(map[string]*entry, len(t.events)+1)
+	for k, v := range t.events {
+		events[k] = v
+	}
+	t.events = events
+	f(&t)
+	n.table.Store(&t)
+}
+
+// wrapped returns e with t's wrappers around its handler, the first registered
+// outermost.
+func (t *table) wrapped(e entry) *entry {
+	e.run = e.handler
+	for i := len(t.wrap) - 1; i >= 0; i-- {
+		e.run = t.wrap[i](e.run)
+	}
+	return &e
+}
+
+// Name returns the name, such as "/chat".
+func (n *Namespace) Name() string { return n.name }
+
+// Use adds middlewares, which run in order for each socket that wants in. Their
+// methods on the socket work: what they emit is delivered if the socket is
+// admitted, the rooms they join are left if it is not.
+func (n *Namespace) Use(m ...Middleware) {
+	n.change(func(t *table) { t.use = append(t.use[:len(t.use):len(t.use)], m...) })
+}
+
+// UseEvent wraps the handler of every event, the fallback's included, as Node's
+// socket.use and onAny do. A wrapper may not call the handler, call it with
+// another Msg, or look at its error.
+func (n *Namespace) UseEvent(wrap func(Handler) Handler) {
+	n.change(func(t *table) {
+		t.wrap = append(t.wrap[:len(t.wrap):len(t.wrap)], wrap)
+		for k, e := range t.events {
+			t.events[k] = t.wrapped(*e)
+		}
+		if t.any != nil {
+			t.any = t.wrapped(*t.any)
+		}
+	})
+}
+
+// Handle sets the handler of an event. It runs on a goroutine of the socket's
+// and may block. A second one for the same event replaces the first.
+func (n *Namespace) Handle(event string, h Handler) { n.handle(event, h, false) }
+
+// HandleInline sets a handler that runs on the event loop: it saves the
+// hand-over and the copy of the message. It must not block, as it holds up
+// thousands of other sockets meanwhile; Msg and what Raw returns are views,
+// valid until it returns.
+func (n *Namespace) HandleInline(event string, h Handler) { n.handle(event, h, true) }
+
+func (n *Namespace) handle(event string, h Handler, inline bool) {
+	n.change(func(t *table) { t.events[event] = t.wrapped(entry{handler: h, inline: inline}) })
+}
+
+// HandleAny sets the handler of the events that have none of their own.
+func (n *Namespace) HandleAny(h Handler) {
+	n.change(func(t *table) { t.any = t.wrapped(entry{handler: h}) })
+}
+
+// OnConnect adds a function that is called when a socket has been admitted and
+// its client told so, before any event of it. An error disconnects the socket.
+func (n *Namespace) OnConnect(h func(Socket) error) {
+	n.change(func(t *table) { t.connect = append(t.connect[:len(t.connect):len(t.connect)], h) })
+}
+
+// OnDisconnecting adds a function that is called when a socket leaves, while it
+// is still in its rooms.
+func (n *Namespace) OnDisconnecting(h func(Socket, Reason)) {
+	n.change(func(t *table) {
+		t.disconnecting = append(t.disconnecting[:len(t.disconnecting):len(t.disconnecting)], h)
+	})
+}
+
+// OnDisconnect adds a function that is called when a socket has left, after
+// the handlers of all its events.
+func (n *Namespace) OnDisconnect(h func(Socket, Reason)) {
+	n.change(func(t *table) { t.disconnect = append(t.disconnect[:len(t.disconnect):len(t.disconnect)], h) })
+}
+
+// All addresses every socket of the namespace.
+func (n *Namespace) All() BroadcastOperator { return BroadcastOperator{in: n.in} }
+
+// To addresses the sockets in any of the rooms, each once. A socket's id is a
+// room of its own.
+func (n *Namespace) To(rooms ...string) BroadcastOperator { return n.All().To(rooms...) }
+
+// Except addresses every socket but those in the rooms.
+func (n *Namespace) Except(rooms ...string) BroadcastOperator { return n.All().Except(rooms...) }
+
+// Emit sends an event to every socket of the namespace.
+func (n *Namespace) Emit(event string, args ...any) error { return n.All().Emit(event, args...) }
+
+// call runs f for s and reports its error or panic.
+func (srv *Server) call(s Socket, event string, f func() error) error {
+	err := func() (err error) {
+		defer recovered(&err)
+		return f()
+	}()
+	if err != nil {
+		srv.fail(s, event, err)
+	}
+	return err
+}
+
+// recovered, deferred, makes a panic an error.
+func recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = &PanicError{v, debug.Stack()}
+	}
+}

@@ -1,0 +1,194 @@
+package sio
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
+)
+
+// matching returns the slots of this loop's sockets that b addresses, each
+// once.
+func (sh *shard) matching(b BroadcastOperator) (slots []uint32) {
+	taken := map[uint32]bool{}
+	take := func(slot uint32) bool {
+		s := sh.sockets.At(slot)
+		if s.state != connected || s.instance != b.in.id || taken[slot] || b.sender != 0 && sh.ref(slot) == b.sender {
+			return true
+		}
+		taken[slot] = true
+		if !slices.ContainsFunc(b.except, func(room string) bool { return sh.in(slot, room) }) {
+			slots = append(slots, slot)
+		}
+		return true
+	}
+	if b.direct {
+		if slot := sh.own(b.sender); slot != 0 {
+			return []uint32{slot}
+		}
+		return nil
+	}
+	if len(b.to) == 0 {
+		sh.local.Each(b.in.id, take)
+	}
+	for _, room := range b.to {
+		sh.local.EachIn(b.in.id, room, take)
+		if ref, ok := sh.srv.ids.Parse([]byte(room)); ok {
+			if slot := sh.own(rooms.Ref(ref)); slot != 0 {
+				take(slot)
+			}
+		}
+	}
+	return slots
+}
+
+// own returns the slot of ref if it is a socket of this loop, else 0.
+func (sh *shard) own(ref rooms.Ref) uint32 {
+	if ref.Loop() != sh.loop.Index() {
+		return 0
+	}
+	return sh.lookup(ref)
+}
+
+// in tells whether a socket is in a room, its own included.
+func (sh *shard) in(slot uint32, room string) bool {
+	if sh.local.Has(slot, sh.sockets.At(slot).instance, room) {
+		return true
+	}
+	return sh.isOwn(slot, room)
+}
+
+// isOwn tells whether room is the socket's own id, a room that it is always in
+// and that is not kept.
+func (sh *shard) isOwn(slot uint32, room string) bool {
+	ref, ok := sh.srv.ids.Parse([]byte(room))
+	return ok && rooms.Ref(ref) == sh.ref(slot)
+}
+
+// each has f called on every loop with the sockets addressed there. It does not
+// wait; done, if not nil, is called when a loop has had its turn.
+func (b BroadcastOperator) each(f func(sh *shard, slot uint32), done func()) {
+	for _, sh := range b.in.ns.srv.shards {
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+			for _, slot := range sh.matching(b) {
+				f(sh, slot)
+			}
+			if done != nil {
+				done()
+			}
+		}))
+	}
+}
+
+// Join puts the sockets addressed into rooms. Node: socketsJoin.
+func (b BroadcastOperator) Join(rooms ...string) {
+	b.each(func(sh *shard, slot uint32) { sh.socket(slot).Join(rooms...) }, nil)
+}
+
+// Leave takes the sockets addressed out of rooms. Node: socketsLeave.
+func (b BroadcastOperator) Leave(rooms ...string) {
+	b.each(func(sh *shard, slot uint32) { sh.socket(slot).Leave(rooms...) }, nil)
+}
+
+// Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does.
+// Node: disconnectSockets.
+func (b BroadcastOperator) Disconnect(closing bool) {
+	b.each(func(sh *shard, slot uint32) { sh.socket(slot).Disconnect(closing) }, nil)
+}
+
+// Sockets returns the sockets addressed, in no order. It asks every loop and
+// waits. Node: fetchSockets.
+func (b BroadcastOperator) Sockets() (all []Socket) {
+	for _, sh := range b.in.ns.srv.shards {
+		sh.loop.Ask(func() {
+			for _, slot := range sh.matching(b) {
+				all = append(all, sh.socket(slot))
+			}
+		})
+	}
+	return all
+}
+
+// EmitAck sends an event to every socket addressed and waits for the
+// acknowledgements of all, or for ctx, whose error then comes with the answers
+// so far. A socket that leaves without answering is not waited for. Answers
+// are in the order of arrival; volatile has no effect.
+func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...any) ([]Args, error) {
+	id := b.in.acks.Add(1) - 1
+	frames, err := b.in.encodeEvent(nil, id, true, event, args)
+	if err != nil {
+		return nil, err
+	}
+	c := &collection{due: len(b.in.ns.srv.shards), all: make(chan struct{})}
+	p := &pendingAck{done: c.answer}
+	shared := eio.PrepareFrames(frames)
+	b.each(func(sh *shard, slot uint32) {
+		c.expect()
+		sh.await(slot, id, p)
+		sh.local.CatchUp(slot)
+		sh.session(slot).SendPrepared(shared, false)
+	}, c.loopDone)
+	select {
+	case <-c.all:
+		return c.take(), nil
+	case <-ctx.Done():
+		for _, sh := range b.in.ns.srv.shards {
+			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.forgetAcks(id, p) }))
+		}
+		return c.take(), ctx.Err()
+	}
+}
+
+// A collection gathers the acknowledgements of a broadcast.
+type collection struct {
+	all chan struct{} // closed when nothing is due
+
+	mu      sync.Mutex
+	due     int // loops that have not sent yet, and answers
+	answers []Args
+}
+
+func (c *collection) expect() {
+	c.mu.Lock()
+	c.due++
+	c.mu.Unlock()
+}
+
+func (c *collection) loopDone() { c.settle(nil) }
+
+func (c *collection) answer(a Args, err error) {
+	if err != nil {
+		c.settle(nil)
+		return
+	}
+	c.settle(&a)
+}
+
+func (c *collection) settle(a *Args) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a != nil {
+		c.answers = append(c.answers, *a)
+	}
+	if c.due--; c.due == 0 {
+		close(c.all)
+	}
+}
+
+func (c *collection) take() []Args {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.answers)
+}
+
+// forgetAcks forgets an acknowledgement that several sockets owe.
+func (sh *shard) forgetAcks(id uint64, p *pendingAck) {
+	for slot, x := range sh.exts {
+		if x.acks[id] == p {
+			sh.takeAck(slot, id)
+		}
+	}
+}

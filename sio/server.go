@@ -1,0 +1,256 @@
+// Package sio is a Socket.IO server for unmodified JavaScript clients.
+//
+//	srv, err := sio.New(sio.Options{})
+//	…
+//	chat := srv.Of("/")
+//	sio.On(chat, "join", func(s sio.Socket, room string) error {
+//		s.Join(room)
+//		return s.To(room).Emit("joined", s.ID())
+//	})
+//	sio.On(chat, "chat", func(s sio.Socket, m Message) error {
+//		return s.To(m.Room).Emit("chat", m.Text)
+//	})
+//	log.Fatal(srv.ListenAndServe(":3000"))
+//
+// Handlers are registered on a [Namespace], once, not on each socket. They run
+// one at a time and in order for each socket, on a goroutine that exists only
+// while that socket has work: so they may block, and an idle socket costs no
+// goroutine. [Namespace.HandleInline] runs a handler on the event loop, for
+// those that never block.
+//
+// A [Socket] is a small comparable value. Keep it, use it as a map key; when
+// the client has gone, its methods do nothing or return [ErrClosed].
+//
+// What one goroutine emits reaches each socket in the order emitted, direct
+// emits and broadcasts alike.
+package sio
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// Options of a Server. The zero value is Node's default.
+type Options struct {
+	// Engine holds the options of Engine.IO: path, heartbeat, limits. Its Path
+	// is "/socket.io/" here when zero; its Route belongs to the Server.
+	Engine eio.Options
+	// Loop holds the options of the event loops and of their sockets.
+	Loop loop.Options
+
+	// ConnectTimeout closes a connection that has joined no namespace by then.
+	// Zero means 45 s. Node: connectTimeout.
+	ConnectTimeout time.Duration
+	// Limits bound what a packet may ask for.
+	Limits parser.Limits
+
+	// DropHandshake frees the copy of a session's first request as soon as its
+	// first namespace has been joined and OnConnect has returned. Handshake
+	// then knows only the address. It saves several hundred bytes a
+	// connection. Node keeps it for ever.
+	DropHandshake bool
+
+	// Client holds the files of the browser client, served under the path:
+	// socket.io.js, socket.io.min.js, socket.io.esm.min.js,
+	// socket.io.msgpack.min.js and a map of each. Nil serves none. Node:
+	// serveClient.
+	Client fs.FS
+	// Handler answers HTTP requests for other paths, on a goroutine each. Nil
+	// means 404.
+	Handler http.Handler
+
+	// OnError gets the error that a handler returned, or a panic as
+	// *PanicError, with the event's name ("connect" and "disconnect" for those
+	// handlers). It must be safe for concurrent use. Nil logs a warning.
+	OnError func(s Socket, event string, err error)
+	// Logger gets what an operator should know. Nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// A Server holds namespaces, and the connections of its listeners.
+type Server struct {
+	// Immutable after New.
+	o      Options
+	engine *loop.Engine
+	eio    *eio.Server
+	rooms  *rooms.Directory
+	ids    *eio.IDs
+	shards []*shard
+	client *clientFiles
+
+	// Guarded by mu; read through the atomic snapshots.
+	mu        sync.Mutex
+	byName    atomic.Pointer[map[string]*instance]
+	instances atomic.Pointer[[]*instance] // by id; [0] is unused
+
+	details  details
+	handlers sync.WaitGroup // goroutines that run handlers
+	down     atomic.Bool    // Shutdown was called
+}
+
+// New returns a Server. It listens to nothing yet.
+func New(o Options) (*Server, error) {
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Engine.Path = cmp.Or(o.Engine.Path, "/socket.io/")
+	o.Engine.Logger = cmp.Or(o.Engine.Logger, o.Logger)
+	o.Loop.Logger = cmp.Or(o.Loop.Logger, o.Logger)
+	srv, err := newServer(o)
+	if err != nil {
+		return nil, err
+	}
+	if srv.engine, err = loop.New(srv.eio, srv.o.Loop); err != nil {
+		return nil, err
+	}
+	srv.bind(srv.engine.Loops())
+	return srv, nil
+}
+
+// newServer makes all of a Server but its loops.
+func newServer(o Options) (*Server, error) {
+	srv := &Server{o: o}
+	srv.byName.Store(&map[string]*instance{})
+	srv.instances.Store(&[]*instance{nil})
+	if o.Client != nil {
+		files, err := newClientFiles(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
+		if err != nil {
+			return nil, err
+		}
+		srv.client = files
+	}
+	srv.o.Engine.Route = srv.route
+	var err error
+	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
+		return nil, err
+	}
+	srv.ids, err = eio.NewIDs("socket.io socket")
+	return srv, err
+}
+
+// bind makes the server's part of each loop, before the loops run.
+func (srv *Server) bind(loops []*loop.Loop) {
+	srv.rooms = rooms.NewDirectory(len(loops))
+	srv.eio.Bind(loops)
+	for _, l := range loops {
+		srv.shards = append(srv.shards, newShard(srv, l))
+	}
+}
+
+// route finds who answers a request that is not Engine.IO's.
+func (srv *Server) route(path string) http.Handler {
+	if srv.client != nil && srv.client.has(path) {
+		return srv.client
+	}
+	if strings.HasPrefix(path, "/"+strings.Trim(srv.o.Engine.Path, "/")+"/") {
+		return nil
+	}
+	return srv.o.Handler
+}
+
+// Of returns the namespace name, which is made if it is new. A leading slash is
+// added if it is missing; "" is "/". It panics if the name cannot be one: a
+// comma would end it on the wire.
+func (srv *Server) Of(name string) *Namespace {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	if strings.Contains(name, ",") {
+		panic("sio: namespace " + name + " has a comma")
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	old := *srv.byName.Load()
+	if in := old[name]; in != nil {
+		return in.ns
+	}
+	all := *srv.instances.Load()
+	ns := &Namespace{srv: srv, name: name}
+	ns.in = &instance{ns: ns, name: name, id: uint32(len(all))}
+	ns.table.Store(&table{})
+	more := append(all[:len(all):len(all)], ns.in)
+	srv.instances.Store(&more)
+	byName := make(map[string]*instance, len(old)+1)
+	for k, v := range old {
+		byName[k] = v
+	}
+	byName[name] = ns.in
+	srv.byName.Store(&byName)
+	return ns
+}
+
+// instance returns the live namespace called name, nil if there is none.
+func (srv *Server) instance(name []byte) *instance { return (*srv.byName.Load())[string(name)] }
+
+// Listen binds an address: "host:port", "tcp://host:port" or "unix:/path". Port
+// 0 picks a free one, which the result names. Clients are served once Serve
+// runs.
+func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Listen(addr) }
+
+// Serve serves clients until Shutdown has finished or ctx is done, which cuts
+// them all.
+func (srv *Server) Serve(ctx context.Context) error { return srv.engine.Run(ctx) }
+
+// ListenAndServe binds the addresses and serves until Shutdown.
+func (srv *Server) ListenAndServe(addrs ...string) error {
+	for _, addr := range addrs {
+		if _, err := srv.Listen(addr); err != nil {
+			return err
+		}
+	}
+	return srv.Serve(context.Background())
+}
+
+// Shutdown stops accepting, ends every session (its sockets see the reason
+// [ServerShuttingDown], and clients will reconnect elsewhere), sends what is
+// queued, and waits for that and for the handlers that run. When ctx is done,
+// the rest is cut and its error returned.
+func (srv *Server) Shutdown(ctx context.Context) error {
+	if srv.down.Swap(true) {
+		return nil
+	}
+	srv.engine.StopAccepting()
+	srv.eio.Drain()
+	for _, sh := range srv.shards {
+		sh.loop.Post(loop.TaskFunc(func(l *loop.Loop) { sh.shutdown() }))
+	}
+	waited := make(chan struct{})
+	// ends when the last handler has returned
+	go func() {
+		for _, sh := range srv.shards {
+			sh.loop.Ask(func() {}) // the disconnect handlers have been started
+		}
+		srv.handlers.Wait()
+		close(waited)
+	}()
+	select {
+	case <-waited:
+	case <-ctx.Done():
+	}
+	return errors.Join(ctx.Err(), srv.engine.Shutdown(ctx))
+}
+
+// Engine returns the engine, for its counters.
+func (srv *Server) Engine() *loop.Engine { return srv.engine }
+
+// fail reports an error of a handler.
+func (srv *Server) fail(s Socket, event string, err error) {
+	if srv.o.OnError != nil {
+		srv.o.OnError(s, event, err)
+		return
+	}
+	srv.o.Logger.Warn("handler returned an error", "namespace", s.in.name, "event", event, "socket", s.ID(), "error", err)
+}

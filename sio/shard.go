@@ -1,0 +1,236 @@
+package sio
+
+import (
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/slab"
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// fanOutStep is how many recipients of broadcasts a loop visits before it
+// looks at its sockets again: about 2 ms of sending.
+const fanOutStep = 512
+
+// A record is what every socket needs, without pointers. It is owned by the
+// loop of its shard. Its rooms are kept by the shard's rooms.Local under the
+// same slot.
+type record struct {
+	session  uint64 // eio.Session.Ref
+	gen      uint32
+	next     uint32 // the session's next socket, in the order of joining
+	instance uint32
+	state    state
+	extended bool // has an extension in shard.exts
+}
+
+type state uint8
+
+const (
+	connecting state = iota + 1 // in its middlewares
+	connected
+	leaving // left the session; its disconnecting handlers run, it is still in its rooms
+)
+
+// An extension is what some sockets need.
+type extension struct {
+	inbox *inbox                 // events for handlers on goroutines
+	acks  map[uint64]*pendingAck // what the client has been asked
+}
+
+// everJoined is set in a session's user word, beside the slot of its first
+// socket, once it has joined a namespace.
+const everJoined = 1 << 31
+
+// A shard is the server's part of one loop, which owns all of it but the
+// generations.
+type shard struct {
+	srv  *Server
+	loop *loop.Loop
+
+	sockets slab.Of[record]
+	gens    generations
+	exts    map[uint32]*extension
+	local   *rooms.Local
+
+	packet     parser.Packet // being handled
+	msg        Msg           // of an inline handler
+	asm        parser.Assembler
+	assemblers map[uint64]*parser.Assembler // sessions in the middle of a packet with attachments
+	handshakes map[uint64]*Handshake        // by session
+	scratch    []byte
+
+	burst    *rooms.Run // the run whose messages are joined in joined
+	joined   *eio.Prepared
+	arrivals arrivals // sessions that have joined nothing yet
+	inboxes  []uint32 // slots with an inbox, looked through for idle ones
+	sweeper  loop.Timer
+}
+
+func newShard(srv *Server, l *loop.Loop) *shard {
+	sh := &shard{
+		srv: srv, loop: l, local: srv.rooms.Local(l.Index()),
+		exts:       map[uint32]*extension{},
+		assemblers: map[uint64]*parser.Assembler{},
+		handshakes: map[uint64]*Handshake{},
+	}
+	sh.local.OnDeliver(sh.deliver)
+	l.OnMail(sh.mail)
+	l.OnWork(func() bool { return sh.local.Step(fanOutStep) })
+	return sh
+}
+
+// ref names a socket of this shard.
+func (sh *shard) ref(slot uint32) rooms.Ref {
+	return rooms.MakeRef(sh.loop.Index(), slot, sh.sockets.At(slot).gen)
+}
+
+// socket returns the public handle.
+func (sh *shard) socket(slot uint32) Socket {
+	return Socket{in: sh.instance(slot), ref: sh.ref(slot)}
+}
+
+func (sh *shard) instance(slot uint32) *instance {
+	return (*sh.srv.instances.Load())[sh.sockets.At(slot).instance]
+}
+
+// lookup returns the slot of ref, 0 if the socket is gone.
+func (sh *shard) lookup(ref rooms.Ref) uint32 {
+	if slot := ref.Slot(); slot != 0 && sh.gens.is(slot, ref.Gen()) {
+		return slot
+	}
+	return 0
+}
+
+// session returns the session of a socket; the zero Session if it has left it.
+func (sh *shard) session(slot uint32) eio.Session {
+	s, _ := sh.srv.eio.Lookup(sh.loop, sh.sockets.At(slot).session)
+	return s
+}
+
+// ext returns a socket's extension, made if needed.
+func (sh *shard) ext(slot uint32) *extension {
+	r := sh.sockets.At(slot)
+	if !r.extended {
+		r.extended = true
+		sh.exts[slot] = &extension{}
+	}
+	return sh.exts[slot]
+}
+
+// newSocket makes a socket for instance in and links it to its session.
+func (sh *shard) newSocket(es eio.Session, in *instance) uint32 {
+	slot := sh.sockets.Alloc()
+	*sh.sockets.At(slot) = record{session: es.Ref(), gen: sh.gens.next(slot), instance: in.id, state: connecting}
+	user := es.User()
+	first := user &^ everJoined
+	if first == 0 {
+		es.SetUser(user | slot)
+		return slot
+	}
+	last := sh.sockets.At(first)
+	for last.next != 0 {
+		last = sh.sockets.At(last.next)
+	}
+	last.next = slot
+	return slot
+}
+
+// unlink takes a socket out of its session.
+func (sh *shard) unlink(es eio.Session, slot uint32) {
+	r := sh.sockets.At(slot)
+	user := es.User()
+	if first := user &^ everJoined; first == slot {
+		es.SetUser(user&everJoined | r.next)
+	} else {
+		for p := first; p != 0; p = sh.sockets.At(p).next {
+			if q := sh.sockets.At(p); q.next == slot {
+				q.next = r.next
+				break
+			}
+		}
+	}
+	r.session, r.next = 0, 0
+}
+
+// find returns the session's socket in the namespace called name, 0 if there
+// is none.
+func (sh *shard) find(es eio.Session, name []byte) uint32 {
+	for slot := es.User() &^ everJoined; slot != 0; slot = sh.sockets.At(slot).next {
+		if sh.instance(slot).name == string(name) {
+			return slot
+		}
+	}
+	return 0
+}
+
+// free ends what is left of a socket.
+func (sh *shard) free(slot uint32) {
+	r := sh.sockets.At(slot)
+	if r.extended {
+		delete(sh.exts, slot)
+	}
+	*r = record{}
+	sh.gens.next(slot)
+	sh.sockets.Free(slot)
+}
+
+// Kinds of mail.
+const (
+	mailFrames   = iota // frames for a socket
+	mailVolatile        // the same, dropped unless they can leave at once
+)
+
+// mail sends frames to one socket. It is the way of all direct emits.
+func (sh *shard) mail(to uint64, kind uint32, frames []byte) {
+	slot := sh.lookup(rooms.Ref(to))
+	if slot == 0 {
+		return
+	}
+	sh.send(slot, frames, kind == mailVolatile)
+}
+
+// send gives frames to a socket's session, behind the broadcasts that were
+// emitted before.
+func (sh *shard) send(slot uint32, frames []byte, volatile bool) {
+	if sh.sockets.At(slot).state == leaving {
+		return
+	}
+	sh.local.CatchUp(slot)
+	if es := sh.session(slot); !volatile || es.Writable() {
+		es.Send(frames)
+	}
+}
+
+// deliver gives messages of a broadcast to one of its recipients.
+func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
+	if sh.sockets.At(slot).state != connected {
+		return
+	}
+	es := sh.session(slot)
+	if run.Broadcasts[from].Volatile && !es.Writable() {
+		return
+	}
+	if n := len(run.Broadcasts) - from; n > 1 {
+		es.SendPrepared(sh.join(run, from), !more)
+		return
+	}
+	es.SendPrepared(run.Broadcasts[from].Message.(*eio.Prepared), !more)
+}
+
+// join returns the run's messages as one. All recipients but those that needed
+// some of them early get the same.
+func (sh *shard) join(run *rooms.Run, from int) *eio.Prepared {
+	if from == 0 && sh.burst == run && sh.joined != nil {
+		return sh.joined
+	}
+	ps := make([]*eio.Prepared, 0, len(run.Broadcasts)-from)
+	for _, b := range run.Broadcasts[from:] {
+		ps = append(ps, b.Message.(*eio.Prepared))
+	}
+	p := eio.Concat(ps)
+	if from == 0 {
+		sh.burst, sh.joined = run, p
+	}
+	return p
+}

@@ -1,0 +1,235 @@
+package sio
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// A Socket is a client's membership of a namespace. It is a small comparable
+// value, which may be kept and used as a map key, and pins nothing. When the
+// client has left, its methods do nothing or return [ErrClosed].
+//
+// Methods may be called from any goroutine. Those that change something return
+// before it has happened; their order is kept.
+type Socket struct {
+	in  *instance
+	ref rooms.Ref
+}
+
+func (s Socket) srv() *Server  { return s.in.ns.srv }
+func (s Socket) shard() *shard { return s.srv().shards[s.ref.Loop()] }
+func (s Socket) gone() bool    { return !s.shard().gens.is(s.ref.Slot(), s.ref.Gen()) }
+
+// post has f called on the socket's loop unless the socket is gone.
+func (s Socket) post(f func(sh *shard, slot uint32)) {
+	sh := s.shard()
+	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		if slot := sh.lookup(s.ref); slot != 0 {
+			f(sh, slot)
+		}
+	}))
+}
+
+// ask calls f on the socket's loop and waits for it. It is false if the socket
+// is gone.
+func (s Socket) ask(f func(sh *shard, slot uint32)) (ok bool) {
+	sh := s.shard()
+	sh.loop.Ask(func() {
+		if slot := sh.lookup(s.ref); slot != 0 {
+			f(sh, slot)
+			ok = true
+		}
+	})
+	return ok
+}
+
+// ID returns the socket's id: 20 characters, known to its client and safe to
+// show to others. It answers also when the client has left.
+func (s Socket) ID() string { return string(s.srv().ids.Append(nil, uint64(s.ref))) }
+
+// Namespace returns the namespace whose handlers serve the socket.
+func (s Socket) Namespace() *Namespace { return s.in.ns }
+
+// Connected tells whether the socket has been admitted and has not left.
+func (s Socket) Connected() bool {
+	ok := false
+	s.ask(func(sh *shard, slot uint32) { ok = sh.sockets.At(slot).state == connected })
+	return ok
+}
+
+// mail sends a packet to the socket.
+func (s Socket) mail(kind uint32, text []byte, attachments [][]byte) error {
+	if s.gone() {
+		return ErrClosed
+	}
+	buf := packets.Get()
+	defer packets.Put(buf)
+	buf.B = appendFrames(buf.B[:0], text, attachments)
+	if !s.shard().loop.Mail(uint64(s.ref), kind, buf.B, nil) {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Emit sends an event to the client. Arguments are encoded as encoding/json
+// does, with byte slices as binary attachments. The error is [ErrClosed] or
+// about the arguments; nil does not mean that the client has the event.
+func (s Socket) Emit(event string, args ...any) error {
+	buf := packets.Get()
+	defer packets.Put(buf)
+	text, attachments, err := parser.AppendEvent(buf.B[:0], s.in.name, 0, false, event, args)
+	buf.B = text[:0]
+	if err != nil {
+		return encodeError(err)
+	}
+	return s.mail(mailFrames, text, attachments)
+}
+
+// Volatile addresses the client itself; the event is dropped if it cannot be
+// sent at once.
+func (s Socket) Volatile() BroadcastOperator {
+	return BroadcastOperator{in: s.in, sender: s.ref, direct: true, volatile: true}
+}
+
+// Broadcast addresses every socket of the namespace but this one.
+func (s Socket) Broadcast() BroadcastOperator { return BroadcastOperator{in: s.in, sender: s.ref} }
+
+// To addresses the sockets in the rooms but this one.
+func (s Socket) To(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }
+
+// Except addresses every socket of the namespace but this one and those in the
+// rooms.
+func (s Socket) Except(rooms ...string) BroadcastOperator { return s.Broadcast().Except(rooms...) }
+
+// Join puts the socket into rooms. A broadcast emitted after it by the same
+// goroutine reaches the socket.
+func (s Socket) Join(rooms ...string) {
+	if len(rooms) == 0 || s.gone() {
+		return
+	}
+	sh := s.shard()
+	// A broadcast that we emit next must find the loop in these rooms.
+	for _, room := range rooms {
+		s.srv().rooms.Expect(s.ref.Loop(), s.in.id, room)
+	}
+	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		slot := sh.lookup(s.ref)
+		stays := slot != 0 && sh.sockets.At(slot).state != leaving // must not bring a room back to life
+		for _, room := range rooms {
+			if stays && !sh.isOwn(slot, room) {
+				sh.local.Join(slot, s.in.id, room)
+			}
+			sh.local.Arrived(s.in.id, room)
+		}
+	}))
+}
+
+// Leave takes the socket out of rooms.
+func (s Socket) Leave(rooms ...string) {
+	s.post(func(sh *shard, slot uint32) {
+		for _, room := range rooms {
+			sh.local.Leave(slot, s.in.id, room)
+		}
+	})
+}
+
+// Rooms returns the socket's rooms, its own id first, in the order of joining;
+// nil when the socket has left. It asks the socket's loop and waits.
+func (s Socket) Rooms() (names []string) {
+	s.ask(func(sh *shard, slot uint32) {
+		names = append([]string{s.ID()}, sh.local.Rooms(slot)...)
+	})
+	return names
+}
+
+// Disconnect makes the socket leave its namespace; its client is told and does
+// not reconnect by itself. With closing, all namespaces of the connection are
+// left and the connection is closed.
+func (s Socket) Disconnect(closing bool) {
+	s.post(func(sh *shard, slot uint32) { sh.disconnect(slot, closing) })
+}
+
+// CloseConn closes the connection without a word to the namespaces: the client
+// sees a lost transport and reconnects. The reason is eio.ForcedClose. Node:
+// socket.conn.close().
+func (s Socket) CloseConn() {
+	s.post(func(sh *shard, slot uint32) { sh.session(slot).Close() })
+}
+
+// Transport returns "polling" or "websocket", and "" when the socket has left.
+// It asks the socket's loop and waits.
+func (s Socket) Transport() (name string) {
+	s.ask(func(sh *shard, slot uint32) {
+		if es := sh.session(slot); es != (eio.Session{}) {
+			name = es.Transport()
+		}
+	})
+	return name
+}
+
+// Data returns what SetData stored, nil before.
+func (s Socket) Data() any {
+	if d := s.srv().details.get(s.ref); d != nil {
+		return d.data
+	}
+	return nil
+}
+
+// SetData stores a value with the socket, for the application. It is gone when
+// the disconnect handlers have returned.
+func (s Socket) SetData(v any) {
+	if !s.gone() {
+		s.srv().details.edit(s.ref, func(d *detail) { d.data = v })
+	}
+}
+
+// Auth decodes what the client gave as auth into dst, which stays as it is if
+// it gave nothing. It answers until OnConnect has returned, or for ever unless
+// Options.DropHandshake.
+func (s Socket) Auth(dst any) error {
+	d := s.srv().details.get(s.ref)
+	if d == nil || d.auth == nil {
+		return nil
+	}
+	return json.Unmarshal(d.auth, dst)
+}
+
+// Handshake returns the session's first request, as long as Auth answers; after
+// that it knows the address alone.
+func (s Socket) Handshake() *Handshake {
+	if d := s.srv().details.get(s.ref); d != nil && d.handshake != nil {
+		return d.handshake
+	}
+	h := &Handshake{}
+	s.ask(func(sh *shard, slot uint32) { h.Address = sh.session(slot).RemoteAddr() })
+	return h
+}
+
+// Context returns a context that is done when the socket leaves.
+func (s Socket) Context() context.Context {
+	if s.gone() {
+		return closedContext
+	}
+	var ctx context.Context
+	s.srv().details.edit(s.ref, func(d *detail) {
+		if d.ctx == nil {
+			d.ctx, d.cancel = context.WithCancel(context.Background())
+		}
+		ctx = d.ctx
+	})
+	if s.gone() {
+		s.srv().details.remove(s.ref)
+	}
+	return ctx
+}
+
+var closedContext = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrClosed)
+	return ctx
+}()
