@@ -1,0 +1,85 @@
+//go:build interop
+
+// Package interop tests the server with the real thing: the unmodified npm
+// client in Node, and a browser. make interop and make browser install what
+// they need.
+package interop
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/cmd/sioedge/demo"
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/sio"
+)
+
+// listen starts a server and returns its URL.
+func listen(t *testing.T, o sio.Options, register func(*sio.Server)) string {
+	t.Helper()
+	srv, err := sio.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	register(srv)
+	addr, err := srv.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	// ends when the server is shut down
+	go func() { served <- srv.Serve(context.Background()) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if n := srv.Engine().Stats().Panics; n > 0 {
+			t.Errorf("%d panics", n)
+		}
+	})
+	return "http://" + addr.String()
+}
+
+// node runs a script and fails the test if it fails.
+func node(t *testing.T, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "node", args...).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("node %v: %v", args, err)
+	}
+}
+
+func TestInterop(t *testing.T) {
+	url := listen(t, sio.Options{Engine: eio.Options{PingInterval: time.Second, PingTimeout: 3 * time.Second}}, serveAll)
+	node(t, "run.mjs", url)
+}
+
+// TestInteropReference plays the same scenarios against Node's own server, so
+// that they are known to ask for nothing but what Node does.
+func TestInteropReference(t *testing.T) { node(t, "run.mjs", "reference") }
+
+func TestBrowser(t *testing.T) {
+	url := listen(t, sio.Options{Client: client(t), Handler: demo.Page()}, func(srv *sio.Server) { demo.Serve(srv.Of("/chat")) })
+	node(t, "browser.mjs", url)
+}
+
+// client returns the browser client's files out of the npm package.
+func client(t *testing.T) fs.FS {
+	const dir = "node_modules/socket.io-client/dist"
+	if _, err := os.Stat(dir); err != nil {
+		t.Fatal(err)
+	}
+	return os.DirFS(dir)
+}

@@ -1,0 +1,198 @@
+// The application that the scenarios talk to, on Node's socket.io. The Go
+// version of it must behave the same; this table is the contract of both.
+//
+// Options: pingInterval 1000, pingTimeout 3000, maxHttpBufferSize 1000000,
+// connection state recovery off, everything else as socket.io has it.
+//
+// Namespaces, all with the handlers below:
+//   /                       no middleware
+//   /other                  no middleware
+//   /early                  on connection emits `early` 0, 1, 2, 3, 4
+//   /private                middleware: auth.token must be "secret", else the
+//                           error "not authorized" with data
+//                           {code: 401, hint: ["token"]}; auth.user is kept
+//   /campaigns/:id/trends   one segment for :id; any other name is unknown
+//
+// client -> server     arguments              acknowledgement and effect
+//   echo               …args                  …args; when no acknowledgement is
+//                                             asked for, emits `echo` …args back
+//   handshake                                 {id, nsp, auth, query, headers};
+//                                             header names in lower case, one
+//                                             string each
+//   hold               value                  none yet: it is kept
+//   release                                   answers what `hold` kept, each with
+//                                             its value, latest first; then count
+//   ack-twice          value                  value; and a second time "again",
+//                                             which must not reach the client
+//   ask                event, args[], ms      emits event …args to the sender with
+//                                             an acknowledgement: {answer: […]},
+//                                             or {error: "time-out"} after ms
+//   ask-room           room, event, args[],   the same to everybody in room:
+//                      ms                     {answers: […]}, the first argument
+//                                             of each, in order of arrival; after
+//                                             ms {error: "time-out", answers: […]}
+//                                             with those that came
+//   join               rooms[]                rooms of the sender, sorted by code
+//                                             unit, without its id
+//   leave              room                   the same
+//   cast               {from, rooms[],        true, once emitted. from "server":
+//                      except[], volatile},   io.to(rooms); from "socket":
+//                      event, args[]          socket.to(rooms), without the
+//                                             sender; no rooms: the namespace.
+//                                             All but from may be absent
+//   burst              event, n               emits event 0 … n-1 to the sender,
+//                                             then n
+//   order              i                      none; notes i and emits `order` i
+//                                             back
+//   ordered                                   what `order` noted, and forgets it
+//   measure            data                   bytes of the binary, or of the
+//                                             string in UTF-8
+//   blob               n                      binary of n bytes, byte i = i % 251
+//   bye                close                  none: socket.disconnect(close)
+//   kick               room, close            true, then disconnectSockets(close)
+//                                             on the room
+//   watch              id                     true; the sender is told when the
+//                                             socket id of this namespace goes
+//   count              room                   number of sockets in room
+//   param                                     :id of the namespace, or null
+//   whoami                                    auth.user of /private, or null
+//
+// server -> client     arguments              when
+//   early              i                      connection to /early
+//   gone               id, reason             a watched socket disconnected;
+//                                             reason is Node's, of the server side
+//   echo, order, and the events named by ask, ask-room, cast, burst
+
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+
+const TRENDS = /^\/campaigns\/([^/]+)\/trends$/;
+
+const http = createServer((req, res) => res.writeHead(404).end());
+const io = new Server(http, { pingInterval: 1000, pingTimeout: 3000, maxHttpBufferSize: 1e6 });
+
+function roomsOf(socket) {
+  return [...socket.rooms].filter((room) => room !== socket.id).sort();
+}
+
+function messaging(socket) {
+  const held = [];
+  let noted = [];
+
+  socket.on("echo", (...args) => {
+    const ack = args.at(-1);
+    if (typeof ack === "function") ack(...args.slice(0, -1));
+    else socket.emit("echo", ...args);
+  });
+  socket.on("handshake", (ack) => {
+    const { auth, query, headers } = socket.handshake;
+    ack({ id: socket.id, nsp: socket.nsp.name, auth, query, headers });
+  });
+  socket.on("hold", (value, ack) => held.push(() => ack(value)));
+  socket.on("release", (ack) => {
+    const count = held.length;
+    while (held.length > 0) held.pop()();
+    ack(count);
+  });
+  socket.on("ack-twice", (value, ack) => {
+    ack(value);
+    ack("again");
+  });
+  socket.on("ask", (event, args, ms, ack) => {
+    socket.timeout(ms).emit(event, ...args, (err, ...answer) => {
+      ack(err ? { error: "time-out" } : { answer });
+    });
+  });
+  socket.on("burst", (event, n, ack) => {
+    for (let i = 0; i < n; i++) socket.emit(event, i);
+    ack(n);
+  });
+  socket.on("order", (i) => {
+    noted.push(i);
+    socket.emit("order", i);
+  });
+  socket.on("ordered", (ack) => {
+    ack(noted);
+    noted = [];
+  });
+  socket.on("measure", (data, ack) => ack(Buffer.byteLength(data)));
+  socket.on("blob", (n, ack) => ack(Buffer.from(Uint8Array.from({ length: n }, (_, i) => i % 251))));
+}
+
+function roomHandlers(socket) {
+  const nsp = socket.nsp;
+
+  socket.on("join", async (rooms, ack) => {
+    await socket.join(rooms);
+    ack(roomsOf(socket));
+  });
+  socket.on("leave", async (room, ack) => {
+    await socket.leave(room);
+    ack(roomsOf(socket));
+  });
+  socket.on("cast", ({ from, rooms = [], except = [], volatile }, event, args, ack) => {
+    let target = from === "socket" ? socket.to(rooms) : nsp.to(rooms);
+    target = target.except(except);
+    if (volatile) target = target.volatile;
+    target.emit(event, ...args);
+    ack(true);
+  });
+  socket.on("ask-room", (room, event, args, ms, ack) => {
+    nsp.in(room).timeout(ms).emit(event, ...args, (err, answers) => {
+      ack(err ? { error: "time-out", answers } : { answers });
+    });
+  });
+  socket.on("count", async (room, ack) => ack((await nsp.in(room).fetchSockets()).length));
+}
+
+function lifecycle(socket) {
+  const nsp = socket.nsp;
+
+  socket.on("bye", (close) => socket.disconnect(close));
+  socket.on("kick", (room, close, ack) => {
+    ack(true);
+    nsp.in(room).disconnectSockets(close);
+  });
+  socket.on("watch", async (id, ack) => {
+    await socket.join(`watch:${id}`);
+    ack(true);
+  });
+  socket.on("disconnect", (reason) => nsp.to(`watch:${socket.id}`).emit("gone", socket.id, reason));
+  socket.on("param", (ack) => ack(TRENDS.exec(nsp.name)?.[1] ?? null));
+  socket.on("whoami", (ack) => ack(socket.data.user ?? null));
+}
+
+function serve(nsp) {
+  nsp.on("connection", (socket) => {
+    messaging(socket);
+    roomHandlers(socket);
+    lifecycle(socket);
+  });
+}
+
+serve(io.of("/"));
+serve(io.of("/other"));
+serve(io.of(TRENDS));
+
+const early = io.of("/early");
+serve(early);
+early.on("connection", (socket) => {
+  for (let i = 0; i < 5; i++) socket.emit("early", i);
+});
+
+const restricted = io.of("/private");
+restricted.use((socket, next) => {
+  if (socket.handshake.auth.token === "secret") {
+    socket.data.user = socket.handshake.auth.user;
+    next();
+    return;
+  }
+  next(Object.assign(new Error("not authorized"), { data: { code: 401, hint: ["token"] } }));
+});
+serve(restricted);
+
+http.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => {
+  console.log(`http://127.0.0.1:${http.address().port}`);
+});
+// The runner holds our standard input open: when it dies, however, so do we.
+if (process.env.WITH_PARENT) process.stdin.resume().on("end", () => process.exit(0));
