@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// config is what the flags say.
+type config struct {
+	listen        []string
+	path          string
+	loops         int
+	transports    []string
+	pingInterval  time.Duration
+	pingTimeout   time.Duration
+	upgrade       time.Duration
+	connect       time.Duration
+	maxPayload    int
+	attachments   int
+	fragments     int
+	maxConns      int
+	queueMax      string
+	serveClient   bool
+	clientDir     string
+	keepHandshake bool
+	demo          bool
+	env           string
+	drain         time.Duration
+	userTimeout   time.Duration
+	lowat         string
+	sndbuf        int
+	rcvbuf        int
+	logLevel      string
+	logFormat     string
+}
+
+// flags returns the flags of serve, bound to c.
+func flags(c *config) *pflag.FlagSet {
+	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	port := ":3000"
+	if p := os.Getenv("PORT"); p != "" {
+		port = ":" + p
+	}
+	f.StringArrayVar(&c.listen, "listen", []string{port}, "address to listen on, repeatable: host:port, tcp://host:port, unix:/path; $PORT sets the default")
+	f.StringVar(&c.path, "path", "/socket.io/", "path of Socket.IO's requests")
+	f.IntVar(&c.loops, "loops", 0, "event loops; 0: one for each core")
+	f.StringSliceVar(&c.transports, "transports", []string{"polling", "websocket"}, "transports that are served")
+	f.DurationVar(&c.pingInterval, "ping-interval", 25*time.Second, "time between pings")
+	f.DurationVar(&c.pingTimeout, "ping-timeout", 20*time.Second, "how long a ping may stay unanswered")
+	f.DurationVar(&c.upgrade, "upgrade-timeout", 10*time.Second, "how long an upgrade to WebSocket may take")
+	f.DurationVar(&c.connect, "connect-timeout", 45*time.Second, "how long a connection may stay without a namespace")
+	f.IntVar(&c.maxPayload, "max-payload", 1_000_000, "bytes of an incoming message or request body")
+	f.IntVar(&c.attachments, "max-attachments", 10, "binary attachments of a packet")
+	f.IntVar(&c.fragments, "max-fragments", 65536, "fragments of a WebSocket message")
+	f.IntVar(&c.maxConns, "max-conns", 0, "connections; 0: the descriptor limit less 5 %")
+	f.StringVar(&c.queueMax, "queue-max", "256KiB", "bytes queued for a slow client before it is closed")
+	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
+	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")
+	f.BoolVar(&c.keepHandshake, "keep-handshake", false, "keep each session's first request in memory after it has joined a namespace")
+	f.BoolVar(&c.demo, "demo", false, "serve a chat page at /demo/ and the load generator's application; not for production")
+	f.StringVar(&c.env, "env", "", `name of the environment; "production" refuses --demo`)
+	f.DurationVar(&c.drain, "drain", 30*time.Second, "how long stopping may take to send what is queued")
+	f.DurationVar(&c.userTimeout, "tcp-user-timeout", 30*time.Second, "how long sent data may stay unacknowledged before the peer is given up (Linux)")
+	f.StringVar(&c.lowat, "tcp-notsent-lowat", "16KiB", "bytes unsent in the kernel above which data waits in the counted queue")
+	f.IntVar(&c.sndbuf, "so-sndbuf", 0, "bytes of the kernel's send buffer; 0: its own tuning")
+	f.IntVar(&c.rcvbuf, "so-rcvbuf", 0, "bytes of the kernel's receive buffer; 0: its own tuning")
+	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log-format", "", "json or text; empty: text on a terminal, json elsewhere")
+	return f
+}
+
+// environment sets the flags that were not given from SIOEDGE_… variables, and
+// refuses variables that name no flag.
+func environment(f *pflag.FlagSet, environ []string) error {
+	names := map[string]*pflag.Flag{}
+	f.VisitAll(func(g *pflag.Flag) {
+		names["SIOEDGE_"+strings.ToUpper(strings.ReplaceAll(g.Name, "-", "_"))] = g
+	})
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, "SIOEDGE_") {
+			continue
+		}
+		g := names[name]
+		if g == nil {
+			return fmt.Errorf("environment variable %s names no flag", name)
+		}
+		if g.Changed {
+			continue
+		}
+		if err := f.Set(g.Name, value); err != nil {
+			return fmt.Errorf("environment variable %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// size parses a number of bytes: 65536, 64KiB, 1MB.
+func size(flag, s string) (int, error) {
+	units := []struct {
+		suffix string
+		factor int
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1000}, {"KB", 1000}, {"MB", 1_000_000}, {"GB", 1_000_000_000}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		if number, ok := strings.CutSuffix(s, u.suffix); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+			if err != nil || n < 0 || n*float64(u.factor) > 1<<40 {
+				break
+			}
+			return int(n * float64(u.factor)), nil
+		}
+	}
+	return 0, fmt.Errorf("--%s: %q is not a size such as 256KiB", flag, s)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sioedge/sioedge"
+
+// mayImport lists, for each package, the packages of this module that it may
+// import: arrows run one way.
+var mayImport = map[string][]string{
+	"loop":             {"loop/slab"},
+	"loop/http1":       {},
+	"loop/slab":        {},
+	"wsframe":          {},
+	"eio":              {"loop", "loop/http1", "loop/slab", "wsframe"},
+	"rooms":            {"loop/slab", "sio/parser"},
+	"sio/parser":       {},
+	"sio":              {"eio", "loop", "loop/http1", "loop/slab", "rooms", "sio/parser"},
+	"sio/interop":      {},
+	"bench/swarm":      {"wsframe"},
+	"bench/sendloop":   {"wsframe"},
+	"bench/million":    {"sio", "eio", "loop", "rooms", "wsframe"},
+	"cmd/sioedge":      {"sio", "eio", "loop", "sio/parser", "cmd/sioedge/demo"},
+	"cmd/sioedge/demo": {"sio"},
+	"cmd/sioload":      {"bench/swarm"},
+}
+
+// outside lists the modules that a package may use beyond the standard library.
+var outside = map[string][]string{
+	"loop":             {"github.com/panjf2000/gnet", "golang.org/x/sys"},
+	"wsframe":          {"github.com/gobwas/ws", "github.com/klauspost/compress", "github.com/valyala/bytebufferpool"},
+	"sio":              {"github.com/valyala/bytebufferpool"},
+	"bench/swarm":      {"github.com/panjf2000/gnet", "golang.org/x/sys", "github.com/HdrHistogram"},
+	"bench/sendloop":   {"golang.org/x/sys"},
+	"cmd/sioedge":      {"github.com/spf13", "golang.org/x/term"},
+	"cmd/sioload":      {"github.com/spf13", "golang.org/x/term"},
+	"cmd/sioedge/demo": {},
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		words := strings.Fields(line)
+		pkg := strings.TrimPrefix(words[0], module+"/")
+		allowed, known := mayImport[pkg]
+		if !known {
+			t.Errorf("package %s is in no layer", pkg)
+		}
+		for _, imp := range words[1:] {
+			switch inside, ok := strings.CutPrefix(imp, module+"/"); {
+			case ok && !slices.Contains(allowed, inside):
+				t.Errorf("%s imports %s", pkg, inside)
+			case !ok && strings.Contains(strings.Split(imp, "/")[0], ".") &&
+				!slices.ContainsFunc(outside[pkg], func(p string) bool { return strings.HasPrefix(imp, p) }):
+				t.Errorf("%s imports %s", pkg, imp)
+			}
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/sioedge/sioedge/sio"
+)
+
+// serveLoad registers the application that sioload measures with:
+//
+//	echo payload…           acknowledged with the payload
+//	join room, leave room   acknowledged with true
+//	publish room, payload…  emits msg payload… to the room, or to everybody if it is ""
+//
+// Everything runs on the loops, since nothing here blocks.
+func serveLoad(ns *sio.Namespace) {
+	ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(payload(m, 0)...) })
+	ns.HandleInline("join", func(s sio.Socket, m *sio.Msg) error {
+		var room string
+		if err := m.Decode(&room); err != nil {
+			return err
+		}
+		s.Join(room)
+		return m.Ack(true)
+	})
+	ns.HandleInline("leave", func(s sio.Socket, m *sio.Msg) error {
+		var room string
+		if err := m.Decode(&room); err != nil {
+			return err
+		}
+		s.Leave(room)
+		return m.Ack(true)
+	})
+	ns.HandleInline("publish", func(s sio.Socket, m *sio.Msg) error {
+		var room string
+		if err := m.Decode(&room); err != nil {
+			return err
+		}
+		to := ns.All()
+		if room != "" {
+			to = ns.To(room)
+		}
+		if err := to.Emit("msg", payload(m, 1)...); err != nil {
+			return err
+		}
+		return m.Ack(true)
+	})
+}
+
+// payload returns the event's arguments from the given one on, as they are.
+func payload(m *sio.Msg, from int) []any {
+	args := make([]any, 0, 4)
+	for i := from; i < m.Len(); i++ {
+		args = append(args, json.RawMessage(m.Raw(i)))
+	}
+	return args
+}
