@@ -1,46 +1,50 @@
-# make run: the edge with its demo page.  make test: everything, with what it needs installed.
+# make run: the server with its demo page. make test: every test, with what the tests need.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 NPM := sio/interop/node_modules/.stamp
 CLIENT := cmd/sioedge/client/socket.io.js
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go')
+FUZZTIME ?= 30s
 
 .PHONY: run build test check unit race interop browser fuzz bench clean
 
-run: build ## the server with its demo page at http://localhost:3000/demo/
+run: build ## the server, and a chat to try it with
 	./bin/sioedge serve --demo
 
 build: $(CLIENT) ## bin/sioedge and bin/sioload
-	go build -trimpath -o bin/ ./cmd/...
+	go build -trimpath -o bin/ ./cmd/sioedge ./cmd/sioload
 
-test: check race interop browser ## every test
+test: check unit race interop browser ## everything
 
 check: $(CLIENT) ## build, vet (also for kqueue systems), formatting, static analysis
-	go build ./... && go vet ./... && GOOS=darwin go vet ./...
-	test -z "$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard))"
+	go build ./... && go vet ./... && go vet -tags interop ./sio/interop && GOOS=darwin go vet ./...
+	test -z "$$(gofmt -l $(GOFILES))"
 	$(STATICCHECK) ./...
 
-unit: $(CLIENT) ## unit tests and transcripts
+unit: $(CLIENT) ## unit tests, transcripts, allocations
 	go test ./...
 
 race: $(CLIENT) ## the same under the race detector, which also checks who owns what
 	go test -race ./...
 
-interop: $(NPM) ## the unmodified npm client against the server
-	go test -tags interop -count=1 -run 'Interop' ./sio/interop/
+interop: $(NPM) ## the unmodified npm client, against this server and against Node's
+	go test -tags interop -count=1 -run Interop ./sio/interop
 
-browser: $(NPM) build ## two pages of the demo chat in a real browser
-	command -v chromium >/dev/null || scripts/apt chromium
-	go test -tags interop -count=1 -run 'Browser' ./sio/interop/
+browser: $(NPM) ## two people chat on the demo page in Chromium; screenshots in build/
+	command -v chromium >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy chromium; }
+	go test -tags interop -count=1 -run Browser ./sio/interop
 
-fuzz: ## each fuzz target for FUZZTIME (default 30s)
-	./scripts/fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	grep -Ho '^func Fuzz[A-Za-z0-9]*' $$(git ls-files '*_test.go') | sed 's/:func / /' | while read -r file name; do \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; done
 
-bench: build ## CPU per delivery beside a bare loop of send; see bench/
-	./bench/run
+bench: build ## CPU per delivery beside a bare loop of send, memory per connection
+	go run ./bench/compare
 
-clean: ## what was built
-	rm -rf bin build sio/interop/node_modules $(filter-out %/README,$(wildcard cmd/sioedge/client/*))
+clean: ## what was built or installed here
+	rm -rf bin build sio/interop/node_modules cmd/sioedge/client/socket.io*
 
 $(NPM): sio/interop/package.json sio/interop/package-lock.json
 	cd sio/interop && npm ci --no-audit --no-fund --ignore-scripts && touch node_modules/.stamp

@@ -27,6 +27,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -160,6 +161,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	}
 	if o.PingInterval < time.Millisecond || o.PingTimeout < time.Millisecond {
 		return nil, errors.New("eio: PingInterval and PingTimeout must be at least 1 ms")
+	}
+	if strings.ContainsFunc(o.Path, func(r rune) bool { return r <= ' ' || r == '?' || r == '#' || r == 0x7f }) {
+		return nil, errors.New("eio: " + strconv.Quote(o.Path) + " cannot be a path")
 	}
 	if !s.polling && !s.websocket {
 		return nil, errors.New("eio: no transports")

@@ -80,6 +80,7 @@ func start(t *testing.T, h Handler, o Options, addr string) (*Engine, net.Addr) 
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(context.Background()) }()
+	e.Loops()[0].Ask(func() {}) // until it runs
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -111,7 +112,7 @@ func checkGauges(t *testing.T, e *Engine) {
 	}
 }
 
-func dial(t *testing.T, a net.Addr) net.Conn {
+func dial(t testing.TB, a net.Addr) net.Conn {
 	t.Helper()
 	c, err := net.DialTimeout(a.Network(), a.String(), 10*time.Second)
 	if err != nil {

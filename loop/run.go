@@ -78,9 +78,7 @@ func (l *Loop) finish() {
 		l.alarm.Stop()
 	}
 	l.publish()
-	if l.sim == nil {
-		l.wake.close()
-	}
+	l.wake.close()
 	if l.poller != nil {
 		_ = l.poller.Close()
 	}

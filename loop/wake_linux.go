@@ -15,11 +15,12 @@ type waker struct {
 	// Guarded by mu: nobody may write to a number that was closed and is
 	// somebody else's by now.
 	mu     sync.Mutex
-	closed bool
+	opened bool
 }
 
 func (w *waker) open() (err error) {
 	w.fd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	w.opened = err == nil
 	return os.NewSyscallError("eventfd", err)
 }
 
@@ -28,7 +29,7 @@ func (w *waker) signal() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	w.mu.Lock()
-	if !w.closed {
+	if w.opened {
 		sysWrite(w.fd, one[:])
 	}
 	w.mu.Unlock()
@@ -42,7 +43,9 @@ func (w *waker) clear() {
 
 func (w *waker) close() {
 	w.mu.Lock()
-	w.closed = true
-	_ = unix.Close(w.fd)
+	if w.opened {
+		_ = unix.Close(w.fd)
+	}
+	w.opened = false
 	w.mu.Unlock()
 }

@@ -17,7 +17,7 @@ type waker struct {
 	// somebody else's by now.
 	mu     sync.Mutex
 	w      int
-	closed bool
+	opened bool
 }
 
 func (w *waker) open() error {
@@ -25,7 +25,7 @@ func (w *waker) open() error {
 	if err := unix.Pipe(p[:]); err != nil {
 		return os.NewSyscallError("pipe", err)
 	}
-	w.fd, w.w = p[0], p[1]
+	w.fd, w.w, w.opened = p[0], p[1], true
 	for _, fd := range p {
 		unix.CloseOnExec(fd)
 		if err := unix.SetNonblock(fd, true); err != nil {
@@ -38,7 +38,7 @@ func (w *waker) open() error {
 // signal makes the descriptor readable. Any goroutine.
 func (w *waker) signal() {
 	w.mu.Lock()
-	if !w.closed {
+	if w.opened {
 		_, _ = unix.Write(w.w, []byte{1})
 	}
 	w.mu.Unlock()
@@ -56,8 +56,10 @@ func (w *waker) clear() {
 
 func (w *waker) close() {
 	w.mu.Lock()
-	w.closed = true
-	_ = unix.Close(w.fd)
-	_ = unix.Close(w.w)
+	if w.opened {
+		_ = unix.Close(w.fd)
+		_ = unix.Close(w.w)
+	}
+	w.opened = false
 	w.mu.Unlock()
 }

@@ -74,6 +74,7 @@ func TestOneOrderForAllMembersUnderConcurrency(t *testing.T) {
 		all[i] = l
 	}
 
+	var sent [publishers][]*message
 	var done atomic.Bool
 	var running, publishing sync.WaitGroup
 	for i, l := range all {
@@ -84,7 +85,9 @@ func TestOneOrderForAllMembersUnderConcurrency(t *testing.T) {
 		publishing.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(p), 77))
 			for n := range messages {
-				publishOne(d, all[:], rng, &message{emitter: p, count: n + 1})
+				msg := &message{emitter: p, count: n + 1}
+				publishOne(d, all[:], rng, msg)
+				sent[p] = append(sent[p], msg)
 				if n%100 == 0 {
 					d.Names(1)
 					runtime.Gosched()
@@ -96,6 +99,15 @@ func TestOneOrderForAllMembersUnderConcurrency(t *testing.T) {
 	done.Store(true)
 	running.Wait()
 
+	published := map[string]int{}
+	for _, ms := range sent {
+		for _, m := range ms {
+			for _, k := range m.rooms {
+				published[k.name]++
+			}
+		}
+	}
+
 	for i, l := range all {
 		for slot, got := range l.got {
 			if err := inOrder(got); err != nil {
@@ -103,12 +115,29 @@ func TestOneOrderForAllMembersUnderConcurrency(t *testing.T) {
 			}
 		}
 		for s := range uint32(stayers) {
-			model := all[0].got[1+s%permanent]
-			if got := l.got[1+s]; !slices.Equal(got, model) || len(got) < messages {
-				t.Fatalf("loop %d, slot %d: %d messages, want the %d that loop 0 has in its order", i, 1+s, len(got), len(model))
+			for _, name := range []string{room(int(s) % permanent), everybody} {
+				got, model := named(l.got[1+s], name), named(all[0].got[1+s%permanent], name)
+				if !slices.Equal(got, model) || len(got) != published[name] {
+					t.Fatalf("loop %d, slot %d: %d messages of %q, want the %d published, in the order of loop 0",
+						i, 1+s, len(got), name, published[name])
+				}
 			}
 		}
 	}
+}
+
+const everybody = "*"
+
+// named returns the messages to one room. Only of those the order is promised:
+// a message to a room and one to everybody, from two goroutines, may well
+// arrive in one order in one loop and in the other in another.
+func named(ms []*message, name string) (of []*message) {
+	for _, m := range ms {
+		if slices.Contains(m.rooms, mkey{1, name}) {
+			of = append(of, m)
+		}
+	}
+	return of
 }
 
 // publishOne sends to everybody, one of the permanent rooms or one that may not
@@ -124,7 +153,10 @@ func publishOne(d *Directory, all []*running, rng *rand.Rand, msg *message) {
 			all[i].local.Arrived(1, name)
 		})
 	case 1:
-		b.To, b.Except = append(b.To, room(rng.IntN(permanent))), []string{room(permanent + 1)}
+		if second := room(rng.IntN(permanent)); second != b.To[0] {
+			b.To = append(b.To, second)
+		}
+		b.Except = []string{room(permanent + 1)} // of passers
 	case 2:
 		i := rng.IntN(len(all))
 		ref := MakeRef(i, 5000+rng.Uint32N(passers), 1)
@@ -132,6 +164,10 @@ func publishOne(d *Directory, all []*running, rng *rand.Rand, msg *message) {
 	}
 	if b.ToRefs == nil && rng.IntN(3) == 0 {
 		b.To = nil
+		msg.rooms = []mkey{{1, everybody}}
+	}
+	for _, name := range b.To {
+		msg.rooms = append(msg.rooms, mkey{1, name})
 	}
 	d.Publish(b, func(i int, b *Broadcast) {
 		all[i].post(func() { all[i].local.Enqueue(b) })

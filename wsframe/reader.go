@@ -85,7 +85,8 @@ func (r *Reader) Idle() bool { return r.op == 0 }
 func (r *Reader) Next(b []byte) (m Message, n int, err error) {
 	for {
 		if !r.inFrame {
-			h, k, err := ParseHeader(b[n:])
+			var h Header
+			k, err := h.parse(b[n:])
 			if err == nil && k > 0 {
 				err = r.admit(&h)
 			}
@@ -201,15 +202,15 @@ func (r *Reader) receive(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// grow makes room for n more bytes. It doubles, so that many small fragments cost
-// no more than their sum, but never past the end of a message that is known:
-// what a header claims is not allocated before as much was received.
+// grow makes room for n more bytes: twice what was received, so that many small
+// fragments cost no more than their sum, and not what a header claims; but no
+// more than that where it is the end of the message.
 func (r *Reader) grow(n int) {
 	need := len(r.buf) + n
 	if need <= cap(r.buf) {
 		return
 	}
-	size := max(need, 2*len(r.buf), 256)
+	size := max(2*need, 256)
 	if end := int64(len(r.buf)) + r.left; r.fin && int64(size) > end {
 		size = int(end)
 	}

@@ -12,21 +12,22 @@ const module = "github.com/sioedge/sioedge"
 // mayImport lists, for each package, the packages of this module that it may
 // import: arrows run one way.
 var mayImport = map[string][]string{
-	"loop":             {"loop/slab"},
-	"loop/http1":       {},
-	"loop/slab":        {},
-	"wsframe":          {},
-	"eio":              {"loop", "loop/http1", "loop/slab", "wsframe"},
-	"rooms":            {"loop/slab", "sio/parser"},
-	"sio/parser":       {},
-	"sio":              {"eio", "loop", "loop/http1", "loop/slab", "rooms", "sio/parser"},
-	"sio/interop":      {},
-	"bench/swarm":      {"wsframe"},
-	"bench/sendloop":   {"wsframe"},
-	"bench/million":    {"sio", "eio", "loop", "rooms", "wsframe"},
-	"cmd/sioedge":      {"sio", "eio", "loop", "sio/parser", "cmd/sioedge/demo"},
-	"cmd/sioedge/demo": {"sio"},
-	"cmd/sioload":      {"bench/swarm"},
+	"loop":               {"loop/slab"},
+	"loop/http1":         {},
+	"loop/slab":          {},
+	"wsframe":            {},
+	"eio":                {"loop", "loop/http1", "loop/slab", "wsframe"},
+	"rooms":              {"loop/slab", "sio/parser"},
+	"sio/parser":         {},
+	"sio":                {"eio", "loop", "loop/http1", "loop/slab", "rooms", "sio/parser"},
+	"sio/interop":        {},
+	"bench/swarm":        {"wsframe"},
+	"bench/sendloop":     {"wsframe"},
+	"bench/compare":      {"bench/swarm"},
+	"bench/swarm/faulty": {"bench/swarm", "wsframe"},
+	"cmd/sioedge":        {"sio", "eio", "loop", "sio/parser", "cmd/sioedge/demo"},
+	"cmd/sioedge/demo":   {"sio"},
+	"cmd/sioload":        {"bench/swarm"},
 }
 
 // outside lists the modules that a package may use beyond the standard library.

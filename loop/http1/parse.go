@@ -69,10 +69,10 @@ func headEnd(b []byte, start int) int {
 	}
 }
 
-// parse parses a head, which has its empty line somewhere in b or a line that is
-// in error, and returns what follows it. Errors of syntax come in the order of the lines and
-// before all others, so that an incomplete head with a bare LF fails with the
-// same status as it would when complete.
+// parse parses the head at the start of b, which has its empty line there or a
+// line that is in error, and returns what follows it. Errors of syntax come in
+// the order of the lines and before all others, so that an incomplete head with a
+// bare LF fails with the same status as it would when complete.
 func (r *Request) parse(b []byte) (rest []byte, err error) {
 	*r = Request{Fields: r.Fields[:0], ContentLength: -1}
 	if r.Fields == nil {

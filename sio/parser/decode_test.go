@@ -37,6 +37,8 @@ func TestDecodeBytesAnywhere(t *testing.T) {
 		{`[[` + p0 + `],{"a":` + p1 + `},"+/8="]`, new(any), any([]any{[]any{b0}, map[string]any{"a": empty}, "+/8="})},
 		{`{"Name":"n","data":` + p0 + `,"META":{"k":[` + p1 + `]},"Rest":{"é":` + p2 + `,"z":1},"none":` + p0 + `}`, new(file),
 			file{"n", b0, map[string]any{"k": []any{empty}}, map[string]any{"é": two, "z": 1.0}}},
+		{`[{"x":[` + p1 + `,` + p2 + `],"_placeholder":true,"num":0},"after"]`, new(any), any([]any{b0, "after"})},
+		{`[` + p0 + `,` + p0 + `,` + p0 + `,` + p0 + `]`, new([]any), []any{b0, b0, b0, b0}},
 		{`{"a":` + p0 + `,"a":"x"}`, new(map[string]any), map[string]any{"a": "x"}},
 		{`{"a":"x","a":` + p0 + `}`, new(map[string]any), map[string]any{"a": b0}},
 		{`{"1":` + p0 + `}`, new(map[int]any), map[int]any{1: b0}},

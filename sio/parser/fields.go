@@ -142,10 +142,10 @@ func makeField(name string, sf reflect.StructField, index []int, options []strin
 	}
 	if slices.Contains(options, "string") {
 		t := sf.Type
-		if t.Kind() == reflect.Pointer && t.Name() == "" {
+		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		if scalar(t.Kind()) != foreign {
+		if scalar(t.Kind()) != foreign { // whether it applies, encoding/json decides
 			f.quoted = reflect.StructOf([]reflect.StructField{{Name: "F", Type: sf.Type, Tag: `json:",string"`}})
 		}
 	}

@@ -103,9 +103,9 @@ type quoted struct {
 	U    uint    `json:"u,string"`
 	F    float64 `json:"f,string"`
 	F32  float32 `json:"f32,string,omitempty"`
+	S    string  `json:"s,string"`
+	P    *int    `json:"p,string"`
 	//lint:ignore SA5008 the option does not apply here
-	S  string      `json:"s,string"`
-	P  *int        `json:"p,string"`
 	PP **int       `json:"pp,string"`
 	N  json.Number `json:"n,string"`
 	T  textInt     `json:"t,string"`

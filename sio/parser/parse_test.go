@@ -137,6 +137,8 @@ func TestLimitsAreExact(t *testing.T) {
 		{nest(4), Limits{MaxDepth: 3}, false},
 		{`0{"a":{"b":{}}}`, Limits{MaxDepth: 3}, true},
 		{`0{"a":{"b":{"c":[]}}}`, Limits{MaxDepth: 3}, false},
+		{`51-["a",[{"_placeholder":true,"num":0}]]`, Limits{MaxDepth: 3}, true},
+		{`51-["a",[{"_placeholder":true,"num":1}]]`, Limits{MaxDepth: 3}, false},
 		{list(4096), Limits{}, true},
 		{list(4097), Limits{}, false},
 		{list(2), Limits{MaxArgs: 2}, true},

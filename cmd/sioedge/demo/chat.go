@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -81,7 +80,7 @@ func Serve(ns *sio.Namespace) *Chat {
 	sio.OnAck(ns, "image", c.image)
 	sio.On(ns, "typing", c.typing)
 	ns.HandleInline("rtt", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Raw(0)) })
-	ns.OnDisconnect(func(s sio.Socket, _ eio.Reason) {
+	ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.leave(s)

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEnvironmentSetsWhatFlagsDoNot(t *testing.T) {
+	var c config
+	f := flags(&c)
+	if err := f.Parse([]string{"--ping-timeout", "7s"}); err != nil {
+		t.Fatal(err)
+	}
+	err := environment(f, []string{"SIOEDGE_PING_INTERVAL=3s", "SIOEDGE_PING_TIMEOUT=9s", "SIOEDGE_LISTEN=:1", "HOME=/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.pingInterval != 3*time.Second || c.pingTimeout != 7*time.Second || len(c.listen) != 1 || c.listen[0] != ":1" {
+		t.Errorf("ping interval %v, ping timeout %v, listen %v; want 3s, 7s, [:1]", c.pingInterval, c.pingTimeout, c.listen)
+	}
+}
+
+func TestMistakesAreUsageErrors(t *testing.T) {
+	for name, args := range map[string][]string{
+		"a flag that does not exist":       {"serve", "--no-such-flag"},
+		"a value that is no duration":      {"--ping-interval", "soon"},
+		"an argument":                      {"serve", "now"},
+		"a transport that does not exist":  {"serve", "--transports", "pigeon"},
+		"a size that is none":              {"serve", "--queue-max", "much"},
+		"a log level that does not exist":  {"serve", "--log-level", "loud"},
+		"no payload at all":                {"serve", "--max-payload", "0"},
+		"the demo in production":           {"serve", "--demo", "--env", "production"},
+		"a ping interval of nothing":       {"serve", "--ping-interval", "-1s"},
+		"a directory that is not there":    {"serve", "--client-dir", "/nonexistent"},
+		"more loops than there can be":     {"serve", "--loops", "1000"},
+		"negative descriptors":             {"serve", "--max-conns", "-1"},
+		"a log format that does not exist": {"serve", "--log-format", "xml"},
+		"a command that does not exist":    {"launch"},
+		"a path that cannot be one":        {"serve", "--path", "/a b/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command()
+			cmd.SetArgs(append(args, "--listen", "127.0.0.1:0"))
+			cmd.SetOut(io.Discard)
+			cmd.SetErr(io.Discard)
+			var usage usageError
+			if err := cmd.Execute(); !errors.As(err, &usage) {
+				t.Errorf("sioedge %s: %v, want a usage error", strings.Join(args, " "), err)
+			}
+		})
+	}
+}
+
+func TestUnknownEnvironmentIsRefused(t *testing.T) {
+	var c config
+	if err := environment(flags(&c), []string{"SIOEDGE_PING_INTERVALL=3s"}); err == nil {
+		t.Error("environment with SIOEDGE_PING_INTERVALL = nil, want an error")
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for s, want := range map[string]int{"0": 0, "65536": 65536, "64KiB": 65536, "1MB": 1_000_000, "1.5 MiB": 3 << 19, "10B": 10} {
+		if n, err := size("x", s); n != want || err != nil {
+			t.Errorf("size(%q) = %d, %v, want %d", s, n, err, want)
+		}
+	}
+	for _, s := range []string{"", "KiB", "-1", "1XB", "1e30GB"} {
+		if n, err := size("x", s); err == nil {
+			t.Errorf("size(%q) = %d, want an error", s, n)
+		}
+	}
+}
