@@ -123,11 +123,6 @@ func (c *Counts) each(d *Counts, f func(a, b uint64) uint64) {
 	}
 }
 
-// clean reports whether everything arrived once and in order.
-func (c *Counts) clean() bool {
-	return c.Failed+c.Disconnected+c.Lost+c.Duplicated+c.OutOfOrder+c.Misrouted+c.Strange == 0
-}
-
 // A Generator says whether one worker kept up.
 type Generator struct {
 	Worker      int     `json:"worker"`

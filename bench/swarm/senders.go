@@ -40,6 +40,7 @@ type senders struct {
 	echoSent    []uint32 // by client
 	outstanding int64    // echoes sent and not acked, of live clients
 	cursor      int      // last client that sent (Echo) or left (Churn)
+	begun       bool     // the first echoes of the closed loop are sent
 	plan        schedule // of Echo and Churn
 	excused     bool     // behind plan because of the server
 }
@@ -189,8 +190,8 @@ func (w *worker) sendDue(now int64) {
 		w.churn(now)
 	case w.cfg.Scenario == Echo && w.cfg.MsgRate > 0:
 		w.echoDue(now)
-	case w.cfg.Scenario == Echo && w.cursor == 0:
-		w.echoFirst(now)
+	case w.cfg.Scenario == Echo && !w.begun:
+		w.echoFirst()
 	}
 	if w.left == 0 {
 		w.stopSending()
@@ -272,7 +273,8 @@ func (w *worker) sendEcho(i int32, at int64) {
 }
 
 // echoFirst starts the closed loop: the acks keep it going.
-func (w *worker) echoFirst(now int64) {
+func (w *worker) echoFirst() {
+	w.begun = true
 	for i := range w.job.active() {
 		for range w.cfg.Inflight {
 			if w.clients[i].state == stLive {
@@ -280,7 +282,6 @@ func (w *worker) echoFirst(now int64) {
 			}
 		}
 	}
-	w.cursor = -1
 }
 
 // echoDue sends the echoes that are due, the active clients in turn.
@@ -292,6 +293,7 @@ func (w *worker) echoDue(now int64) {
 		}
 		i := w.nextWhere(active, func(c *client) bool { return c.state == stLive })
 		if i < 0 {
+			w.excused = true // nobody is left to send
 			return
 		}
 		due := w.plan.due()

@@ -216,6 +216,8 @@ func (c *Config) check() error {
 		return bad("Publishers", "must be between 1 and Clients, 65,536 at most")
 	case c.Rooms < 1 || c.Rooms > min(c.Clients, 1<<16):
 		return bad("Rooms", "must be between 1 and Clients, 65,536 at most")
+	case c.Publishers*c.Rooms > 1<<24 || c.Publishers*c.Clients > 1<<30:
+		return bad("Publishers", "too many to count for each room and client")
 	case c.Active < 1 || c.Active > c.Clients:
 		return bad("Active", "must be between 1 and Clients")
 	case c.Procs > c.Clients:
