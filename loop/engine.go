@@ -261,7 +261,7 @@ func (e *Engine) Adopt(nc net.Conn, buffered []byte) error {
 	}
 	if tcp {
 		_ = tuneListener(fd, &e.o)
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		_ = tuneSocket(fd)
 	}
 	var x *ext
 	if len(buffered) > 0 {

@@ -149,7 +149,7 @@ func (e *Engine) tune(fd int, tcp, shared bool) error {
 	if !tcp {
 		return nil
 	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+	if err := tuneSocket(fd); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
 	if shared {
@@ -158,6 +158,16 @@ func (e *Engine) tune(fd int, tcp, shared bool) error {
 		}
 	}
 	return os.NewSyscallError("setsockopt", tuneListener(fd, &e.o))
+}
+
+// tuneSocket sets what both listeners and connections of TCP have.
+func tuneSocket(fd int) error {
+	// The pollers ask for urgent data too. Left out of line it would be
+	// reported for ever and never read: one byte would keep a loop busy.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1); err != nil {
+		return err
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 }
 
 // listen has the poller report ls.

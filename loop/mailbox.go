@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bytes"
+	"math"
 	"runtime"
 	"sync"
 )
@@ -100,7 +101,7 @@ func (l *Loop) Mail(to uint64, kind uint32, a, b []byte) bool {
 	}
 	m.off = uint32(len(box.filled.arena))
 	box.filled.arena = append(append(box.filled.arena, a...), b...)
-	if len(box.filled.arena) > 1<<31 { // offsets are 32 bits
+	if len(box.filled.arena) > math.MaxInt32 { // offsets are 32 bits
 		m.own = bytes.Clone(box.filled.arena[m.off:])
 		box.filled.arena = box.filled.arena[:m.off]
 	}

@@ -335,3 +335,47 @@ func TestIdleConnectionIsItsRecord(t *testing.T) {
 		t.Fatalf("%d exts after 1000 connections used one after the other, want 1", n-1)
 	}
 }
+
+func TestSendSharedQueuesWhatThePeerDoesNotTake(t *testing.T) {
+	for name, slow := range map[string]func(p *Peer){
+		"stalled": func(p *Peer) { p.Stall(true) },
+		"short":   func(p *Peer) { p.Limit(3) },
+	} {
+		var conn Conn
+		s := newSim(&hooks{open: func(c Conn) { conn = c }}, Options{})
+		p := s.Connect(0)
+		slow(p)
+		conn.SendShared([]byte("hello "))
+		conn.SendShared([]byte("world"))
+		if conn.Queued() == 0 {
+			t.Errorf("%s: nothing is queued", name)
+		}
+		s.Turn()
+		p.Limit(0)
+		p.Stall(false)
+		if got := string(p.Received()); got != "hello world" || p.Count() != 11 {
+			t.Errorf("%s: Received() = %q, want %q", name, got, "hello world")
+		}
+	}
+}
+
+func TestNothingIsRedeliveredWhilePaused(t *testing.T) {
+	var conn Conn
+	calls := 0
+	s := newSim(&hooks{
+		open: func(c Conn) { conn = c },
+		data: func(Conn, []byte) int { calls++; return 0 },
+	}, Options{})
+	s.Connect(0).Send([]byte("x"))
+	conn.PauseRead()
+	conn.Redeliver()
+	s.Turn()
+	if calls != 1 {
+		t.Fatalf("Data was called %d times, want 1", calls)
+	}
+	conn.ResumeRead()
+	s.Turn()
+	if calls != 2 {
+		t.Fatalf("Data was called %d times after ResumeRead, want 2", calls)
+	}
+}

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestSocketEcho(t *testing.T) {
@@ -471,4 +473,30 @@ func openDescriptors(t *testing.T) int {
 		t.Skip(err)
 	}
 	return len(d)
+}
+
+// TestUrgentDataDoesNotSpin sends out-of-band bytes, which the poller reports as
+// long as they are there: a client must not keep a loop busy with one byte.
+func TestUrgentDataDoesNotSpin(t *testing.T) {
+	var turns atomic.Int64
+	e, a := start(t, &hooks{data: echo}, Options{Loops: 1}, "127.0.0.1:0")
+	l := e.Loops()[0]
+	l.Ask(func() { l.OnTurn(func() { turns.Add(1) }) })
+	c := dial(t, a)
+	rc, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = rc.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("!"), unix.MSG_OOB, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(readN(t, c, 1)); got != "!" {
+		t.Fatalf("echo = %q, want !", got)
+	}
+	before := turns.Load()
+	time.Sleep(50 * time.Millisecond)
+	if n := turns.Load() - before; n > 20 {
+		t.Fatalf("%d steps without anything to do, want a few", n)
+	}
 }

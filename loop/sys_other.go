@@ -52,7 +52,7 @@ func tuneListener(int, *Options) error { return nil }
 
 // tuneAccepted sets what is not inherited from a listener everywhere.
 func tuneAccepted(fd int, _ *Options) {
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails on unix sockets
+	_ = tuneSocket(fd) // fails on unix sockets
 }
 
 // sharedPorts says that SO_REUSEPORT does not spread connections here: the

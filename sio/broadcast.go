@@ -15,7 +15,9 @@ import (
 // value: each method returns another one, so keeping one and deriving two from
 // it is safe. Any goroutine may use it.
 type BroadcastOperator struct {
-	in         *instance
+	ns         *Namespace
+	in         *instance // nil: those of ns, or the one called name
+	name       string
 	to, except []string
 	sender     rooms.Ref // not sent to; zero: nobody
 	direct     bool      // to sender alone, until rooms are named
@@ -44,25 +46,55 @@ func (b BroadcastOperator) Volatile() BroadcastOperator {
 	return b
 }
 
-// Emit encodes the event once and sends it to every socket addressed, each
-// once. It returns before they have it; the error is about the arguments. They
-// are encoded as encoding/json does, with byte slices as binary attachments.
-func (b BroadcastOperator) Emit(event string, args ...any) error {
-	frames, err := b.in.encodeEvent(nil, 0, false, event, args)
-	if err != nil {
-		return err
+// targets returns the instances that b addresses.
+func (b BroadcastOperator) targets() []*instance {
+	switch r := &b.server().registry; {
+	case b.in != nil:
+		return []*instance{b.in}
+	case b.name != "":
+		if in := r.named(b.ns, b.name); in != nil {
+			return []*instance{in}
+		}
+		return nil
+	default:
+		return r.of(b.ns)
 	}
+}
+
+func (b BroadcastOperator) server() *Server {
+	if b.in != nil {
+		return b.in.ns.srv
+	}
+	return b.ns.srv
+}
+
+// Emit encodes the event once (for each instance of a namespace with
+// parameters) and sends it to every socket addressed, each once. It returns
+// before they have it; the error is about the arguments. They are encoded as
+// encoding/json does, with byte slices as binary attachments.
+func (b BroadcastOperator) Emit(event string, args ...any) error {
+	for _, in := range b.targets() {
+		frames, err := in.encodeEvent(nil, 0, false, event, args)
+		if err != nil {
+			return err
+		}
+		b.server().publish(b.broadcast(in, frames))
+	}
+	return nil
+}
+
+// broadcast makes what the rooms carry.
+func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadcast {
 	p := eio.PrepareFrames(frames)
-	srv := b.in.ns.srv
-	x := &rooms.Broadcast{Namespace: b.in.id, Except: b.except, Volatile: b.volatile, Message: p, Size: p.Size()}
+	x := &rooms.Broadcast{Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: p, Size: p.Size()}
+	ids := b.server().ids
 	for _, room := range b.to {
-		x.To = append(x.To, room)
-		if ref, ok := srv.ids.Parse([]byte(room)); ok {
+		if ref, ok := ids.Parse([]byte(room)); ok {
 			x.ToRefs = append(x.ToRefs, rooms.Ref(ref))
 		}
 	}
 	for _, room := range b.except {
-		if ref, ok := srv.ids.Parse([]byte(room)); ok {
+		if ref, ok := ids.Parse([]byte(room)); ok {
 			x.ExceptRefs = append(x.ExceptRefs, rooms.Ref(ref))
 		}
 	}
@@ -72,8 +104,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 	case b.sender != 0:
 		x.ExceptRefs = append(x.ExceptRefs, b.sender)
 	}
-	srv.publish(x)
-	return nil
+	return x
 }
 
 // delivery is a broadcast on its way to a loop.

@@ -23,8 +23,8 @@ func (srv *Server) keepsHandshake() bool {
 	if !srv.o.DropHandshake {
 		return true
 	}
-	for _, in := range (*srv.instances.Load())[1:] {
-		if t := in.ns.table.Load(); len(t.use)+len(t.connect) > 0 {
+	for _, ns := range *srv.registry.all.Load() {
+		if t := ns.table.Load(); len(t.use)+len(t.connect) > 0 {
 			return true
 		}
 	}
@@ -45,13 +45,21 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 // connect handles a CONNECT packet (Socket.IO protocol 5, "Connection to a
 // namespace").
 func (sh *shard) connect(es eio.Session, p *parser.Packet) {
-	in := sh.srv.instance(p.Namespace)
-	if in == nil {
-		sh.refuse(es, string(p.Namespace), &Error{Message: "Invalid namespace"})
-		return
-	}
 	if sh.find(es, p.Namespace) != 0 {
 		es.Close() // a second CONNECT is a violation; Node's server closes too
+		return
+	}
+	if sh.count(es) >= sh.srv.o.MaxNamespaces {
+		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
+		return
+	}
+	in, full := sh.srv.registry.acquire(p.Namespace, p.Data)
+	if in == nil {
+		e := &Error{Message: "Invalid namespace"}
+		if full {
+			e.Message = "too many namespaces"
+		}
+		sh.refuse(es, string(p.Namespace), e)
 		return
 	}
 	slot := sh.newSocket(es, in)
@@ -108,7 +116,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r := sh.sockets.At(slot)
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
-	sh.local.Add(slot, r.gen, r.instance)
+	sh.local.Add(slot, r.gen, sh.instance(slot).id)
 	id := sh.srv.ids.Append(make([]byte, 0, eio.IDLen), uint64(sh.ref(slot)))
 	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, string(id), "")
 	n := len(text)

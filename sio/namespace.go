@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"encoding/json"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -20,20 +21,14 @@ type Middleware func(s Socket) error
 // goroutine; what is registered later holds for sockets that are already
 // connected too.
 type Namespace struct {
-	srv  *Server
-	name string
-	in   *instance
+	srv     *Server
+	name    string
+	in      *instance // of a literal name; else one of the next is set
+	pattern *pattern
+	match   func(name string, auth json.RawMessage) bool
 
 	mu    sync.Mutex // held while registering
 	table atomic.Pointer[table]
-}
-
-// An instance is a namespace as it is seen on the wire.
-type instance struct {
-	ns   *Namespace
-	name string
-	id   uint32
-	acks atomic.Uint64 // the next acknowledgement id
 }
 
 // A table is an immutable snapshot of what is registered.
@@ -84,8 +79,15 @@ func (t *table) wrapped(e entry) *entry {
 	return &e
 }
 
-// Name returns the name, such as "/chat".
+// Name returns the name, such as "/chat", or the pattern.
 func (n *Namespace) Name() string { return n.name }
+
+// Instance addresses every socket in one instance of a namespace with
+// parameters: its name as clients join it, such as "/campaigns/42/trends". It
+// addresses nobody if the instance is not live at that moment.
+func (n *Namespace) Instance(name string) BroadcastOperator {
+	return BroadcastOperator{ns: n, name: name}
+}
 
 // Use adds middlewares, which run in order for each socket that wants in. Their
 // methods on the socket work: what they emit is delivered if the socket is
@@ -148,8 +150,8 @@ func (n *Namespace) OnDisconnect(h func(Socket, Reason)) {
 	n.change(func(t *table) { t.disconnect = append(t.disconnect[:len(t.disconnect):len(t.disconnect)], h) })
 }
 
-// All addresses every socket of the namespace.
-func (n *Namespace) All() BroadcastOperator { return BroadcastOperator{in: n.in} }
+// All addresses every socket of the namespace, in all its instances.
+func (n *Namespace) All() BroadcastOperator { return BroadcastOperator{ns: n, in: n.in} }
 
 // To addresses the sockets in any of the rooms, each once. A socket's id is a
 // room of its own.

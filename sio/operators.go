@@ -12,11 +12,11 @@ import (
 
 // matching returns the slots of this loop's sockets that b addresses, each
 // once.
-func (sh *shard) matching(b BroadcastOperator) (slots []uint32) {
+func (sh *shard) matching(b BroadcastOperator, in *instance) (slots []uint32) {
 	taken := map[uint32]bool{}
 	take := func(slot uint32) bool {
 		s := sh.sockets.At(slot)
-		if s.state != connected || s.instance != b.in.id || taken[slot] || b.sender != 0 && sh.ref(slot) == b.sender {
+		if s.state != connected || sh.instance(slot) != in || taken[slot] || b.sender != 0 && sh.ref(slot) == b.sender {
 			return true
 		}
 		taken[slot] = true
@@ -32,10 +32,10 @@ func (sh *shard) matching(b BroadcastOperator) (slots []uint32) {
 		return nil
 	}
 	if len(b.to) == 0 {
-		sh.local.Each(b.in.id, take)
+		sh.local.Each(in.id, take)
 	}
 	for _, room := range b.to {
-		sh.local.EachIn(b.in.id, room, take)
+		sh.local.EachIn(in.id, room, take)
 		if ref, ok := sh.srv.ids.Parse([]byte(room)); ok {
 			if slot := sh.own(rooms.Ref(ref)); slot != 0 {
 				take(slot)
@@ -55,7 +55,7 @@ func (sh *shard) own(ref rooms.Ref) uint32 {
 
 // in tells whether a socket is in a room, its own included.
 func (sh *shard) in(slot uint32, room string) bool {
-	if sh.local.Has(slot, sh.sockets.At(slot).instance, room) {
+	if sh.local.Has(slot, sh.instance(slot).id, room) {
 		return true
 	}
 	return sh.isOwn(slot, room)
@@ -71,10 +71,13 @@ func (sh *shard) isOwn(slot uint32, room string) bool {
 // each has f called on every loop with the sockets addressed there. It does not
 // wait; done, if not nil, is called when a loop has had its turn.
 func (b BroadcastOperator) each(f func(sh *shard, slot uint32), done func()) {
-	for _, sh := range b.in.ns.srv.shards {
+	targets := b.targets()
+	for _, sh := range b.server().shards {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			for _, slot := range sh.matching(b) {
-				f(sh, slot)
+			for _, in := range targets {
+				for _, slot := range sh.matching(b, in) {
+					f(sh, slot)
+				}
 			}
 			if done != nil {
 				done()
@@ -102,10 +105,13 @@ func (b BroadcastOperator) Disconnect(closing bool) {
 // Sockets returns the sockets addressed, in no order. It asks every loop and
 // waits. Node: fetchSockets.
 func (b BroadcastOperator) Sockets() (all []Socket) {
-	for _, sh := range b.in.ns.srv.shards {
+	targets := b.targets()
+	for _, sh := range b.server().shards {
 		sh.loop.Ask(func() {
-			for _, slot := range sh.matching(b) {
-				all = append(all, sh.socket(slot))
+			for _, in := range targets {
+				for _, slot := range sh.matching(b, in) {
+					all = append(all, sh.socket(slot))
+				}
 			}
 		})
 	}
@@ -117,26 +123,32 @@ func (b BroadcastOperator) Sockets() (all []Socket) {
 // so far. A socket that leaves without answering is not waited for. Answers
 // are in the order of arrival; volatile has no effect.
 func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...any) ([]Args, error) {
-	id := b.in.acks.Add(1) - 1
-	frames, err := b.in.encodeEvent(nil, id, true, event, args)
-	if err != nil {
-		return nil, err
-	}
-	c := &collection{due: len(b.in.ns.srv.shards), all: make(chan struct{})}
+	c := &collection{due: 1, all: make(chan struct{})} // us, until everything is posted
 	p := &pendingAck{done: c.answer}
-	shared := eio.PrepareFrames(frames)
-	b.each(func(sh *shard, slot uint32) {
-		c.expect()
-		sh.await(slot, id, p)
-		sh.local.CatchUp(slot)
-		sh.session(slot).SendPrepared(shared, false)
-	}, c.loopDone)
+	for _, in := range b.targets() {
+		id := in.acks.Add(1) - 1
+		frames, err := in.encodeEvent(nil, id, true, event, args)
+		if err != nil {
+			return nil, err
+		}
+		c.expect(len(b.server().shards))
+		shared := eio.PrepareFrames(frames)
+		one := b
+		one.in = in
+		one.each(func(sh *shard, slot uint32) {
+			c.expect(1)
+			sh.await(slot, id, p)
+			sh.local.CatchUp(slot)
+			sh.session(slot).SendPrepared(shared, false)
+		}, c.done)
+	}
+	c.done()
 	select {
 	case <-c.all:
 		return c.take(), nil
 	case <-ctx.Done():
-		for _, sh := range b.in.ns.srv.shards {
-			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.forgetAcks(id, p) }))
+		for _, sh := range b.server().shards {
+			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.forgetAcks(p) }))
 		}
 		return c.take(), ctx.Err()
 	}
@@ -151,13 +163,13 @@ type collection struct {
 	answers []Args
 }
 
-func (c *collection) expect() {
+func (c *collection) expect(n int) {
 	c.mu.Lock()
-	c.due++
+	c.due += n
 	c.mu.Unlock()
 }
 
-func (c *collection) loopDone() { c.settle(nil) }
+func (c *collection) done() { c.settle(nil) }
 
 func (c *collection) answer(a Args, err error) {
 	if err != nil {
@@ -185,10 +197,12 @@ func (c *collection) take() []Args {
 }
 
 // forgetAcks forgets an acknowledgement that several sockets owe.
-func (sh *shard) forgetAcks(id uint64, p *pendingAck) {
+func (sh *shard) forgetAcks(p *pendingAck) {
 	for slot, x := range sh.exts {
-		if x.acks[id] == p {
-			sh.takeAck(slot, id)
+		for id, q := range x.acks {
+			if q == p {
+				sh.takeAck(slot, id)
+			}
 		}
 	}
 }

@@ -28,6 +28,7 @@ package sio
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -57,6 +58,12 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// Limits bound what a packet may ask for.
 	Limits parser.Limits
+
+	// MaxInstances bounds the live namespaces of patterns and functions; a
+	// client is refused one more. Zero means no bound.
+	MaxInstances int
+	// MaxNamespaces bounds the namespaces of one connection. Zero means 128.
+	MaxNamespaces int
 
 	// DropHandshake frees the copy of a session's first request as soon as its
 	// first namespace has been joined and OnConnect has returned. Handshake
@@ -92,11 +99,7 @@ type Server struct {
 	shards []*shard
 	client *clientFiles
 
-	// Guarded by mu; read through the atomic snapshots.
-	mu        sync.Mutex
-	byName    atomic.Pointer[map[string]*instance]
-	instances atomic.Pointer[[]*instance] // by id; [0] is unused
-
+	registry registry
 	details  details
 	handlers sync.WaitGroup // goroutines that run handlers
 	down     atomic.Bool    // Shutdown was called
@@ -105,6 +108,7 @@ type Server struct {
 // New returns a Server. It listens to nothing yet.
 func New(o Options) (*Server, error) {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
+	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Engine.Path = cmp.Or(o.Engine.Path, "/socket.io/")
 	o.Engine.Logger = cmp.Or(o.Engine.Logger, o.Logger)
@@ -123,8 +127,7 @@ func New(o Options) (*Server, error) {
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
 	srv := &Server{o: o}
-	srv.byName.Store(&map[string]*instance{})
-	srv.instances.Store(&[]*instance{nil})
+	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {
 		files, err := newClientFiles(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
 		if err != nil {
@@ -161,9 +164,23 @@ func (srv *Server) route(path string) http.Handler {
 	return srv.o.Handler
 }
 
-// Of returns the namespace name, which is made if it is new. A leading slash is
-// added if it is missing; "" is "/". It panics if the name cannot be one: a
-// comma would end it on the wire.
+// Of returns a namespace, which is made if it is new. A leading slash is added
+// if it is missing; "" is "/". It panics if name cannot be one: a comma would
+// end it on the wire.
+//
+// A segment ":name" is a parameter, one of any value, and a last segment
+// "*name" takes all that follows:
+//
+//	trends := srv.Of("/campaigns/:id/trends")
+//	trends.OnConnect(func(s sio.Socket) error { return subscribe(s.Param("id")) })
+//
+// Such a namespace has an instance for each name that clients have joined, as
+// long as they are there. Its handlers and middlewares serve all of them, its
+// operators address all of them, and [Namespace.Instance] one. Rooms belong to
+// an instance. For a name that several namespaces have, the first segment in
+// which they differ decides: a literal goes before a parameter, and that before
+// a wildcard. A literal namespace shares nothing with a pattern that has its
+// name, the middlewares included.
 func (srv *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
@@ -171,29 +188,39 @@ func (srv *Server) Of(name string) *Namespace {
 	if strings.Contains(name, ",") {
 		panic("sio: namespace " + name + " has a comma")
 	}
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	old := *srv.byName.Load()
-	if in := old[name]; in != nil {
-		return in.ns
+	p := parsePattern(name)
+	r := &srv.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ns := range *r.all.Load() {
+		switch {
+		case ns.name == name && ns.match == nil:
+			return ns
+		case p != nil && ns.pattern != nil && p.alike(ns.pattern):
+			panic("sio: namespaces " + name + " and " + ns.name + " have the same names")
+		}
 	}
-	all := *srv.instances.Load()
-	ns := &Namespace{srv: srv, name: name}
-	ns.in = &instance{ns: ns, name: name, id: uint32(len(all))}
+	ns := &Namespace{srv: srv, name: name, pattern: p}
 	ns.table.Store(&table{})
-	more := append(all[:len(all):len(all)], ns.in)
-	srv.instances.Store(&more)
-	byName := make(map[string]*instance, len(old)+1)
-	for k, v := range old {
-		byName[k] = v
+	if p == nil {
+		ns.in = r.newInstance(ns, name, nil)
 	}
-	byName[name] = ns.in
-	srv.byName.Store(&byName)
+	r.add(ns)
 	return ns
 }
 
-// instance returns the live namespace called name, nil if there is none.
-func (srv *Server) instance(name []byte) *instance { return (*srv.byName.Load())[string(name)] }
+// OfFunc returns a namespace with an instance for each name that match allows,
+// given the client's auth as JSON (nil if there is none). Functions are asked
+// last, in the order of registration, on the event loop: they must not block.
+func (srv *Server) OfFunc(match func(name string, auth json.RawMessage) bool) *Namespace {
+	r := &srv.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns := &Namespace{srv: srv, name: "(function)", match: match}
+	ns.table.Store(&table{})
+	r.add(ns)
+	return ns
+}
 
 // Listen binds an address: "host:port", "tcp://host:port" or "unix:/path". Port
 // 0 picks a free one, which the result names. Clients are served once Serve

@@ -19,7 +19,7 @@ type record struct {
 	session  uint64 // eio.Session.Ref
 	gen      uint32
 	next     uint32 // the session's next socket, in the order of joining
-	instance uint32
+	instance uint32 // index into shard.instances
 	state    state
 	extended bool // has an extension in shard.exts
 }
@@ -53,6 +53,10 @@ type shard struct {
 	exts    map[uint32]*extension
 	local   *rooms.Local
 
+	instances  []localInstance // [0] is unused
+	places     map[*instance]uint32
+	freePlaces []uint32
+
 	packet     parser.Packet // being handled
 	msg        Msg           // of an inline handler
 	asm        parser.Assembler
@@ -71,6 +75,8 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 	sh := &shard{
 		srv: srv, loop: l, local: srv.rooms.Local(l.Index()),
 		exts:       map[uint32]*extension{},
+		instances:  make([]localInstance, 1),
+		places:     map[*instance]uint32{},
 		assemblers: map[uint64]*parser.Assembler{},
 		handshakes: map[uint64]*Handshake{},
 	}
@@ -91,7 +97,7 @@ func (sh *shard) socket(slot uint32) Socket {
 }
 
 func (sh *shard) instance(slot uint32) *instance {
-	return (*sh.srv.instances.Load())[sh.sockets.At(slot).instance]
+	return sh.instances[sh.sockets.At(slot).instance].in
 }
 
 // lookup returns the slot of ref, 0 if the socket is gone.
@@ -121,7 +127,7 @@ func (sh *shard) ext(slot uint32) *extension {
 // newSocket makes a socket for instance in and links it to its session.
 func (sh *shard) newSocket(es eio.Session, in *instance) uint32 {
 	slot := sh.sockets.Alloc()
-	*sh.sockets.At(slot) = record{session: es.Ref(), gen: sh.gens.next(slot), instance: in.id, state: connecting}
+	*sh.sockets.At(slot) = record{session: es.Ref(), gen: sh.gens.next(slot), instance: sh.enter(in), state: connecting}
 	user := es.User()
 	first := user &^ everJoined
 	if first == 0 {
@@ -164,12 +170,21 @@ func (sh *shard) find(es eio.Session, name []byte) uint32 {
 	return 0
 }
 
+// count returns how many sockets a session has.
+func (sh *shard) count(es eio.Session) (n int) {
+	for slot := es.User() &^ everJoined; slot != 0; slot = sh.sockets.At(slot).next {
+		n++
+	}
+	return n
+}
+
 // free ends what is left of a socket.
 func (sh *shard) free(slot uint32) {
 	r := sh.sockets.At(slot)
 	if r.extended {
 		delete(sh.exts, slot)
 	}
+	sh.exit(r.instance)
 	*r = record{}
 	sh.gens.next(slot)
 	sh.sockets.Free(slot)

@@ -55,6 +55,21 @@ func (s Socket) ID() string { return string(s.srv().ids.Append(nil, uint64(s.ref
 // Namespace returns the namespace whose handlers serve the socket.
 func (s Socket) Namespace() *Namespace { return s.in.ns }
 
+// Name returns the name of the namespace as the client joined it: of one with
+// parameters, that of the socket's own instance.
+func (s Socket) Name() string { return s.in.name }
+
+// Param returns the value of a parameter of the namespace's pattern, "" if
+// there is none of that name.
+func (s Socket) Param(name string) string {
+	for _, p := range s.in.params {
+		if p.name == name {
+			return p.value
+		}
+	}
+	return ""
+}
+
 // Connected tells whether the socket has been admitted and has not left.
 func (s Socket) Connected() bool {
 	ok := false

@@ -20,6 +20,7 @@ import (
 func serveAll(srv *sio.Server) {
 	serve(srv.Of("/"))
 	serve(srv.Of("/other"))
+	serve(srv.Of("/campaigns/:id/trends"))
 
 	early := srv.Of("/early")
 	serve(early)
@@ -91,7 +92,7 @@ func messaging(ns *sio.Namespace) {
 		if err := s.Auth(&auth); err != nil {
 			return err
 		}
-		return m.Ack(map[string]any{"id": s.ID(), "nsp": s.Namespace().Name(), "auth": auth, "query": query, "headers": headers})
+		return m.Ack(map[string]any{"id": s.ID(), "nsp": s.Name(), "auth": auth, "query": query, "headers": headers})
 	})
 	ns.Handle("burst", func(s sio.Socket, m *sio.Msg) error {
 		var event string
@@ -190,7 +191,7 @@ func acknowledging(ns *sio.Namespace) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(ms)*time.Millisecond)
 		defer cancel()
-		all, err := ns.To(room).EmitAck(ctx, event, args...)
+		all, err := here(s).To(room).EmitAck(ctx, event, args...)
 		answers := []any{}
 		for _, a := range all {
 			var first any
@@ -240,7 +241,7 @@ func rooms(ns *sio.Namespace) {
 		if err := m.Decode(&how, &event, &args); err != nil {
 			return err
 		}
-		to := ns.All()
+		to := here(s)
 		if how.From == "socket" {
 			to = s.Broadcast()
 		}
@@ -253,7 +254,7 @@ func rooms(ns *sio.Namespace) {
 		}
 		return m.Ack(true)
 	})
-	sio.OnAck(ns, "count", func(_ sio.Socket, room string) (int, error) { return len(ns.To(room).Sockets()), nil })
+	sio.OnAck(ns, "count", func(s sio.Socket, room string) (int, error) { return len(here(s).To(room).Sockets()), nil })
 }
 
 func lifecycle(ns *sio.Namespace) {
@@ -268,7 +269,7 @@ func lifecycle(ns *sio.Namespace) {
 			return err
 		}
 		err := m.Ack(true)
-		ns.To(room).Disconnect(closing)
+		here(s).To(room).Disconnect(closing)
 		return err
 	})
 	sio.OnAck(ns, "watch", func(s sio.Socket, id string) (bool, error) {
@@ -276,10 +277,18 @@ func lifecycle(ns *sio.Namespace) {
 		return true, nil
 	})
 	ns.OnDisconnect(func(s sio.Socket, reason eio.Reason) {
-		if err := ns.To("watch:"+s.ID()).Emit("gone", s.ID(), string(reason)); err != nil {
+		if err := here(s).To("watch:"+s.ID()).Emit("gone", s.ID(), string(reason)); err != nil {
 			panic(err)
 		}
 	})
 	sio.OnAck(ns, "whoami", func(s sio.Socket, _ any) (any, error) { return s.Data(), nil })
-	sio.OnAck(ns, "param", func(s sio.Socket, _ any) (any, error) { return nil, nil })
+	sio.OnAck(ns, "param", func(s sio.Socket, _ any) (any, error) {
+		if id := s.Param("id"); id != "" {
+			return id, nil
+		}
+		return nil, nil
+	})
 }
+
+// here addresses the sockets in the same instance of the namespace.
+func here(s sio.Socket) sio.BroadcastOperator { return s.Namespace().Instance(s.Name()) }

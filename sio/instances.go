@@ -1,0 +1,202 @@
+package sio
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// An instance is a namespace as it is seen on the wire: a literal one for ever,
+// one of a pattern while it has sockets. Immutable but for acks and holds.
+type instance struct {
+	ns     *Namespace
+	name   string
+	id     uint32 // never that of another, so that what is late reaches nobody
+	params []param
+	acks   atomic.Uint64 // the next acknowledgement id
+	holds  int           // sockets; guarded by registry.mu; unused by literals
+}
+
+// A registry knows the namespaces of a server.
+type registry struct {
+	// all are the namespaces in the order in which a name is looked up among
+	// those with patterns and functions; literals are found by name.
+	all      atomic.Pointer[[]*Namespace]
+	literals atomic.Pointer[map[string]*instance]
+
+	mu   sync.Mutex           // of what follows, and of changing the above
+	last uint32               // id
+	live map[string]*instance // of patterns and functions
+	most int                  // bound on live; 0: none
+}
+
+func (r *registry) init(most int) {
+	r.all.Store(&[]*Namespace{})
+	r.literals.Store(&map[string]*instance{})
+	r.live = map[string]*instance{}
+	r.most = most
+}
+
+// newInstance makes an instance; r.mu is held.
+func (r *registry) newInstance(ns *Namespace, name string, params []param) *instance {
+	r.last++
+	return &instance{ns: ns, name: name, id: r.last, params: params}
+}
+
+// add registers ns; r.mu is held.
+func (r *registry) add(ns *Namespace) {
+	all := append(slices.Clone(*r.all.Load()), ns)
+	slices.SortStableFunc(all, func(a, b *Namespace) int {
+		if a.pattern != nil && b.pattern != nil {
+			return a.pattern.compare(b.pattern)
+		}
+		return a.rank() - b.rank()
+	})
+	r.all.Store(&all)
+	if ns.in != nil {
+		literals := make(map[string]*instance)
+		for k, v := range *r.literals.Load() {
+			literals[k] = v
+		}
+		literals[ns.name] = ns.in
+		r.literals.Store(&literals)
+	}
+}
+
+// rank is the precedence of the kinds of namespaces.
+func (n *Namespace) rank() int {
+	switch {
+	case n.in != nil:
+		return 0
+	case n.pattern != nil:
+		return 1
+	}
+	return 2
+}
+
+// acquire returns the instance of a name for one more socket, made if a pattern
+// or a function has it. It is nil if none does; full says that there are too
+// many already.
+func (r *registry) acquire(name []byte, auth json.RawMessage) (in *instance, full bool) {
+	if in := (*r.literals.Load())[string(name)]; in != nil {
+		return in, false
+	}
+	r.mu.Lock()
+	in = r.live[string(name)]
+	if in != nil && in.ns.match == nil {
+		in.holds++
+		r.mu.Unlock()
+		return in, false
+	}
+	r.mu.Unlock()
+	for _, ns := range *r.all.Load() {
+		if params, ok := ns.has(string(name), auth); ok {
+			return r.open(ns, string(name), params)
+		}
+	}
+	return nil, false
+}
+
+// has tells whether a pattern or function has a name.
+func (n *Namespace) has(name string, auth json.RawMessage) ([]param, bool) {
+	switch {
+	case n.pattern != nil:
+		return n.pattern.match(name)
+	case n.match != nil:
+		return nil, n.match(name, auth)
+	}
+	return nil, false
+}
+
+func (r *registry) open(ns *Namespace, name string, params []param) (in *instance, full bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in = r.live[name]; in == nil {
+		if r.most > 0 && len(r.live) >= r.most {
+			return nil, true
+		}
+		in = r.newInstance(ns, strings.Clone(name), params)
+		r.live[in.name] = in
+	}
+	in.holds++
+	return in, false
+}
+
+// release ends one acquire. An instance without sockets is forgotten.
+func (r *registry) release(in *instance) {
+	if in.ns.in == in {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in.holds--; in.holds == 0 {
+		delete(r.live, in.name)
+	}
+}
+
+// of returns the instances of ns: itself, or those that are live.
+func (r *registry) of(ns *Namespace) (all []*instance) {
+	if ns.in != nil {
+		return []*instance{ns.in}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, in := range r.live {
+		if in.ns == ns {
+			all = append(all, in)
+		}
+	}
+	return all
+}
+
+// named returns the live instance called name if it is one of ns, else nil.
+func (r *registry) named(ns *Namespace, name string) *instance {
+	if ns.in != nil && ns.name == name {
+		return ns.in
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in := r.live[name]; in != nil && in.ns == ns {
+		return in
+	}
+	return nil
+}
+
+// A local is a shard's count of the sockets in an instance, so that a socket's
+// record can name it by a small number.
+type localInstance struct {
+	in      *instance
+	sockets int
+}
+
+// enter counts a new socket in and returns the instance's place in
+// shard.instances.
+func (sh *shard) enter(in *instance) uint32 {
+	i, ok := sh.places[in]
+	if !ok {
+		i = uint32(len(sh.instances))
+		if n := len(sh.freePlaces); n > 0 {
+			i, sh.freePlaces = sh.freePlaces[n-1], sh.freePlaces[:n-1]
+			sh.instances[i] = localInstance{in: in}
+		} else {
+			sh.instances = append(sh.instances, localInstance{in: in})
+		}
+		sh.places[in] = i
+	}
+	sh.instances[i].sockets++
+	return i
+}
+
+// exit counts a socket out.
+func (sh *shard) exit(i uint32) {
+	x := &sh.instances[i]
+	in := x.in
+	if x.sockets--; x.sockets == 0 {
+		delete(sh.places, in)
+		*x = localInstance{}
+		sh.freePlaces = append(sh.freePlaces, i)
+	}
+	sh.srv.registry.release(in)
+}
