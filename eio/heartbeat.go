@@ -6,10 +6,7 @@ import "time"
 // sockets again.
 const pingsPerTurn = 256
 
-var (
-	pingFrame = []byte{0x81, 1, ping}
-	noopFrame = []byte{0x81, 1, noop}
-)
+var pingFrame = []byte{0x81, 1, ping}
 
 // startHeartbeat arms the first ping of a new session.
 func (sh *shard) startHeartbeat(slot uint32) {

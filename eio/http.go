@@ -38,7 +38,6 @@ type httpConn struct {
 	body      http1.Body
 	buf       []byte              // what has come of it, if it did not come at once
 	finish    func([]byte)        // gets the whole body, as a view
-	route     http.Handler        // who answers, when it is not us
 	cut       func(reason Reason) // the connection ended while receiving
 }
 
