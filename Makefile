@@ -38,7 +38,7 @@ browser: $(NPM) ## two people chat on the demo page in Chromium; screenshots in 
 
 fuzz: ## each fuzz target for FUZZTIME
 	grep -Ho '^func Fuzz[A-Za-z0-9]*' $$(git ls-files '*_test.go') | sed 's/:func / /' | while read -r file name; do \
-		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; done
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "./$$(dirname "$$file")"; done
 
 bench: build ## CPU per delivery beside a bare loop of send, memory per connection
 	go run ./bench/compare

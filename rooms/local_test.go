@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -221,6 +222,22 @@ func TestCatchingUpLeavesTheRunOpen(t *testing.T) {
 	r.expect(t, "2:12", "3:12", "3:3", "1:123", "2:3")
 }
 
+// The cursor stands in the middle of a block whose members have all left.
+func TestStepGoesOnBehindABlockThatIsEmptyNow(t *testing.T) {
+	for _, b := range []Broadcast{to("a", "b"), to("a"), {To: []string{"a"}, Except: []string{"c"}}} {
+		r := newRig()
+		r.add([]uint32{100, 200, blockLen + 1, 3*blockLen + 50}, "a", "b")
+		r.add([]uint32{7}, "c")
+		r.publish("1", b)
+		r.l.Step(1)
+		r.l.Leave(100, 1, "a")
+		r.l.Leave(100, 1, "b")
+		r.l.Remove(200)
+		r.all()
+		r.expect(t, "100:1", "200:1", "4097:1", "12338:1")
+	}
+}
+
 func TestRoomMadeAnewIsAnotherRoom(t *testing.T) {
 	r := newRig()
 	r.add([]uint32{1}, "a")
@@ -264,6 +281,57 @@ func TestExpectedJoinIsFoundByPublish(t *testing.T) {
 		t.Errorf("posted to %v, want 1", got)
 	}
 	mustPanic(t, "Arrived without Expect", func() { l.Arrived(1, "a") })
+}
+
+// Order rests on this: while Publish posts, no other Publish to any of the rooms
+// can, nor can a loop become a member.
+func TestRoomsAreLockedWhilePublishPosts(t *testing.T) {
+	d := NewDirectory(2)
+	for i := range 2 {
+		d.Local(i).Add(1, 1, 1)
+		d.Local(i).Join(1, 1, "a")
+	}
+	shard := func(name string) uint32 { return shardOf(d.hash(key{ns: 1, name: name, everyone: name == ""})) }
+	for _, tt := range []struct {
+		b     Broadcast
+		names []string
+	}{
+		{Broadcast{}, []string{""}},
+		{to("a", "none", "a"), []string{"a", "none"}},
+		{Broadcast{To: []string{"a"}, Except: []string{"x", "y"}}, []string{"a", "x", "y"}},
+	} {
+		want, posts := map[uint32]bool{}, 0
+		for _, name := range tt.names {
+			want[shard(name)] = true
+		}
+		locked := func() map[uint32]bool {
+			got := map[uint32]bool{}
+			for i := range d.shards {
+				if d.shards[i].mu.TryLock() {
+					d.shards[i].mu.Unlock()
+				} else {
+					got[uint32(i)] = true
+				}
+			}
+			return got
+		}
+		tt.b.Namespace = 1
+		d.Publish(&tt.b, func(i int, _ *Broadcast) {
+			posts++
+			if got := locked(); !maps.Equal(got, want) {
+				t.Errorf("To %q, Except %q: shards %v locked while posting to %d, want %v", tt.b.To, tt.b.Except, got, i, want)
+			}
+		})
+		if got := locked(); posts != 2 || len(got) > 0 {
+			t.Errorf("To %q: %d posts, shards %v locked afterwards, want 2 and none", tt.b.To, posts, got)
+		}
+	}
+	mustPanic(t, "Publish with a post that panics", func() {
+		d.Publish(&Broadcast{Namespace: 1}, func(int, *Broadcast) { panic("broken") })
+	})
+	if got := d.CountAll(1); got != 2 { // does not hang
+		t.Errorf("CountAll() = %d, want 2", got)
+	}
 }
 
 func TestAllLoopsHaveTheirBit(t *testing.T) {
@@ -343,6 +411,24 @@ func TestEachVisitsThoseConnectedInSlotOrder(t *testing.T) {
 	})
 	if len(got) != 150 || r.dir.CountAll(1) != 0 {
 		t.Errorf("visited %d with %d left, want 150 and none", len(got), r.dir.CountAll(1))
+	}
+}
+
+func TestEachEndsWithTheRoom(t *testing.T) {
+	r := newRig()
+	for slot := range uint32(200) {
+		r.add([]uint32{slot + 1}, "a")
+	}
+	visited := 0
+	r.l.EachIn(1, "a", func(uint32) bool {
+		visited++
+		for slot := range uint32(200) {
+			r.l.Leave(slot+1, 1, "a")
+		}
+		return true
+	})
+	if visited != 1 {
+		t.Errorf("EachIn visited %d, want 1", visited)
 	}
 }
 

@@ -309,6 +309,12 @@ func (m *model) check() error {
 			if got := m.loops[s.loop].local.Rooms(s.slot); !slices.Equal(got, s.rooms) {
 				return fmt.Errorf("Rooms(%d) = %q, want %q", s.slot, got, s.rooms)
 			}
+			for i := range 7 {
+				got, want := m.loops[s.loop].local.Has(s.slot, s.ns, room(i)), slices.Contains(s.rooms, room(i))
+				if got != want {
+					return fmt.Errorf("Has(%d, %q) = %v, want %v", s.slot, room(i), got, want)
+				}
+			}
 		}
 	}
 	for ns := range uint32(modelNamespaces) {
