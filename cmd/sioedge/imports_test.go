@@ -32,14 +32,16 @@ var mayImport = map[string][]string{
 
 // outside lists the modules that a package may use beyond the standard library.
 var outside = map[string][]string{
-	"loop":             {"github.com/panjf2000/gnet", "golang.org/x/sys"},
-	"wsframe":          {"github.com/gobwas/ws", "github.com/klauspost/compress", "github.com/valyala/bytebufferpool"},
-	"sio":              {"github.com/valyala/bytebufferpool"},
-	"bench/swarm":      {"github.com/panjf2000/gnet", "golang.org/x/sys", "github.com/HdrHistogram"},
-	"bench/sendloop":   {"golang.org/x/sys"},
-	"cmd/sioedge":      {"github.com/spf13", "golang.org/x/term"},
-	"cmd/sioload":      {"github.com/spf13", "golang.org/x/term"},
-	"cmd/sioedge/demo": {},
+	"loop":                {"github.com/panjf2000/gnet", "golang.org/x/sys"},
+	"loop/http1/encoding": {"github.com/klauspost/compress"},
+	"sio/parser":          {"github.com/tinylib/msgp"},
+	"wsframe":             {"github.com/gobwas/ws", "github.com/klauspost/compress", "github.com/valyala/bytebufferpool"},
+	"sio":                 {"github.com/valyala/bytebufferpool"},
+	"bench/swarm":         {"github.com/panjf2000/gnet", "golang.org/x/sys", "github.com/HdrHistogram"},
+	"bench/sendloop":      {"golang.org/x/sys"},
+	"cmd/sioedge":         {"github.com/spf13", "golang.org/x/term"},
+	"cmd/sioload":         {"github.com/spf13", "golang.org/x/term"},
+	"cmd/sioedge/demo":    {},
 }
 
 func TestImportsRunOneWay(t *testing.T) {

@@ -82,6 +82,9 @@ func serve(ctx context.Context, c *config) error {
 			o.Logger.Warn("stopped before everything was sent", "error", err)
 		}
 	}()
+	running, ended := context.WithCancel(context.Background())
+	defer ended()
+	go trim(running, srv) // ends with serve
 	err = srv.Serve(context.Background())
 	o.Logger.Info("stopped")
 	return err
