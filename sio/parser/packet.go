@@ -1,8 +1,8 @@
 // Package parser reads and writes Socket.IO packets, protocol 5, as JSON text
-// with binary attachments. Every function works on byte slices: no I/O, no
-// goroutine, no clock.
+// with binary attachments, and as MessagePack. Every function works on byte
+// slices: no I/O, no goroutine, no clock.
 //
-// A packet is one text message, followed by as many binary messages as it
+// As JSON, a packet is one text message, followed by as many binary messages as it
 // announces. The Engine.IO type byte in front ('4') belongs to the caller:
 //
 //	2["chat","hi"]                                  an event in "/"
@@ -46,6 +46,15 @@ func (t Type) String() string {
 // binary tells whether packets of type t announce attachments.
 func (t Type) binary() bool { return t == BinaryEvent || t == BinaryAck }
 
+// An Encoding is how the payload of a packet is written.
+type Encoding byte
+
+// The encodings of payloads.
+const (
+	JSON        Encoding = iota // with placeholders for what is in Buffers
+	MessagePack                 // with the bytes in place
+)
+
 // A Packet is a parsed packet. Its slices are views: of the message given to
 // [Parse], valid as long as that is, or of memory that belongs to the Packet
 // and is written again by the next Parse into it. Nothing in it may be modified.
@@ -53,28 +62,32 @@ func (t Type) binary() bool { return t == BinaryEvent || t == BinaryAck }
 type Packet struct {
 	// Type is never BinaryEvent or BinaryAck.
 	Type Type
+	// Encoding is that of Data and Args: JSON after [Parse], MessagePack after
+	// [ParseMsgpack].
+	Encoding Encoding
 	// Namespace is "/" when the message names none. It begins with a slash and
 	// holds no comma; a query string is part of the name.
 	Namespace []byte
 	// ID is the acknowledgement id, if HasID.
 	ID    uint64
 	HasID bool
-	// Data is the payload as JSON: an array (Event, Ack), an object (Connect),
+	// Data is the payload, encoded: an array (Event, Ack), an object (Connect),
 	// an object or a string (ConnectError), or nil if the packet has none.
 	Data []byte
 	// Event is the event's name, unescaped; a name that is a number keeps its
 	// digits. Only of an Event.
 	Event []byte
-	// Args are the arguments as JSON: of an Event what follows the name, of an
+	// Args are the arguments, encoded: of an Event what follows the name, of an
 	// Ack everything.
 	Args [][]byte
-	// Attachments is how many binary messages belong to the packet.
+	// Attachments is how many binary messages belong to the packet; always
+	// zero with MessagePack.
 	Attachments int
 	// Buffers are the contents of those messages, in order of arrival, once an
 	// [Assembler] has them all. They are not written again: keeping them is safe.
 	Buffers [][]byte
 
-	unescaped []byte // backs Event when the message escapes it
+	unescaped []byte // backs Event when it is not in the message as it is
 }
 
 // reset empties p but for the memory it may use again, and bounds that memory:

@@ -1,0 +1,181 @@
+// Command million measures a million connections that exist in memory only,
+// through everything above the file descriptor: WebSocket frames, Engine.IO
+// sessions with heartbeats, a namespace, rooms. It prints the bytes and objects
+// of a session, the cost of a broadcast, and what the garbage collector does.
+//
+//	go run ./bench/million -sessions 1000000
+//
+// What a connection costs the kernel, about 4 KB, is not in it.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"syscall"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+func main() {
+	n := flag.Int("sessions", 1_000_000, "connections")
+	loops := flag.Int("loops", 2, "event loops")
+	flag.Parse()
+	if err := run(*n, *loops); err != nil {
+		fmt.Fprintln(os.Stderr, "million:", err)
+		os.Exit(1)
+	}
+}
+
+// silent is a handler that does nothing: the peers of the simulation without
+// a server behind them.
+type silent struct{}
+
+func (silent) Open(loop.Conn)                 {}
+func (silent) Data(_ loop.Conn, b []byte) int { return len(b) }
+func (silent) Drained(loop.Conn)              {}
+func (silent) Close(loop.Conn, error)         {}
+func masked(op wsframe.Op, text string) []byte {
+	return wsframe.AppendMaskedFrame(nil, op, []byte(text), [4]byte{1, 2, 3, 4})
+}
+
+const opening = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+func run(n, loops int) error {
+	base := heap()
+	bare := loop.NewSim(silent{}, loop.Options{Loops: loops})
+	for i := range n {
+		bare.Connect(i % loops).Discard(true)
+	}
+	peers := heap().minus(base)
+	runtime.KeepAlive(bare)
+	bare = nil
+
+	base = heap()
+	srv, sim, err := sio.NewSim(sio.Options{Loop: loop.Options{Loops: loops}, DropHandshake: true})
+	if err != nil {
+		return err
+	}
+	ns := srv.Of("/")
+	ns.HandleInline("join", func(s sio.Socket, m *sio.Msg) error {
+		var room string
+		if err := m.Decode(&room); err != nil {
+			return err
+		}
+		s.Join(room)
+		return nil
+	})
+	connect, join := masked(wsframe.Text, "40"), masked(wsframe.Text, `42["join","everybody"]`)
+	all := make([]*loop.Peer, n)
+	start, before := cpu(), allocated()
+	for i := range all {
+		p := sim.Connect(i % loops)
+		p.Discard(true)
+		for _, b := range [][]byte{[]byte(opening), connect, join} {
+			p.Send(append([]byte(nil), b...)) // unmasked in place
+		}
+		all[i] = p
+	}
+	fmt.Printf("connect and join        %.2f µs of CPU and %.0f B allocated a session\n", micros(cpu()-start)/float64(n), float64(allocated()-before)/float64(n))
+	used := heap().minus(base).minus(peers)
+	fmt.Printf("memory                  %.1f B and %.4f objects a session (the simulated peers, %.0f B each, taken off)\n",
+		float64(used.bytes)/float64(n)-8, float64(used.objects)/float64(n), float64(peers.bytes)/float64(n))
+
+	broadcasts(ns, sim, n)
+	collections()
+	beats(sim, n)
+	runtime.KeepAlive(all)
+	return nil
+}
+
+func broadcasts(ns *sio.Namespace, sim *loop.Sim, n int) {
+	for _, k := range []int{1, 8, 64} {
+		const rounds = 5
+		start, before := cpu(), mallocs()
+		for range rounds {
+			for i := range k {
+				if err := ns.To("everybody").Emit("msg", i, "a message of about sixty bytes, as in the benchmarks"); err != nil {
+					panic(err)
+				}
+			}
+			sim.Turn()
+		}
+		total := float64(rounds * k * n)
+		fmt.Printf("broadcast, %2d queued    %.4f µs of CPU a message and recipient, %.6f allocations\n",
+			k, micros(cpu()-start)/total, float64(mallocs()-before)/total)
+	}
+}
+
+func collections() {
+	const rounds = 5
+	before := pauses()
+	start, wall := cpu(), time.Now()
+	for range rounds {
+		runtime.GC()
+	}
+	fmt.Printf("full garbage collection %.2f ms of CPU, %.2f ms, longest pause %s\n",
+		micros(cpu()-start)/1000/rounds, float64(time.Since(wall).Microseconds())/1000/rounds, longest(before, pauses()))
+}
+
+func beats(sim *loop.Sim, n int) {
+	start := cpu()
+	sim.Advance(30 * time.Second)
+	fmt.Printf("heartbeats              %.3f µs of CPU a ping (a whole interval, all sessions; without the send and the pong)\n", micros(cpu()-start)/float64(n))
+}
+
+type usage struct{ bytes, objects int64 }
+
+func (u usage) minus(v usage) usage { return usage{u.bytes - v.bytes, u.objects - v.objects} }
+
+func heap() usage {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return usage{int64(m.HeapAlloc), int64(m.HeapObjects)}
+}
+
+func mallocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
+}
+
+func cpu() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
+		return 0
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+
+func pauses() *metrics.Float64Histogram {
+	s := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(s)
+	return s[0].Value.Float64Histogram()
+}
+
+// longest returns the upper bound of the longest pause between two readings.
+func longest(a, b *metrics.Float64Histogram) time.Duration {
+	for i := len(b.Counts) - 1; i >= 0; i-- {
+		if b.Counts[i] > a.Counts[i] {
+			return time.Duration(b.Buckets[i+1] * float64(time.Second))
+		}
+	}
+	return 0
+}
+
+// allocated returns the bytes allocated so far.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
