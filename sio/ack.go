@@ -15,7 +15,9 @@ type pendingAck struct {
 
 // EmitAck sends an event and waits for the client's acknowledgement, for ctx,
 // or for the socket to leave ([ErrClosed]). A handler may wait, unless it is
-// inline; the socket's other events wait with it, but acknowledgements do not.
+// inline; the socket's other events wait with it, but acknowledgements do not,
+// unless so many events wait that the client is not read from any more. So ctx
+// should have a deadline.
 func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
 	type answer struct {
 		args Args
@@ -23,7 +25,7 @@ func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, e
 	}
 	answers := make(chan answer, 1)
 	id := s.in.acks.Add(1) - 1
-	frames, err := s.in.encodeEvent(nil, id, true, event, args)
+	frames, _, err := s.in.encodeEvent(id, true, event, args)
 	if err != nil {
 		return Args{}, err
 	}
@@ -50,7 +52,7 @@ func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte) {
 		return
 	}
 	sh.await(slot, id, p)
-	sh.send(slot, frames, false)
+	sh.send(slot, frames)
 }
 
 // await expects an acknowledgement of a socket.
@@ -70,13 +72,7 @@ func (sh *shard) takeAck(slot uint32, id uint64) *pendingAck {
 	}
 	p := x.acks[id]
 	delete(x.acks, id)
-	if len(x.acks) == 0 {
-		x.acks = nil
-		if x.inbox == nil {
-			delete(sh.exts, slot)
-			sh.sockets.At(slot).extended = false
-		}
-	}
+	sh.shed(slot, x)
 	return p
 }
 

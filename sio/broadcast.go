@@ -2,6 +2,7 @@ package sio
 
 import (
 	"errors"
+	"math/bits"
 
 	"github.com/valyala/bytebufferpool"
 
@@ -74,11 +75,18 @@ func (b BroadcastOperator) server() *Server {
 // encoding/json does, with byte slices as binary attachments.
 func (b BroadcastOperator) Emit(event string, args ...any) error {
 	for _, in := range b.targets() {
-		frames, err := in.encodeEvent(nil, 0, false, event, args)
+		if b.server().log != nil && (!b.volatile || endsInString(args)) {
+			if err := b.emitLogged(in, event, args); err != nil {
+				return err
+			}
+			continue
+		}
+		frames, _, err := in.encodeEvent(0, false, event, args)
 		if err != nil {
 			return err
 		}
-		b.server().publish(b.broadcast(in, frames))
+		srv := b.server()
+		srv.wake(srv.post(&delivery{srv: srv, b: b.broadcast(in, frames)}))
 	}
 	return nil
 }
@@ -119,41 +127,52 @@ func (d *delivery) Run(l *loop.Loop) {
 	l.NeedWork()
 }
 
-// publish hands b to the loops that have somebody to give it to.
-func (srv *Server) publish(b *rooms.Broadcast) {
-	d := &delivery{srv, b}
-	var wake [256]bool
-	last := -1
-	srv.rooms.Publish(b, func(i int, _ *rooms.Broadcast) {
+// sleepers are loops that have been given something and must be woken.
+type sleepers [256 / 64]uint64
+
+// post hands a broadcast to the loops that have somebody to give it to, and
+// returns those to wake when no lock is held any more.
+func (srv *Server) post(d *delivery) (wake sleepers) {
+	srv.rooms.Publish(d.b, func(i int, _ *rooms.Broadcast) {
 		if srv.shards[i].loop.PostQuiet(d) {
-			wake[i], last = true, i
+			wake[i/64] |= 1 << (i % 64)
 		}
 	})
-	for i := 0; i <= last; i++ {
-		if wake[i] {
-			srv.shards[i].loop.Wake()
+	return wake
+}
+
+func (srv *Server) wake(these sleepers) {
+	for w, set := range these {
+		for ; set != 0; set &= set - 1 {
+			srv.shards[w*64+bits.TrailingZeros64(set)].loop.Wake()
 		}
 	}
 }
 
-// encodeEvent appends the frames of an event.
-func (in *instance) encodeEvent(dst []byte, id uint64, hasID bool, event string, args []any) ([]byte, error) {
+// encodeEvent encodes an event into frames of their own; end is where the text
+// ends and the attachments begin.
+func (in *instance) encodeEvent(id uint64, hasID bool, event string, args []any) (frames []byte, end int, err error) {
 	buf := packets.Get()
 	defer packets.Put(buf)
 	text, attachments, err := parser.AppendEvent(buf.B[:0], in.name, id, hasID, event, args)
 	buf.B = text[:0]
 	if err != nil {
-		return dst, encodeError(err)
+		return nil, 0, encodeError(err)
 	}
-	return appendFrames(dst, text, attachments), nil
+	frames = appendFrames(nil, text, nil)
+	end = len(frames)
+	return appendFrames(frames, nil, attachments), end, nil
 }
 
 // packets holds scratch space for packets before they are framed.
 var packets bytebufferpool.Pool
 
-// appendFrames appends a packet and its attachments as one unit.
+// appendFrames appends a packet's text, unless nil, and its attachments as one
+// unit.
 func appendFrames(dst, text []byte, attachments [][]byte) []byte {
-	dst = eio.AppendText(dst, text)
+	if text != nil {
+		dst = eio.AppendText(dst, text)
+	}
 	for _, a := range attachments {
 		dst = eio.AppendBinary(dst, a)
 	}

@@ -63,16 +63,24 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet) {
 		return
 	}
 	slot := sh.newSocket(es, in)
-	t := in.ns.table.Load()
-	if !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
+	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
 		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()], p.Data)
 	}
+	if sh.srv.log != nil && sh.recover(es, slot, p.Data) {
+		return
+	}
+	sh.enterNamespace(es, slot)
+}
+
+// enterNamespace has a connecting socket go through the middlewares.
+func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
+	t := sh.instance(slot).ns.table.Load()
 	if len(t.use) == 0 {
-		sh.accept(es, slot, t)
+		sh.admitted(es, slot, t)
 		return
 	}
 	s := sh.socket(slot)
-	sh.dispatch(slot, task{name: "connect", run: func() error {
+	sh.inbox(slot).put(task{name: "connect", run: func() error {
 		return sh.admit(s, t.use)
 	}})
 }
@@ -100,13 +108,27 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 		}
 		es := sh.session(slot)
 		if refused == nil {
-			sh.accept(es, slot, s.in.ns.table.Load())
+			sh.admitted(es, slot, s.in.ns.table.Load())
 			return
 		}
+		delete(sh.claims, slot) // refused, for good
 		sh.drop(es, slot)
 		sh.refuse(es, s.in.name, clientError(refused))
 	}))
 	return nil
+}
+
+// admitted goes on with a socket that the middlewares let pass.
+func (sh *shard) admitted(es eio.Session, slot uint32, t *table) {
+	if _, ok := sh.claims[slot]; ok {
+		sh.resume(slot)
+		return
+	}
+	if sh.srv.log != nil {
+		sh.begin(slot)
+		return
+	}
+	sh.accept(es, slot, t)
 }
 
 // accept makes a socket connected, tells the client, and has the connect
@@ -117,30 +139,29 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
 	sh.local.Add(slot, r.gen, sh.instance(slot).id)
-	id := sh.srv.ids.Append(make([]byte, 0, eio.IDLen), uint64(sh.ref(slot)))
-	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, string(id), "")
+	ref, pid := sh.ref(slot), ""
+	if sh.srv.log != nil {
+		pid = sh.srv.pid(ref)
+	}
+	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, sh.srv.id(ref), pid)
 	n := len(text)
 	text = eio.AppendText(text, text)
 	es.Send(text[n:])
 	sh.scratch = text[:0]
 	if len(t.connect) == 0 {
-		sh.settle(es, slot)
+		sh.settle(slot)
 		return
 	}
 	s := sh.socket(slot)
-	sh.dispatch(slot, task{name: "connect", run: func() error {
+	sh.inbox(slot).put(task{name: "connect", hold: true, run: func() error {
 		for _, h := range t.connect {
-			if err := h(s); err != nil {
+			if sh.srv.call(s, "connect", func() error { return h(s) }) != nil {
 				s.Disconnect(false)
-				return err
+				return nil
 			}
 		}
 		if sh.srv.o.DropHandshake {
-			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-				if slot := sh.lookup(s.ref); slot != 0 {
-					sh.settle(sh.session(slot), slot)
-				}
-			}))
+			s.post((*shard).settle)
 		}
 		return nil
 	}})
@@ -148,9 +169,9 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 
 // settle forgets the request that a session began with, once its first
 // namespace has seen it, if the options ask for that.
-func (sh *shard) settle(es eio.Session, slot uint32) {
+func (sh *shard) settle(slot uint32) {
 	if sh.srv.o.DropHandshake {
-		delete(sh.handshakes, es.Ref())
+		delete(sh.handshakes, sh.sockets.At(slot).session)
 		sh.srv.details.settle(sh.ref(slot))
 	}
 }
@@ -167,6 +188,7 @@ func (sh *shard) refuse(es eio.Session, name string, e *Error) {
 
 // drop ends a socket that was never connected.
 func (sh *shard) drop(es eio.Session, slot uint32) {
+	sh.giveUp(slot)
 	ref := sh.ref(slot)
 	sh.unlink(es, slot)
 	sh.local.Remove(slot)
@@ -184,40 +206,54 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 		return
 	}
 	sh.local.CatchUp(slot)
+	sh.remember(slot, reason)
 	sh.unlink(es, slot)
 	r.state = leaving
 	sh.failAcks(slot)
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
 	sh.srv.details.cancel(s.ref)
+	sh.srv.handlers.Add(1) // until farewell
 	if len(t.disconnecting) == 0 {
 		sh.left(slot, reason)
 		return
 	}
-	sh.dispatch(slot, task{name: "disconnect", run: func() error {
+	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
 		for _, h := range t.disconnecting {
 			sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
 		}
-		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason) }))
+		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason) })) {
+			sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
+		}
 		return nil
 	}})
 }
 
-// left ends a socket whose disconnecting handlers have returned.
+// left ends a socket whose disconnecting handlers have returned. To those that
+// follow it is gone.
 func (sh *shard) left(slot uint32, reason Reason) {
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
 	sh.local.Remove(slot)
 	if len(t.disconnect) == 0 {
-		sh.srv.details.remove(s.ref)
-	} else {
-		sh.dispatch(slot, task{name: "disconnect", run: func() error {
-			for _, h := range t.disconnect {
-				sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
-			}
-			sh.srv.details.remove(s.ref)
-			return nil
-		}})
+		sh.free(slot)
+		sh.srv.farewell(s, nil, reason)
+		return
 	}
+	b := sh.inbox(slot)
 	sh.free(slot)
+	b.put(task{name: "disconnect", run: func() error {
+		sh.srv.farewell(s, t.disconnect, reason)
+		return nil
+	}})
+}
+
+// farewell has the disconnect handlers called and forgets what was kept for the
+// socket. It ends what leave began.
+func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Reason) {
+	defer srv.handlers.Done()
+	for _, h := range handlers {
+		srv.call(s, "disconnect", func() error { h(s, reason); return nil })
+	}
+	srv.details.remove(s.ref)
 }
 
 // disconnect makes a socket leave from our side: its client is told. With
@@ -227,7 +263,7 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 	es := sh.session(slot)
 	switch {
 	case r.state == leaving:
-	case r.state == connecting: // by a middleware
+	case r.state == connecting && !closing: // by a middleware
 		name := sh.instance(slot).name
 		sh.drop(es, slot)
 		sh.refuse(es, name, &Error{Message: "disconnected"})

@@ -68,6 +68,8 @@ type detail struct {
 	handshake *Handshake
 	auth      []byte
 	data      any
+	id, pid   string // of a socket that was recovered: not those of its Ref
+	recovered bool
 	ctx       context.Context
 	cancel    context.CancelFunc
 }
@@ -83,7 +85,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 		x = *old
 	}
 	f(&x)
-	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil {
+	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil && x.id == "" {
 		delete(s.m, ref)
 		return
 	}
@@ -117,7 +119,8 @@ func (d *details) cancel(ref rooms.Ref) {
 	}
 }
 
-// remove forgets a socket.
+// remove forgets a socket. It must be gone by now: whoever keeps something for
+// it looks at that first, in edit.
 func (d *details) remove(ref rooms.Ref) {
 	d.cancel(ref)
 	d.edit(ref, func(x *detail) { *x = detail{} })

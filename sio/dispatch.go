@@ -2,6 +2,7 @@ package sio
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
@@ -67,7 +68,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 		sh.leave(es, slot, ClientDisconnect)
 	case p.Type == parser.Event && state == connected:
 		sh.event(es, slot, p)
-	case p.Type == parser.Ack:
+	case p.Type == parser.Ack && state == connected:
 		sh.acked(slot, p)
 	default:
 		es.Close()
@@ -83,23 +84,29 @@ func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
 		return
 	}
 	s := sh.socket(slot)
-	if !e.inline {
-		m := newMsg(s, p)
+	if !e.inline || sh.held(slot) {
 		size := len(p.Data)
 		for _, b := range p.Buffers {
 			size += len(b)
 		}
-		if sh.dispatch(slot, task{msg: m, handler: e.run, size: size}) {
+		if sh.inbox(slot).put(task{msg: newMsg(s, p), handler: e.run, size: size, hold: e.inline}) {
 			es.PauseRead()
 		}
 		return
 	}
 	m := &sh.msg
-	m.view(s, p)
+	m.view(s, p, e.event)
 	if err := e.call(s, m); err != nil {
-		sh.srv.fail(s, string(p.Event), err)
+		sh.srv.fail(s, e.event, err)
 	}
 	m.drop()
+}
+
+// held tells whether inline events of a socket have to wait for its connect
+// handlers, or for one that waited for them.
+func (sh *shard) held(slot uint32) bool {
+	x := sh.exts[slot]
+	return x != nil && x.inbox != nil && x.inbox.holding.Load() > 0
 }
 
 // call runs the handler; a panic is an error.
@@ -114,20 +121,25 @@ type task struct {
 	msg     *Msg
 	name    string // for reports; with
 	run     func() error
-	size    int // bytes it holds
+	size    int  // bytes it holds
+	hold    bool // inline events wait for it
 }
 
 // An inbox holds a socket's tasks in order. Its goroutine lives while there
 // are any.
 type inbox struct {
-	s  Socket
-	sh *shard
+	s       Socket
+	sh      *shard
+	session uint64
 
+	holding atomic.Int32 // tasks with hold
+
+	// Guarded by mu.
 	mu      sync.Mutex
 	tasks   []task
 	size    int
 	running bool
-	paused  bool // the session's reading is paused because of us
+	paused  bool // the session's reading is paused because of us; ended on the loop alone
 }
 
 // What may wait for a socket's handlers before reading from it pauses.
@@ -136,55 +148,82 @@ const (
 	maxBytes = 1 << 20
 )
 
-// dispatch queues a task for a socket. It is true when so much waits that
-// reading from the client should pause; the inbox resumes it.
-func (sh *shard) dispatch(slot uint32, t task) (full bool) {
+// inbox returns a socket's inbox, made if needed.
+func (sh *shard) inbox(slot uint32) *inbox {
 	x := sh.ext(slot)
 	if x.inbox == nil {
-		x.inbox = &inbox{s: sh.socket(slot), sh: sh}
-		sh.watch(slot)
+		x.inbox = &inbox{s: sh.socket(slot), sh: sh, session: sh.sockets.At(slot).session}
+		sh.watch(x.inbox)
 	}
-	b := x.inbox
+	return x.inbox
+}
+
+// put queues a task. It is true when so much waits that reading from the client
+// should pause, which the inbox ends. It is called on the loop.
+func (b *inbox) put(t task) (full bool) {
+	if t.hold {
+		b.holding.Add(1)
+	}
 	b.mu.Lock()
 	b.tasks = append(b.tasks, t)
 	b.size += t.size
 	start := !b.running
 	b.running = true
-	full = !b.paused && (len(b.tasks) > maxTasks || b.size > maxBytes)
+	full = b.full()
 	b.paused = b.paused || full
 	b.mu.Unlock()
 	if start {
-		sh.srv.handlers.Add(1)
+		b.sh.srv.handlers.Add(1)
 		// ends when the inbox is empty
 		go b.work()
 	}
 	return full
 }
 
+// full is called with b.mu held.
+func (b *inbox) full() bool { return len(b.tasks) > maxTasks || b.size > maxBytes }
+
 func (b *inbox) work() {
 	defer b.sh.srv.handlers.Done()
 	for {
-		b.mu.Lock()
-		if len(b.tasks) == 0 {
-			b.running, b.tasks = false, nil
-			b.mu.Unlock()
+		tasks, paused := b.take()
+		if paused {
+			b.sh.loop.Post(loop.TaskFunc(b.resume))
+		}
+		if len(tasks) == 0 {
 			return
 		}
-		tasks := b.tasks
-		b.tasks, b.size = nil, 0
-		resume := b.paused
-		b.paused = false
-		b.mu.Unlock()
 		for i := range tasks {
 			b.do(&tasks[i])
+			if tasks[i].hold {
+				b.holding.Add(-1)
+			}
 		}
-		if resume {
-			b.sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-				if slot := b.sh.lookup(b.s.ref); slot != 0 {
-					b.sh.session(slot).ResumeRead()
-				}
-			}))
-		}
+	}
+}
+
+// take empties the inbox. Its goroutine ends if nothing was in it.
+func (b *inbox) take() (tasks []task, paused bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	tasks, b.tasks, b.size = b.tasks, nil, 0
+	b.running = len(tasks) > 0
+	return tasks, b.paused
+}
+
+// resume has the session's client read from again, unless the inbox has filled
+// up meanwhile: then the next take leads here once more. The session goes on
+// even if the socket has left it.
+func (b *inbox) resume(l *loop.Loop) {
+	b.mu.Lock()
+	resume := b.paused && !b.full()
+	b.paused = b.paused && !resume
+	b.mu.Unlock()
+	if !resume {
+		return
+	}
+	if es, ok := b.sh.srv.eio.Lookup(l, b.session); ok {
+		es.ResumeRead()
 	}
 }
 
@@ -201,8 +240,8 @@ func (b *inbox) do(t *task) {
 // nothing to do.
 const sweepEvery = time.Second
 
-func (sh *shard) watch(slot uint32) {
-	sh.inboxes = append(sh.inboxes, slot)
+func (sh *shard) watch(b *inbox) {
+	sh.inboxes = append(sh.inboxes, b)
 	if !sh.sweeper.Armed() {
 		sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
 	}
@@ -212,21 +251,19 @@ func (sh *shard) watch(slot uint32) {
 // it.
 func (sh *shard) sweep() {
 	keep := sh.inboxes[:0]
-	for _, slot := range sh.inboxes {
-		x := sh.exts[slot]
-		if x == nil || x.inbox == nil {
-			continue // the socket is gone
-		}
-		if x.inbox.idle() {
+	for _, b := range sh.inboxes {
+		slot := sh.lookup(b.s.ref)
+		switch {
+		case slot == 0: // the socket is gone, and the inbox with it
+		case !b.idle():
+			keep = append(keep, b)
+		default:
+			x := sh.exts[slot]
 			x.inbox = nil
-			if len(x.acks) == 0 {
-				delete(sh.exts, slot)
-				sh.sockets.At(slot).extended = false
-			}
-			continue
+			sh.shed(slot, x)
 		}
-		keep = append(keep, slot)
 	}
+	clear(sh.inboxes[len(keep):])
 	sh.inboxes = keep
 	if len(keep) == 0 {
 		sh.inboxes = nil

@@ -84,27 +84,27 @@ func (a *Args) copyArgs(p *parser.Packet, into [][]byte) {
 }
 
 // view makes m a view of a packet.
-func (m *Msg) view(s Socket, p *parser.Packet) {
+func (m *Msg) view(s Socket, p *parser.Packet, event string) {
 	m.Args = Args{p.Args, p.Buffers}
-	m.s, m.event, m.id, m.wants = s, "", p.ID, p.HasID
+	m.s, m.event, m.id, m.wants = s, event, p.ID, p.HasID
 	m.acked.Store(false)
 }
 
 // drop makes m answer to nothing, in case a handler kept it.
 func (m *Msg) drop() { *m = Msg{} }
 
-// Event returns the event's name. It is empty in an inline handler, which was
-// registered for one.
+// Event returns the event's name.
 func (m *Msg) Event() string { return m.event }
 
 // WantsAck tells whether the client waits for an acknowledgement.
 func (m *Msg) WantsAck() bool { return m.wants }
 
 // Ack answers the client's acknowledgement. Only the first call does, and only
-// if the client wants one. Any goroutine may call it, also after the handler
-// has returned, unless that is inline.
+// if the client wants one; a call whose arguments cannot be encoded does not
+// count. Any goroutine may call it, also after the handler has returned, unless
+// that is inline.
 func (m *Msg) Ack(args ...any) error {
-	if !m.wants || m.acked.Swap(true) {
+	if !m.wants || m.acked.Load() {
 		return nil
 	}
 	buf := packets.Get()
@@ -114,5 +114,8 @@ func (m *Msg) Ack(args ...any) error {
 	if err != nil {
 		return encodeError(err)
 	}
-	return m.s.mail(mailFrames, text, attachments)
+	if m.acked.Swap(true) {
+		return nil
+	}
+	return m.s.mail(text, attachments)
 }

@@ -43,6 +43,7 @@ type table struct {
 }
 
 type entry struct {
+	event   string  // "" of the fallback
 	handler Handler // as registered
 	run     Handler // with the wrappers around it
 	inline  bool
@@ -98,7 +99,7 @@ func (n *Namespace) Use(m ...Middleware) {
 
 // UseEvent wraps the handler of every event, the fallback's included, as Node's
 // socket.use and onAny do. A wrapper may not call the handler, call it with
-// another Msg, or look at its error.
+// another Msg, or look at its error. It does not see events without a handler.
 func (n *Namespace) UseEvent(wrap func(Handler) Handler) {
 	n.change(func(t *table) {
 		t.wrap = append(t.wrap[:len(t.wrap):len(t.wrap)], wrap)
@@ -118,11 +119,13 @@ func (n *Namespace) Handle(event string, h Handler) { n.handle(event, h, false) 
 // HandleInline sets a handler that runs on the event loop: it saves the
 // hand-over and the copy of the message. It must not block, as it holds up
 // thousands of other sockets meanwhile; Msg and what Raw returns are views,
-// valid until it returns.
+// valid until it returns. It does not wait for the socket's other events, but
+// for OnConnect: what comes before that has returned runs behind it, on the
+// socket's goroutine.
 func (n *Namespace) HandleInline(event string, h Handler) { n.handle(event, h, true) }
 
 func (n *Namespace) handle(event string, h Handler, inline bool) {
-	n.change(func(t *table) { t.events[event] = t.wrapped(entry{handler: h, inline: inline}) })
+	n.change(func(t *table) { t.events[event] = t.wrapped(entry{event: event, handler: h, inline: inline}) })
 }
 
 // HandleAny sets the handler of the events that have none of their own.

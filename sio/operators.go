@@ -61,45 +61,82 @@ func (sh *shard) in(slot uint32, room string) bool {
 	return sh.isOwn(slot, room)
 }
 
+// joinRoom puts a socket into a room other than its own.
+func (sh *shard) joinRoom(slot uint32, room string) {
+	if !sh.isOwn(slot, room) {
+		sh.local.Join(slot, sh.instance(slot).id, room)
+	}
+}
+
 // isOwn tells whether room is the socket's own id, a room that it is always in
 // and that is not kept.
 func (sh *shard) isOwn(slot uint32, room string) bool {
+	if sh.srv.named.Load() {
+		return room == sh.srv.id(sh.ref(slot))
+	}
 	ref, ok := sh.srv.ids.Parse([]byte(room))
 	return ok && rooms.Ref(ref) == sh.ref(slot)
 }
 
-// each has f called on every loop with the sockets addressed there. It does not
-// wait; done, if not nil, is called when a loop has had its turn.
-func (b BroadcastOperator) each(f func(sh *shard, slot uint32), done func()) {
-	targets := b.targets()
+// each has f called on every loop with the sockets of targets addressed there.
+// It does not wait; done, if not nil, is called when a loop has had its turn.
+// Loops that have ended are counted.
+func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint32), done func(sh *shard)) (ended int) {
 	for _, sh := range b.server().shards {
-		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		posted := sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 			for _, in := range targets {
 				for _, slot := range sh.matching(b, in) {
 					f(sh, slot)
 				}
 			}
 			if done != nil {
-				done()
+				done(sh)
 			}
 		}))
+		if !posted {
+			ended++
+		}
 	}
+	return ended
 }
 
-// Join puts the sockets addressed into rooms. Node: socketsJoin.
+// Join puts the sockets addressed into rooms. A broadcast emitted after it by
+// the same goroutine reaches them. Node: socketsJoin.
 func (b BroadcastOperator) Join(rooms ...string) {
-	b.each(func(sh *shard, slot uint32) { sh.socket(slot).Join(rooms...) }, nil)
+	targets, srv := b.targets(), b.server()
+	for i := range srv.shards {
+		for _, in := range targets {
+			for _, room := range rooms {
+				srv.rooms.Expect(i, in.id, room)
+			}
+		}
+	}
+	b.each(targets, func(sh *shard, slot uint32) {
+		for _, room := range rooms {
+			sh.joinRoom(slot, room)
+		}
+	}, func(sh *shard) {
+		for _, in := range targets {
+			for _, room := range rooms {
+				sh.local.Arrived(in.id, room)
+			}
+		}
+	})
 }
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
 func (b BroadcastOperator) Leave(rooms ...string) {
-	b.each(func(sh *shard, slot uint32) { sh.socket(slot).Leave(rooms...) }, nil)
+	b.each(b.targets(), func(sh *shard, slot uint32) {
+		for _, room := range rooms {
+			sh.local.Leave(slot, sh.instance(slot).id, room)
+		}
+	}, nil)
 }
 
 // Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does.
 // Node: disconnectSockets.
 func (b BroadcastOperator) Disconnect(closing bool) {
-	b.each(func(sh *shard, slot uint32) { sh.socket(slot).Disconnect(closing) }, nil)
+	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, closing) }, nil)
 }
 
 // Sockets returns the sockets addressed, in no order. It asks every loop and
@@ -127,22 +164,21 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 	p := &pendingAck{done: c.answer}
 	for _, in := range b.targets() {
 		id := in.acks.Add(1) - 1
-		frames, err := in.encodeEvent(nil, id, true, event, args)
+		frames, _, err := in.encodeEvent(id, true, event, args)
 		if err != nil {
 			return nil, err
 		}
 		c.expect(len(b.server().shards))
 		shared := eio.PrepareFrames(frames)
-		one := b
-		one.in = in
-		one.each(func(sh *shard, slot uint32) {
+		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
 			c.expect(1)
 			sh.await(slot, id, p)
 			sh.local.CatchUp(slot)
 			sh.session(slot).SendPrepared(shared, false)
-		}, c.done)
+		}, func(*shard) { c.settle(nil) })
+		c.expect(-ended)
 	}
-	c.done()
+	c.settle(nil)
 	select {
 	case <-c.all:
 		return c.take(), nil
@@ -168,8 +204,6 @@ func (c *collection) expect(n int) {
 	c.due += n
 	c.mu.Unlock()
 }
-
-func (c *collection) done() { c.settle(nil) }
 
 func (c *collection) answer(a Args, err error) {
 	if err != nil {

@@ -65,6 +65,9 @@ type Options struct {
 	// MaxNamespaces bounds the namespaces of one connection. Zero means 128.
 	MaxNamespaces int
 
+	// Recovery gives clients that come back soon their sockets again.
+	Recovery Recovery
+
 	// DropHandshake frees the copy of a session's first request as soon as its
 	// first namespace has been joined and OnConnect has returned. Handshake
 	// then knows only the address. It saves several hundred bytes a
@@ -96,24 +99,33 @@ type Server struct {
 	eio    *eio.Server
 	rooms  *rooms.Directory
 	ids    *eio.IDs
+	pids   *eio.IDs   // private ids, for recovery
+	log    *packetLog // nil: no recovery
 	shards []*shard
 	client *clientFiles
 
 	registry registry
 	details  details
+	named    atomic.Bool    // some socket has had an id that is not that of its Ref
 	handlers sync.WaitGroup // goroutines that run handlers
+	served   atomic.Bool    // Serve was called
 	down     atomic.Bool    // Shutdown was called
 }
 
-// New returns a Server. It listens to nothing yet.
-func New(o Options) (*Server, error) {
+// withDefaults returns o with what its zero values mean.
+func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Engine.Path = cmp.Or(o.Engine.Path, "/socket.io/")
 	o.Engine.Logger = cmp.Or(o.Engine.Logger, o.Logger)
 	o.Loop.Logger = cmp.Or(o.Loop.Logger, o.Logger)
-	srv, err := newServer(o)
+	return o
+}
+
+// New returns a Server. It listens to nothing yet.
+func New(o Options) (*Server, error) {
+	srv, err := newServer(o.withDefaults())
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +152,13 @@ func newServer(o Options) (*Server, error) {
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
 		return nil, err
 	}
-	srv.ids, err = eio.NewIDs("socket.io socket")
+	if srv.ids, err = eio.NewIDs("socket.io socket"); err != nil {
+		return nil, err
+	}
+	if o.Recovery.Window > 0 {
+		srv.log = newPacketLog(o.Recovery)
+		srv.pids, err = eio.NewIDs("socket.io private")
+	}
 	return srv, err
 }
 
@@ -229,7 +247,19 @@ func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Lis
 
 // Serve serves clients until Shutdown has finished or ctx is done, which cuts
 // them all.
-func (srv *Server) Serve(ctx context.Context) error { return srv.engine.Run(ctx) }
+func (srv *Server) Serve(ctx context.Context) error {
+	srv.served.Store(true)
+	err := srv.engine.Run(ctx)
+	if errors.Is(err, loop.ErrClosed) {
+		return err
+	}
+	// The loops have ended and are nobody's. Who was polling had no connection
+	// that could be cut.
+	for _, sh := range srv.shards {
+		sh.shutdown()
+	}
+	return err
+}
 
 // ListenAndServe binds the addresses and serves until Shutdown.
 func (srv *Server) ListenAndServe(addrs ...string) error {
@@ -243,11 +273,15 @@ func (srv *Server) ListenAndServe(addrs ...string) error {
 
 // Shutdown stops accepting, ends every session (its sockets see the reason
 // [ServerShuttingDown], and clients will reconnect elsewhere), sends what is
-// queued, and waits for that and for the handlers that run. When ctx is done,
-// the rest is cut and its error returned.
+// queued, and waits for that and for the handlers that run, those of
+// OnDisconnect included. When ctx is done, the rest is cut and its error
+// returned. A handler must not call it.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	if srv.down.Swap(true) {
 		return nil
+	}
+	if !srv.served.Load() {
+		return srv.engine.Shutdown(ctx) // there is nobody, and no loop that runs
 	}
 	srv.engine.StopAccepting()
 	srv.eio.Drain()

@@ -17,6 +17,7 @@ const fanOutStep = 512
 // same slot.
 type record struct {
 	session  uint64 // eio.Session.Ref
+	start    uint64 // with recovery: the place in the log behind which it may miss something
 	gen      uint32
 	next     uint32 // the session's next socket, in the order of joining
 	instance uint32 // index into shard.instances
@@ -62,12 +63,13 @@ type shard struct {
 	asm        parser.Assembler
 	assemblers map[uint64]*parser.Assembler // sessions in the middle of a packet with attachments
 	handshakes map[uint64]*Handshake        // by session
+	claims     map[uint32]claim             // connecting sockets that are being recovered
 	scratch    []byte
 
 	burst    *rooms.Run // the run whose messages are joined in joined
 	joined   *eio.Prepared
 	arrivals arrivals // sessions that have joined nothing yet
-	inboxes  []uint32 // slots with an inbox, looked through for idle ones
+	inboxes  []*inbox // looked through for idle ones
 	sweeper  loop.Timer
 }
 
@@ -79,6 +81,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		places:     map[*instance]uint32{},
 		assemblers: map[uint64]*parser.Assembler{},
 		handshakes: map[uint64]*Handshake{},
+		claims:     map[uint32]claim{},
 	}
 	sh.local.OnDeliver(sh.deliver)
 	l.OnMail(sh.mail)
@@ -122,6 +125,18 @@ func (sh *shard) ext(slot uint32) *extension {
 		sh.exts[slot] = &extension{}
 	}
 	return sh.exts[slot]
+}
+
+// shed frees a socket's extension if nothing is left in it.
+func (sh *shard) shed(slot uint32, x *extension) {
+	if len(x.acks) > 0 {
+		return
+	}
+	x.acks = nil
+	if x.inbox == nil {
+		delete(sh.exts, slot)
+		sh.sockets.At(slot).extended = false
+	}
 }
 
 // newSocket makes a socket for instance in and links it to its session.
@@ -190,31 +205,22 @@ func (sh *shard) free(slot uint32) {
 	sh.sockets.Free(slot)
 }
 
-// Kinds of mail.
-const (
-	mailFrames   = iota // frames for a socket
-	mailVolatile        // the same, dropped unless they can leave at once
-)
-
-// mail sends frames to one socket. It is the way of all direct emits.
-func (sh *shard) mail(to uint64, kind uint32, frames []byte) {
-	slot := sh.lookup(rooms.Ref(to))
-	if slot == 0 {
-		return
+// mail sends frames to one socket. It is the way of all direct emits but the
+// volatile ones.
+func (sh *shard) mail(to uint64, _ uint32, frames []byte) {
+	if slot := sh.lookup(rooms.Ref(to)); slot != 0 {
+		sh.send(slot, frames)
 	}
-	sh.send(slot, frames, kind == mailVolatile)
 }
 
 // send gives frames to a socket's session, behind the broadcasts that were
 // emitted before.
-func (sh *shard) send(slot uint32, frames []byte, volatile bool) {
+func (sh *shard) send(slot uint32, frames []byte) {
 	if sh.sockets.At(slot).state == leaving {
 		return
 	}
 	sh.local.CatchUp(slot)
-	if es := sh.session(slot); !volatile || es.Writable() {
-		es.Send(frames)
-	}
+	sh.session(slot).Send(frames)
 }
 
 // deliver gives messages of a broadcast to one of its recipients.

@@ -50,7 +50,17 @@ func (s Socket) ask(f func(sh *shard, slot uint32)) (ok bool) {
 
 // ID returns the socket's id: 20 characters, known to its client and safe to
 // show to others. It answers also when the client has left.
-func (s Socket) ID() string { return string(s.srv().ids.Append(nil, uint64(s.ref))) }
+func (s Socket) ID() string { return s.srv().id(s.ref) }
+
+// id returns the id of a socket.
+func (srv *Server) id(ref rooms.Ref) string {
+	if srv.named.Load() {
+		if d := srv.details.get(ref); d != nil && d.id != "" {
+			return d.id
+		}
+	}
+	return string(srv.ids.Append(nil, uint64(ref)))
+}
 
 // Namespace returns the namespace whose handlers serve the socket.
 func (s Socket) Namespace() *Namespace { return s.in.ns }
@@ -78,14 +88,14 @@ func (s Socket) Connected() bool {
 }
 
 // mail sends a packet to the socket.
-func (s Socket) mail(kind uint32, text []byte, attachments [][]byte) error {
+func (s Socket) mail(text []byte, attachments [][]byte) error {
 	if s.gone() {
 		return ErrClosed
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
 	buf.B = appendFrames(buf.B[:0], text, attachments)
-	if !s.shard().loop.Mail(uint64(s.ref), kind, buf.B, nil) {
+	if !s.shard().loop.Mail(uint64(s.ref), 0, buf.B, nil) {
 		return ErrClosed
 	}
 	return nil
@@ -95,6 +105,9 @@ func (s Socket) mail(kind uint32, text []byte, attachments [][]byte) error {
 // does, with byte slices as binary attachments. The error is [ErrClosed] or
 // about the arguments; nil does not mean that the client has the event.
 func (s Socket) Emit(event string, args ...any) error {
+	if s.srv().log != nil {
+		return s.emitLogged(event, args)
+	}
 	buf := packets.Get()
 	defer packets.Put(buf)
 	text, attachments, err := parser.AppendEvent(buf.B[:0], s.in.name, 0, false, event, args)
@@ -102,7 +115,7 @@ func (s Socket) Emit(event string, args ...any) error {
 	if err != nil {
 		return encodeError(err)
 	}
-	return s.mail(mailFrames, text, attachments)
+	return s.mail(text, attachments)
 }
 
 // Volatile addresses the client itself; the event is dropped if it cannot be
@@ -136,8 +149,8 @@ func (s Socket) Join(rooms ...string) {
 		slot := sh.lookup(s.ref)
 		stays := slot != 0 && sh.sockets.At(slot).state != leaving // must not bring a room back to life
 		for _, room := range rooms {
-			if stays && !sh.isOwn(slot, room) {
-				sh.local.Join(slot, s.in.id, room)
+			if stays {
+				sh.joinRoom(slot, room)
 			}
 			sh.local.Arrived(s.in.id, room)
 		}
@@ -154,10 +167,14 @@ func (s Socket) Leave(rooms ...string) {
 }
 
 // Rooms returns the socket's rooms, its own id first, in the order of joining;
-// nil when the socket has left. It asks the socket's loop and waits.
+// without its id before it has been admitted, and nil when it has left. It asks
+// the socket's loop and waits.
 func (s Socket) Rooms() (names []string) {
 	s.ask(func(sh *shard, slot uint32) {
-		names = append([]string{s.ID()}, sh.local.Rooms(slot)...)
+		if sh.sockets.At(slot).state != connecting {
+			names = append(names, s.ID())
+		}
+		names = append(names, sh.local.Rooms(slot)...)
 	})
 	return names
 }
@@ -198,9 +215,11 @@ func (s Socket) Data() any {
 // SetData stores a value with the socket, for the application. It is gone when
 // the disconnect handlers have returned.
 func (s Socket) SetData(v any) {
-	if !s.gone() {
-		s.srv().details.edit(s.ref, func(d *detail) { d.data = v })
-	}
+	s.srv().details.edit(s.ref, func(d *detail) {
+		if !s.gone() { // asked here, so that details.remove comes later
+			d.data = v
+		}
+	})
 }
 
 // Auth decodes what the client gave as auth into dst, which stays as it is if
@@ -227,19 +246,16 @@ func (s Socket) Handshake() *Handshake {
 
 // Context returns a context that is done when the socket leaves.
 func (s Socket) Context() context.Context {
-	if s.gone() {
-		return closedContext
-	}
-	var ctx context.Context
+	ctx := closedContext
 	s.srv().details.edit(s.ref, func(d *detail) {
+		if s.gone() { // asked here, so that details.remove comes later
+			return
+		}
 		if d.ctx == nil {
 			d.ctx, d.cancel = context.WithCancel(context.Background())
 		}
 		ctx = d.ctx
 	})
-	if s.gone() {
-		s.srv().details.remove(s.ref)
-	}
 	return ctx
 }
 

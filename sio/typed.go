@@ -1,6 +1,9 @@
 package sio
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Typed makes a Handler of a function that takes the event's first argument as
 // a T. An event without arguments gives the zero T.
@@ -20,13 +23,9 @@ func Typed[T any](h func(Socket, T) error) Handler {
 // See [Error] for what the client sees of an error.
 func TypedAck[T, R any](h func(Socket, T) (R, error)) Handler {
 	return func(s Socket, m *Msg) error {
-		var v T
-		err := m.Decode(&v)
+		err := ackResult(h, s, m)
 		if err == nil {
-			var r R
-			if r, err = h(s, v); err == nil {
-				return m.Ack(r)
-			}
+			return nil
 		}
 		e := clientError(err)
 		answer := map[string]any{"error": e.Message}
@@ -34,13 +33,29 @@ func TypedAck[T, R any](h func(Socket, T) (R, error)) Handler {
 			answer["data"] = e.Data
 		}
 		if ackErr := m.Ack(answer); ackErr != nil {
-			return ackErr
+			delete(answer, "data")
+			return errors.Join(ackErr, m.Ack(answer))
 		}
 		if e == err {
 			return nil // meant for the client, who has it
 		}
 		return err
 	}
+}
+
+// ackResult has h called and the client answered. An error, or a panic, means
+// that it was not.
+func ackResult[T, R any](h func(Socket, T) (R, error), s Socket, m *Msg) (err error) {
+	defer recovered(&err)
+	var v T
+	if err := m.Decode(&v); err != nil {
+		return err
+	}
+	r, err := h(s, v)
+	if err != nil {
+		return err
+	}
+	return m.Ack(r)
 }
 
 // On sets the handler of an event whose first argument is a T.

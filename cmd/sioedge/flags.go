@@ -28,6 +28,9 @@ type config struct {
 	serveClient   bool
 	clientDir     string
 	keepHandshake bool
+	recovery      time.Duration
+	recoveryBuf   string
+	maxNamespaces int
 	demo          bool
 	env           string
 	drain         time.Duration
@@ -62,6 +65,9 @@ func flags(c *config) *pflag.FlagSet {
 	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
 	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")
 	f.BoolVar(&c.keepHandshake, "keep-handshake", false, "keep each session's first request in memory after it has joined a namespace")
+	f.DurationVar(&c.recovery, "recovery", 2*time.Minute, "how long a client that lost its connection may come back for what it missed; 0: never")
+	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events kept for those clients")
+	f.IntVar(&c.maxNamespaces, "max-namespaces", 16, "namespaces of one connection")
 	f.BoolVar(&c.demo, "demo", false, "serve a chat page at /demo/ and the load generator's application; not for production")
 	f.StringVar(&c.env, "env", "", `name of the environment; "production" refuses --demo`)
 	f.DurationVar(&c.drain, "drain", 30*time.Second, "how long stopping may take to send what is queued")

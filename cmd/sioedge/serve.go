@@ -104,10 +104,15 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
+	buffer, err := size("recovery-buffer", c.recoveryBuf)
+	if err != nil {
+		return sio.Options{}, err
+	}
 	if c.demo && c.env == "production" {
 		return sio.Options{}, errors.New("--demo is refused in --env=production")
 	}
-	for name, n := range map[string]int{"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": queue} {
+	for name, n := range map[string]int{"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": queue,
+		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer} {
 		if n < 1 {
 			return sio.Options{}, fmt.Errorf("--%s must be at least 1", name)
 		}
@@ -129,6 +134,8 @@ func (c *config) options() (sio.Options, error) {
 			UserTimeout: c.userTimeout, NotSentLowat: lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
 		},
 		ConnectTimeout: c.connect,
+		MaxNamespaces:  c.maxNamespaces,
+		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(buffer)},
 		Limits:         parser.Limits{MaxAttachments: c.attachments},
 		DropHandshake:  !c.keepHandshake,
 		Logger:         logger,

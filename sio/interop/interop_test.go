@@ -6,6 +6,7 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"os"
@@ -82,4 +83,25 @@ func client(t *testing.T) fs.FS {
 		t.Fatal(err)
 	}
 	return os.DirFS(dir)
+}
+
+// TestInteropChaos cuts the connections of 200 clients at random while messages
+// flow; $CHAOS is for how many seconds. Nothing may be lost, repeated or
+// swapped.
+func TestInteropChaos(t *testing.T) {
+	url := listen(t, sio.Options{
+		Engine:   eio.Options{PingInterval: time.Second, PingTimeout: 3 * time.Second},
+		Recovery: sio.Recovery{Window: time.Minute},
+	}, serveAll)
+	node(t, "chaos.mjs", url, cmp.Or(os.Getenv("CHAOS"), "20"))
+}
+
+// TestInteropRecovery plays all scenarios with recovery on: it must not change
+// anything for clients that stay.
+func TestInteropRecovery(t *testing.T) {
+	url := listen(t, sio.Options{
+		Engine:   eio.Options{PingInterval: time.Second, PingTimeout: 3 * time.Second},
+		Recovery: sio.Recovery{Window: time.Minute},
+	}, serveAll)
+	node(t, "run.mjs", url, "order")
 }

@@ -1,0 +1,54 @@
+package sio
+
+// Held counts what the server keeps for its clients, on all loops together: all
+// zero when there are none. Inboxes are kept for a while after their use, and
+// arrivals for ConnectTimeout; both are left out.
+func (srv *Server) Held() map[string]int {
+	held := map[string]int{}
+	for _, sh := range srv.shards {
+		count := func() {
+			held["sockets"] += sh.sockets.Len()
+			held["sessions"] += srv.eio.Count(sh.loop)
+			held["extensions"] += len(sh.exts)
+			held["assemblers"] += len(sh.assemblers)
+			held["handshakes"] += len(sh.handshakes)
+			held["instances"] += len(sh.places)
+		}
+		if !sh.loop.Ask(count) {
+			count() // the loop has ended
+		}
+	}
+	for i := range srv.details.shards {
+		d := &srv.details.shards[i]
+		d.mu.Lock()
+		held["details"] += len(d.m)
+		d.mu.Unlock()
+	}
+	srv.registry.mu.Lock()
+	held["patterns' namespaces"] = len(srv.registry.live)
+	last := srv.registry.last
+	srv.registry.mu.Unlock()
+	for id := range last + 1 {
+		held["members"] += srv.rooms.CountAll(id)
+		held["rooms"] += len(srv.rooms.Names(id))
+	}
+	return held
+}
+
+// Inboxes counts the inboxes, with those that are not freed yet.
+func (srv *Server) Inboxes() (n int) {
+	for _, sh := range srv.shards {
+		sh.loop.Ask(func() { n += len(sh.inboxes) })
+	}
+	return n
+}
+
+// Writable tells whether a volatile event would be sent to the socket: over
+// polling, whether a poll waits.
+func (s Socket) Writable() (ok bool) {
+	s.ask(func(sh *shard, slot uint32) { ok = sh.session(slot).Writable() })
+	return ok
+}
+
+// Gone tells whether the socket has left and its place is free.
+func (s Socket) Gone() bool { return s.gone() }

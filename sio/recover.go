@@ -1,0 +1,310 @@
+package sio
+
+import (
+	"encoding/json"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
+)
+
+// A claim is a socket that is being recovered: its CONNECT has been read, its
+// middlewares may be running.
+type claim struct {
+	saved *savedSocket
+	from  uint64 // what it has missed begins behind this place
+}
+
+// recoveryRequest returns what a client that wants its session back sends with
+// its auth. The offset is missing as long as it has received no event.
+func recoveryRequest(auth []byte) (pid string, offset *string, ok bool) {
+	var r struct {
+		PID    *string `json:"pid"`
+		Offset *string `json:"offset"`
+	}
+	if len(auth) == 0 || json.Unmarshal(auth, &r) != nil || r.PID == nil {
+		return "", nil, false
+	}
+	return *r.PID, r.Offset, true
+}
+
+// recover tries to make slot, which is connecting, the socket that its client had
+// before. It is false if the client does not ask for that, or cannot have it.
+// Otherwise the connection goes on, here or by a later task.
+func (sh *shard) recover(es eio.Session, slot uint32, auth []byte) bool {
+	pid, offset, ok := recoveryRequest(auth)
+	if !ok {
+		return false
+	}
+	if old := sh.srv.holder(pid); old != 0 {
+		sh.evict(old, sh.ref(slot), pid, offset)
+		return true
+	}
+	saved, from := sh.srv.log.claim(sh.instance(slot).name, pid, offset)
+	if saved == nil {
+		return false
+	}
+	sh.claimed(es, slot, saved, from)
+	return true
+}
+
+// holder returns the socket that has a pid at this moment, 0 if none has.
+func (srv *Server) holder(pid string) rooms.Ref {
+	srv.log.mu.Lock()
+	ref, ok := srv.log.named[pid]
+	srv.log.mu.Unlock()
+	if !ok {
+		x, mine := srv.pids.Parse([]byte(pid))
+		if !mine {
+			return 0
+		}
+		ref = rooms.Ref(x)
+	}
+	if ref.Loop() >= len(srv.shards) || !srv.shards[ref.Loop()].gens.is(ref.Slot(), ref.Gen()) {
+		return 0
+	}
+	return ref
+}
+
+// evict ends the session of a socket whose client has come back before we
+// noticed that it was gone, and then goes on with its newcomer.
+func (sh *shard) evict(old, newcomer rooms.Ref, pid string, offset *string) {
+	from := sh.srv.shards[old.Loop()]
+	proceed := loop.TaskFunc(func(*loop.Loop) {
+		slot := sh.lookup(newcomer)
+		if slot == 0 {
+			return
+		}
+		es := sh.session(slot)
+		if saved, place := sh.srv.log.claim(sh.instance(slot).name, pid, offset); saved != nil {
+			sh.claimed(es, slot, saved, place)
+			return
+		}
+		sh.enterNamespace(es, slot)
+	})
+	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		if slot := from.lookup(old); slot != 0 && old != newcomer {
+			from.session(slot).Close()
+		}
+		sh.loop.Post(proceed)
+	}))
+}
+
+// claimed gives a connecting socket what it had, and has it admitted.
+func (sh *shard) claimed(es eio.Session, slot uint32, saved *savedSocket, from uint64) {
+	sh.claims[slot] = claim{saved, from}
+	sh.srv.named.Store(true)
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
+		d.id, d.pid, d.data, d.recovered = saved.id, saved.pid, saved.data, true
+	})
+	if sh.srv.o.Recovery.RunMiddlewares {
+		sh.enterNamespace(es, slot)
+		return
+	}
+	sh.resume(slot)
+}
+
+// resume posts the rest of a recovery: behind everything that was emitted until
+// now, which is replayed, and before what will be, which is delivered.
+func (sh *shard) resume(slot uint32) {
+	c, log, in := sh.claims[slot], sh.srv.log, sh.instance(slot)
+	log.mu.Lock()
+	missed, ok := log.missed(c.saved, c.from)
+	if !ok {
+		log.mu.Unlock()
+		sh.unname(slot)
+		sh.begin(slot)
+		return
+	}
+	log.named[c.saved.pid] = sh.ref(slot)
+	for _, room := range c.saved.rooms {
+		sh.srv.rooms.Expect(sh.loop.Index(), in.id, room)
+	}
+	sh.srv.rooms.Expect(sh.loop.Index(), in.id, c.saved.id)
+	ref := sh.ref(slot)
+	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) { sh.restore(ref, in, c, missed) }))
+	log.mu.Unlock()
+	if wake {
+		sh.loop.Wake()
+	}
+}
+
+// begin posts the acceptance of a new socket: behind everything that was emitted
+// until now, which it does not get, and before what will be, which it may come
+// back for.
+func (sh *shard) begin(slot uint32) {
+	ref, log := sh.ref(slot), sh.srv.log
+	log.mu.Lock()
+	start := log.last()
+	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) {
+		if slot := sh.lookup(ref); slot != 0 && sh.sockets.At(slot).state == connecting {
+			sh.sockets.At(slot).start = start
+			sh.accept(sh.session(slot), slot, sh.instance(slot).ns.table.Load())
+		}
+	}))
+	log.mu.Unlock()
+	if wake {
+		sh.loop.Wake()
+	}
+}
+
+// restore connects a recovered socket: into its rooms, what it missed, and then
+// the answer to its CONNECT, until which the client keeps the events back.
+func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*eio.Prepared) {
+	slot := sh.lookup(ref)
+	alive := slot != 0 && sh.sockets.At(slot).state == connecting
+	for _, room := range append(c.saved.rooms, c.saved.id) {
+		if alive {
+			sh.local.Join(slot, in.id, room)
+		}
+		sh.local.Arrived(in.id, room)
+	}
+	if !alive {
+		return
+	}
+	delete(sh.claims, slot)
+	sh.sockets.At(slot).start = c.saved.from
+	es := sh.session(slot)
+	for _, p := range missed {
+		es.SendPrepared(p, false)
+	}
+	sh.accept(es, slot, in.ns.table.Load())
+}
+
+// unname makes a socket whose recovery failed an ordinary one.
+func (sh *shard) unname(slot uint32) {
+	delete(sh.claims, slot)
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.id, d.pid, d.data, d.recovered = "", "", nil, false })
+}
+
+// giveUp puts back what a socket has claimed that goes while it is connecting.
+func (sh *shard) giveUp(slot uint32) {
+	if c, ok := sh.claims[slot]; ok {
+		delete(sh.claims, slot)
+		sh.forgetName(c.saved.pid)
+		sh.srv.log.unclaim(c.saved)
+	}
+}
+
+func (sh *shard) forgetName(pid string) {
+	sh.srv.log.mu.Lock()
+	delete(sh.srv.log.named, pid)
+	sh.srv.log.mu.Unlock()
+}
+
+// remember keeps a socket that leaves for a reason after which it may come back.
+func (sh *shard) remember(slot uint32, reason Reason) {
+	if sh.srv.log == nil {
+		return
+	}
+	s := sh.socket(slot)
+	pid := sh.srv.pid(s.ref)
+	sh.forgetName(pid)
+	if !recoverable(reason) {
+		return
+	}
+	x := &savedSocket{
+		name: s.in.name, id: s.ID(), pid: pid, ref: s.ref, data: s.Data(), from: sh.sockets.At(slot).start,
+	}
+	for _, room := range sh.local.Rooms(slot) {
+		if room != x.id {
+			x.rooms = append(x.rooms, room)
+		}
+	}
+	sh.srv.log.save(x)
+}
+
+// pid returns the private id that a socket's client asks for it with.
+func (srv *Server) pid(ref rooms.Ref) string {
+	if d := srv.details.get(ref); d != nil && d.pid != "" {
+		return d.pid
+	}
+	return string(srv.pids.Append(nil, uint64(ref)))
+}
+
+// Recovered tells whether the socket is one that its client had before, with
+// what it missed delivered.
+func (s Socket) Recovered() bool {
+	d := s.srv().details.get(s.ref)
+	return d != nil && d.recovered
+}
+
+// Recoveries returns what became of attempts to recover.
+func (srv *Server) Recoveries() Recoveries {
+	if srv.log == nil {
+		return Recoveries{}
+	}
+	srv.log.mu.Lock()
+	defer srv.log.mu.Unlock()
+	return srv.log.counts
+}
+
+// encodeLogged encodes an event with an offset as its last argument. The offset
+// is where in frames it is to be written.
+func (in *instance) encodeLogged(event string, args []any) (frames, offset []byte, err error) {
+	frames, end, err := in.encodeEvent(0, false, event, append(args[:len(args):len(args)], blankOffset))
+	if err != nil {
+		return nil, nil, err
+	}
+	end -= len(`"]`)
+	return frames, frames[end-offsetLen : end], nil
+}
+
+// endsInString tells whether a client would take the last argument for an
+// offset.
+func endsInString(args []any) bool {
+	if len(args) == 0 {
+		return false
+	}
+	switch v := args[len(args)-1].(type) {
+	case string:
+		return true
+	case json.RawMessage:
+		return len(v) > 0 && v[0] == '"'
+	case bool, int, int64, float64, []byte, nil, map[string]any, []any:
+		return false
+	}
+	return true // a type that may become a string
+}
+
+// emitLogged is Emit for one instance where events are kept.
+func (b BroadcastOperator) emitLogged(in *instance, event string, args []any) error {
+	frames, offset, err := in.encodeLogged(event, args)
+	if err != nil {
+		return err
+	}
+	srv := b.server()
+	d := &delivery{srv: srv, b: b.broadcast(in, frames)}
+	srv.log.mu.Lock()
+	if b.volatile {
+		// Not kept. But it must not take the place of the last offset that
+		// the client has, so it repeats that.
+		srv.log.write(offset, srv.log.last())
+	} else {
+		srv.log.append(d.b, in.name, offset)
+	}
+	wake := srv.post(d)
+	srv.log.mu.Unlock()
+	srv.wake(wake)
+	return nil
+}
+
+// emitLogged is Emit where events are kept.
+func (s Socket) emitLogged(event string, args []any) error {
+	if s.gone() {
+		return ErrClosed
+	}
+	frames, offset, err := s.in.encodeLogged(event, args)
+	if err != nil {
+		return err
+	}
+	log := s.srv().log
+	p := eio.PrepareFrames(frames)
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	log.append(&rooms.Broadcast{ToRefs: []rooms.Ref{s.ref}, Message: p, Size: p.Size()}, s.in.name, offset)
+	if !s.shard().loop.Mail(uint64(s.ref), 0, frames, nil) {
+		return ErrClosed
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package sio_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/sio"
+)
+
+// A recoverer is a client as far as recovery goes: it remembers what the
+// JavaScript client does.
+type recoverer struct {
+	*client
+	srv         *server
+	sid, pid    string
+	offset      string // of the last event with one; sent if not empty
+	noOffset    bool   // pretend that there was none
+	events      []string
+	recoveredAs string // sid in the answer
+}
+
+// connect sends the CONNECT and takes what comes up to its answer.
+func (r *recoverer) connect() {
+	r.t.Helper()
+	r.client = r.srv.dial()
+	auth := ""
+	if r.pid != "" {
+		auth = fmt.Sprintf(`{"pid":%q`, r.pid)
+		if r.offset != "" {
+			auth += fmt.Sprintf(`,"offset":%q`, r.offset)
+		}
+		auth += "}"
+	}
+	r.send("40" + auth)
+	for {
+		p := r.next()
+		if rest, ok := strings.CutPrefix(p, "40"); ok {
+			var answer struct{ SID, PID string }
+			if err := json.Unmarshal([]byte(rest), &answer); err != nil || answer.PID == "" {
+				r.t.Fatalf("CONNECT was answered %s", p)
+			}
+			r.recoveredAs, r.pid = answer.SID, answer.PID
+			return
+		}
+		r.take(p)
+	}
+}
+
+// take notes an event without its offset, which becomes the client's.
+func (r *recoverer) take(p string) {
+	r.t.Helper()
+	var args []any
+	rest, ok := strings.CutPrefix(p, "42")
+	if !ok || json.Unmarshal([]byte(rest), &args) != nil {
+		r.t.Fatalf("received %s, want an event", p)
+	}
+	if s, ok := args[len(args)-1].(string); ok && len(args) > 1 {
+		if !r.noOffset {
+			r.offset = s
+		}
+		args = args[:len(args)-1]
+	}
+	r.events = append(r.events, strings.TrimSpace(fmt.Sprintln(args...)))
+}
+
+// takes receives n events.
+func (r *recoverer) takes(n int) {
+	r.t.Helper()
+	for range n {
+		r.take(r.next())
+	}
+}
+
+func (r *recoverer) cut() { r.conn.Close() }
+
+func recoverers(t *testing.T, o sio.Options, register func(ns *sio.Namespace)) (*server, func() *recoverer, *sio.Namespace) {
+	var ns *sio.Namespace
+	if o.Recovery.Window == 0 {
+		o.Recovery.Window = time.Minute
+	}
+	srv := serve(t, o, func(srv *sio.Server) {
+		ns = srv.Of("/")
+		ns.HandleInline("fence", func(_ sio.Socket, m *sio.Msg) error { return m.Ack() })
+		register(ns)
+	})
+	return srv, func() *recoverer {
+		r := &recoverer{srv: srv}
+		r.client = &client{t: t}
+		r.connect()
+		r.sid = r.recoveredAs
+		return r
+	}, ns
+}
+
+// gone waits until the server has noticed that a socket has left.
+func gone(t *testing.T, left <-chan string, id string) {
+	t.Helper()
+	select {
+	case got := <-left:
+		if got != id {
+			t.Fatalf("%s left, want %s", got, id)
+		}
+	case <-time.After(patience):
+		t.Fatal("nobody left")
+	}
+}
+
+// The dialogue of recovery (Socket.IO protocol 5 with connectionStateRecovery).
+func TestRecoveryDialogue(t *testing.T) {
+	left := make(chan string, 8)
+	recovered := make(chan bool, 8)
+	srv, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
+		ns.Use(func(s sio.Socket) error { return nil })
+		ns.OnConnect(func(s sio.Socket) error {
+			recovered <- s.Recovered()
+			if !s.Recovered() {
+				s.Join("r1")
+				s.SetData("kept")
+			} else if s.Data() != "kept" {
+				t.Errorf("Data = %v, want kept", s.Data())
+			}
+			return s.Emit("hello")
+		})
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	r.takes(1)
+	if <-recovered {
+		t.Error("Recovered of a new socket = true")
+	}
+	ns.To("r1").Emit("b", 2)
+	ns.Emit("c")
+	r.takes(2)
+	ns.All().Volatile().Emit("v")
+	if p := r.next(); p != `42["v"]` {
+		t.Fatalf("received %s, want the volatile event without an offset", p)
+	}
+	r.cut()
+	gone(t, left, r.sid)
+	ns.To("r1").Emit("missed1", 1)
+	ns.To("r2").Emit("not mine")
+	ns.To(r.sid).Emit("direct")
+	ns.To("r1").Except("r1").Emit("excluded")
+	ns.Emit("all", []byte{1, 2})
+	ns.All().Volatile().Emit("volatile")
+	r.events = nil
+	offset := r.offset
+	r.client = srv.dial()
+	r.send(fmt.Sprintf(`40{"pid":%q,"offset":%q,"token":"t"}`, r.pid, offset))
+	r.takes(2)
+	if p := r.next(); !strings.HasPrefix(p, `451-["all",{"_placeholder":true,"num":0},"~`) {
+		t.Errorf("received %s, want the binary event", p)
+	}
+	if p := r.next(); p != "<0102>" {
+		t.Errorf("received %s, want its attachment", p)
+	}
+	r.expect(fmt.Sprintf(`40{"sid":%q,"pid":%q}`, r.sid, r.pid))
+	if got := fmt.Sprint(r.events); got != "[missed1 1 direct]" {
+		t.Errorf("missed events = %s", got)
+	}
+	if !<-recovered {
+		t.Error("Recovered of a recovered socket = false")
+	}
+	r.takes(1) // hello
+	// The id is a room, also now that it is not that of the socket's place.
+	ns.To(r.sid).Emit("private")
+	ns.To("r1").Except(r.sid).Emit("others")
+	r.events = nil
+	r.takes(1)
+	if got := fmt.Sprint(r.events); got != "[private]" {
+		t.Errorf("events after the recovery = %s", got)
+	}
+	if got := srv.Recoveries(); got.Recovered != 1 || got.Replayed != 3 {
+		t.Errorf("Recoveries = %+v", got)
+	}
+}
+
+func TestRecoveryIsGivenOnce(t *testing.T) {
+	left := make(chan string, 8)
+	_, dial, _ := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	r.cut()
+	gone(t, left, r.sid)
+	thief := *r
+	r.connect()
+	if r.recoveredAs != r.sid {
+		t.Errorf("recovered as %s, want %s", r.recoveredAs, r.sid)
+	}
+	// Who comes with the same pid takes the socket over: there is never a second
+	// of the same id.
+	thief.connect()
+	gone(t, left, r.sid)
+	if thief.recoveredAs != r.sid {
+		t.Errorf("taken over as %s, want %s", thief.recoveredAs, r.sid)
+	}
+	r.ended("close -")
+}
+
+func TestRecoveryWithoutAnOffset(t *testing.T) {
+	left := make(chan string, 8)
+	_, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	ns.Emit("before anybody came")
+	r := dial()
+	r.cut()
+	gone(t, left, r.sid)
+	ns.Emit("missed", 1)
+	r.connect()
+	if got := fmt.Sprint(r.events); got != "[missed 1]" || r.recoveredAs != r.sid {
+		t.Errorf("events = %s as %s, want [missed 1] as %s", got, r.recoveredAs, r.sid)
+	}
+}
+
+// A client takes the last argument of any event for an offset if it is a string.
+func TestRecoveryAfterAVolatileEventThatEndsInAString(t *testing.T) {
+	left := make(chan string, 8)
+	_, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	ns.Emit("a", 1)
+	r.takes(1)
+	ns.All().Volatile().Emit("typing", "bob")
+	r.takes(1)
+	r.cut()
+	gone(t, left, r.sid)
+	ns.Emit("b", 2)
+	r.connect()
+	if got := fmt.Sprint(r.events); got != "[a 1 typing bob b 2]" || r.recoveredAs != r.sid {
+		t.Errorf("events = %s as %s, want all as %s", got, r.recoveredAs, r.sid)
+	}
+}
+
+func TestRecoveryThatCannotBe(t *testing.T) {
+	left := make(chan string, 8)
+	srv, dial, ns := recoverers(t, sio.Options{Recovery: sio.Recovery{Window: time.Minute, MaxBytes: 2000}}, func(ns *sio.Namespace) {
+		ns.HandleInline("leave", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(false); return nil })
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	for name, lose := range map[string]func(r *recoverer){
+		"an offset that is none":          func(r *recoverer) { r.cut(); r.offset = "zzz" },
+		"an offset of the future":         func(r *recoverer) { r.cut(); r.offset = r.offset[:5] + "zzzzzzzz" },
+		"a pid that nobody has":           func(r *recoverer) { r.cut(); r.pid = strings.Repeat("a", 20) },
+		"a pid of another kind":           func(r *recoverer) { r.cut(); r.pid = "x" },
+		"the client had left":             func(r *recoverer) { r.send("41") },
+		"the server had disconnected it":  func(r *recoverer) { r.send(`42["leave"]`) },
+		"the events are not kept anymore": func(r *recoverer) { r.cut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := dial()
+			r.t, r.srv = t, &server{Server: srv.Server, t: t, addr: srv.addr}
+			ns.Emit("a")
+			r.takes(1)
+			lose(r)
+			gone(t, left, r.sid)
+			if strings.Contains(name, "events") {
+				for range 10 {
+					ns.Emit("long", strings.Repeat("x", 500))
+				}
+			}
+			r.connect()
+			if r.recoveredAs == r.sid {
+				t.Errorf("recovered, want a new socket")
+			}
+			r.cut()
+			gone(t, left, r.recoveredAs)
+		})
+	}
+}
+
+func TestRecoveryWindowEnds(t *testing.T) {
+	left := make(chan string, 8)
+	srv, dial, ns := recoverers(t, sio.Options{Recovery: sio.Recovery{Window: 20 * time.Millisecond}}, func(ns *sio.Namespace) {
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	r.cut()
+	gone(t, left, r.sid)
+	time.Sleep(60 * time.Millisecond)
+	ns.Emit("late")
+	r.connect()
+	if r.recoveredAs == r.sid || srv.Recoveries().Unknown != 1 {
+		t.Errorf("recovered as %s with %+v, want a new socket", r.recoveredAs, srv.Recoveries())
+	}
+}
+
+// Middlewares run for a recovered socket only if asked for, and may refuse it.
+func TestRecoveryThroughMiddlewares(t *testing.T) {
+	left := make(chan string, 8)
+	admit := make(chan bool, 8)
+	_, dial, ns := recoverers(t, sio.Options{Recovery: sio.Recovery{Window: time.Minute, RunMiddlewares: true}}, func(ns *sio.Namespace) {
+		ns.Use(func(s sio.Socket) error {
+			if s.Recovered() && !<-admit {
+				return &sio.Error{Message: "banned"}
+			}
+			return nil
+		})
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	r.cut()
+	gone(t, left, r.sid)
+	ns.Emit("missed", 1)
+	admit <- true
+	r.connect()
+	if got := fmt.Sprint(r.events); got != "[missed 1]" || r.recoveredAs != r.sid {
+		t.Errorf("events = %s as %s, want [missed 1] as %s", got, r.recoveredAs, r.sid)
+	}
+	r.cut()
+	gone(t, left, r.sid)
+	admit <- false
+	c := r.srv.dial()
+	c.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, r.pid, r.offset))
+	c.expect(`44{"message":"banned"}`)
+}

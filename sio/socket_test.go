@@ -1,0 +1,235 @@
+package sio_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sioedge/sioedge/sio"
+)
+
+func TestSocketsAreValues(t *testing.T) {
+	p := newParty(t, 2)
+	a := p.sockets[0]
+	if a == p.sockets[1] || a != p.sockets[0] || a.ID() != p.clients[0].id || len(a.ID()) != 20 || a.Namespace() != p.ns || a.Name() != "/" {
+		t.Errorf("the socket %s of %s is not what its client knows as %s", a.ID(), a.Name(), p.clients[0].id)
+	}
+	m := map[sio.Socket]int{a: 1}
+	if found := p.ns.To(a.ID()).Sockets(); len(found) != 1 || m[found[0]] != 1 {
+		t.Errorf("Sockets() = %v, want the same value", found)
+	}
+}
+
+func TestData(t *testing.T) {
+	p := newParty(t, 2)
+	a, b := p.sockets[0], p.sockets[1]
+	if a.Data() != nil {
+		t.Errorf("Data() = %v, want nil", a.Data())
+	}
+	a.SetData("a")
+	b.SetData(2)
+	if a.Data() != "a" || b.Data() != 2 {
+		t.Errorf("Data() = %v, %v, want a, 2", a.Data(), b.Data())
+	}
+	a.SetData(nil)
+	if a.Data() != nil {
+		t.Errorf("Data() = %v, want nil", a.Data())
+	}
+}
+
+func TestContext(t *testing.T) {
+	p := newParty(t, 3)
+	for i, s := range p.sockets {
+		ctx := s.Context()
+		if ctx != s.Context() || ctx.Err() != nil {
+			t.Error("Context() is another one, or done already")
+		}
+		asked := ask(s, ctx, "x")
+		p.clients[i].question("x")
+		switch i {
+		case 0:
+			p.clients[i].send("41")
+		case 1:
+			p.clients[i].conn.Close()
+		default:
+			s.Disconnect(true)
+		}
+		take(t, ctx.Done())
+		if a := take(t, asked); !errors.Is(a.err, context.Canceled) && a.err != sio.ErrClosed {
+			t.Errorf("EmitAck = %v", a.err)
+		}
+		eventually(t, "the end", func() bool { return s.Context().Err() != nil })
+	}
+}
+
+// The values that outlive their clients do nothing, and reach nobody else.
+func TestStaleSockets(t *testing.T) {
+	var joined chan sio.Socket
+	srv := serve(t, sio.Options{Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	var stale []sio.Socket
+	for range 5 {
+		c := srv.join("40")
+		stale = append(stale, take(t, joined))
+		c.send("41", "1")
+		c.ended("close -")
+	}
+	c := srv.join("40") // in the place of one of them
+	s := take(t, joined)
+	for _, old := range stale {
+		if old == s || old.ID() == s.ID() || len(old.ID()) != 20 {
+			t.Errorf("%s is another's id", old.ID())
+		}
+		old.Join("r")
+		old.Leave("r")
+		old.SetData(1)
+		old.Disconnect(false)
+		old.Disconnect(true)
+		old.CloseConn()
+		if old.Connected() || old.Data() != nil || old.Rooms() != nil || old.Transport() != "" || old.Context().Err() == nil {
+			t.Error("a socket that has left answers as if it were there")
+		}
+		if h := old.Handshake(); h.URL != "" || h.Address.IsValid() {
+			t.Errorf("Handshake() = %+v, want nothing", h)
+		}
+		var auth any
+		if err := old.Auth(&auth); err != nil || auth != nil {
+			t.Errorf("Auth = %v, %v, want nothing", auth, err)
+		}
+		if err := old.Emit("x"); err != sio.ErrClosed {
+			t.Errorf("Emit = %v, want %v", err, sio.ErrClosed)
+		}
+		for _, to := range []sio.BroadcastOperator{old.Volatile(), old.To("r"), srv.Of("/").To(old.ID()), srv.Of("/").To("r")} {
+			if err := to.Emit("x"); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := old.Broadcast().Emit("others"); err != nil {
+			t.Error(err)
+		}
+		c.expect(`42["others"]`) // nobody is left out
+		if err := srv.Of("/").Except(old.ID()).Emit("others"); err != nil {
+			t.Error(err)
+		}
+		c.expect(`42["others"]`)
+	}
+	c.quiet("")
+	if held := srv.Held(); held["details"] != 1 || held["rooms"] != 0 {
+		t.Errorf("held %v, want one detail and no room", held)
+	}
+}
+
+// Data that is set while the client leaves is not kept for ever.
+func TestSetDataWhileLeaving(t *testing.T) {
+	var joined chan sio.Socket
+	srv := serve(t, sio.Options{DropHandshake: true}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	c := srv.dial()
+	for range 200 {
+		c.join("40")
+		s := take(t, joined)
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for !s.Gone() {
+					s.SetData(1)
+					s.Context()
+				}
+			})
+		}
+		c.send("41")
+		wg.Wait()
+	}
+	eventually(t, "the end of all details", func() bool { return srv.Held()["details"] == 0 })
+}
+
+func TestEmitErrors(t *testing.T) {
+	p := newParty(t, 1)
+	for what, args := range map[string][]any{
+		"a function": {func() {}}, "a channel": {1, make(chan int)},
+	} {
+		for _, to := range []sio.Emitter{p.sockets[0], p.ns, p.ns.To("x")} {
+			err := to.Emit("x", args...)
+			var e *sio.EncodeError
+			if !errors.As(err, &e) || e.Arg != len(args)-1 || e.Unwrap() == nil {
+				t.Errorf("%s: Emit = %v, want an EncodeError of the last argument", what, err)
+			}
+		}
+	}
+	// Current JavaScript clients refuse more than ten attachments.
+	for n, want := range []string{10: "", 11: "too many attachments"} {
+		if n < 10 {
+			continue
+		}
+		err := p.ns.Emit("x", slices.Repeat([][]byte{{1}}, n))
+		if err != nil && !strings.HasSuffix(err.Error(), want) || (err == nil) != (want == "") {
+			t.Errorf("Emit of %d attachments = %v, want %q", n, err, want)
+		}
+	}
+	if got := p.clients[0].next(); !strings.HasPrefix(got, `4510-["x",[`) {
+		t.Errorf("received %s, want ten attachments", got)
+	}
+}
+
+func TestDecode(t *testing.T) {
+	got := make(chan error, 1)
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/").Handle("x", func(_ sio.Socket, m *sio.Msg) error {
+			var i int
+			var s, more string
+			more = "as it was"
+			err := m.Decode(&i, &s, &more)
+			if err == nil && (i != 1 || s != "a" || more != "as it was" || m.Len() != 2 || string(m.Raw(1)) != `"a"` || m.Raw(2) != nil || m.Raw(-1) != nil) {
+				err = errors.New("the arguments are others")
+			}
+			got <- err
+			return nil
+		})
+	})
+	c := srv.join("40")
+	c.send(`42["x",1,"a"]`)
+	if err := take(t, got); err != nil {
+		t.Error(err)
+	}
+	c.send(`42["x",1,2]`)
+	err := take(t, got)
+	var e *sio.DecodeError
+	if !errors.As(err, &e) || e.Arg != 1 || e.Unwrap() == nil || !strings.HasPrefix(err.Error(), "sio: argument 1: ") {
+		t.Errorf("Decode = %v, want a DecodeError of argument 1", err)
+	}
+}
+
+func TestNamespaces(t *testing.T) {
+	srv, err := sio.New(sio.Options{Loop: loops(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Shutdown(context.Background())
+	if srv.Of("") != srv.Of("/") || srv.Of("chat") != srv.Of("/chat") || srv.Of("/chat") == srv.Of("/") || srv.Of("chat").Name() != "/chat" {
+		t.Error("Of does not give one namespace for one name")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Of of a name with a comma returned, want a panic")
+		}
+	}()
+	srv.Of("/a,b")
+}
+
+func TestTransports(t *testing.T) {
+	var joined chan sio.Socket
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	c := srv.join("40")
+	s := take(t, joined)
+	if got := s.Transport(); got != "websocket" {
+		t.Errorf("Transport() = %q, want websocket", got)
+	}
+	if got, want := s.Handshake().Address.String(), c.conn.LocalAddr().String(); got != want {
+		t.Errorf("the address is %s, want %s", got, want)
+	}
+	srv.joinPolling()
+	if got := take(t, joined).Transport(); got != "polling" {
+		t.Errorf("Transport() = %q, want polling", got)
+	}
+}
