@@ -99,9 +99,10 @@ type Options struct {
 	// NoUpgrades neither offers nor accepts upgrades. Node: allowUpgrades.
 	NoUpgrades bool
 
-	// HeadTimeout bounds the time from the first look for a request to the end
-	// of its head, BodyTimeout that of its body, IdleTimeout the wait for the
-	// next request. Zero means 10 s, 60 s and 20 s.
+	// HeadTimeout bounds the wait for a connection's first request, and the time
+	// from the start of a request to the end of its head; BodyTimeout bounds the
+	// time for its body, IdleTimeout the wait for the next request. Zero means
+	// 10 s, 60 s and 20 s.
 	HeadTimeout, BodyTimeout, IdleTimeout time.Duration
 
 	// Route returns who answers a request that is not Engine.IO's: any path
@@ -134,7 +135,7 @@ type Server struct {
 // NewServer returns a Server that gives its sessions to h. Bind connects it to
 // the loops before they run.
 func NewServer(h Handler, o Options) (*Server, error) {
-	o.Path = "/" + strings.Trim(cmp.Or(o.Path, "/engine.io/"), "/") + "/"
+	o.Path = strings.TrimSuffix("/"+strings.Trim(cmp.Or(o.Path, "/engine.io/"), "/"), "/") + "/"
 	o.PingInterval = cmp.Or(o.PingInterval, 25*time.Second)
 	o.PingTimeout = cmp.Or(o.PingTimeout, 20*time.Second)
 	o.UpgradeTimeout = cmp.Or(o.UpgradeTimeout, 10*time.Second)
@@ -159,8 +160,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 			return nil, errors.New("eio: unknown transport " + t)
 		}
 	}
-	if o.PingInterval < time.Millisecond || o.PingTimeout < time.Millisecond {
-		return nil, errors.New("eio: PingInterval and PingTimeout must be at least 1 ms")
+	const most = 24 * 24 * time.Hour // deadlines are kept in 32 bits of ms
+	if min(o.PingInterval, o.PingTimeout) < time.Millisecond || max(o.PingInterval, o.PingTimeout) > most {
+		return nil, errors.New("eio: PingInterval and PingTimeout must be from 1 ms to 24 days")
 	}
 	if strings.ContainsFunc(o.Path, func(r rune) bool { return r <= ' ' || r == '?' || r == '#' || r == 0x7f }) {
 		return nil, errors.New("eio: " + strconv.Quote(o.Path) + " cannot be a path")
@@ -205,6 +207,9 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) CloseAll(l *loop.Loop) {
 	sh := s.shards[l.Index()]
 	for _, slot := range sh.live() {
+		if e := sh.peekExt(slot); e != nil {
+			e.queue, e.queued = nil, 0
+		}
 		sh.close(slot, ForcedClose)
 	}
 }

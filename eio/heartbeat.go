@@ -29,16 +29,20 @@ func (sh *shard) tick() {
 	sh.wind()
 }
 
-// beatOne is called when a session's deadline has passed: it is time for a
-// ping, or the pong did not come.
-func (sh *shard) beatOne(slot uint32) {
+// beatOne is called when a session's deadline has passed, by late ms: it is
+// time for a ping, or the pong did not come.
+func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
 	if s.is(awaitPong) {
 		sh.close(slot, PingTimeout)
 		return
 	}
 	s.set(awaitPong)
-	sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingTimeout.Milliseconds())
+	// Counted from when the ping was due: a client that gives no answer is gone
+	// exactly PingInterval + PingTimeout after its last sign of life. A loop that
+	// was held up for longer than a turn of the wheel takes that on itself.
+	due := sh.loop.Now() - min(late, sh.beat.tick)
+	sh.beat.set(slot, due+sh.srv.o.PingTimeout.Milliseconds())
 	sh.wind()
 	sh.send(slot, pingFrame, shared)
 }
@@ -80,8 +84,12 @@ func (sh *shard) restartHeartbeat(slot uint32) {
 	sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingInterval.Milliseconds())
 }
 
-// heartbeatTick is the resolution of the wheel in ms: fine enough for short
-// intervals, coarse enough to cost nothing.
+// heartbeatTick is the resolution of the wheel in ms, a power of two: fine
+// enough for short intervals, coarse enough to cost nothing.
 func heartbeatTick(interval, timeout time.Duration) int64 {
-	return min(max((min(interval, timeout)/16).Milliseconds(), 1), 50)
+	tick := int64(1)
+	for tick < 64 && tick*32 <= min(interval, timeout).Milliseconds() {
+		tick *= 2
+	}
+	return tick
 }

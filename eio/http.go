@@ -3,6 +3,7 @@ package eio
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,8 +27,11 @@ type httpConn struct {
 	index uint32
 	timer loop.Timer // the end of the head, of the body, or the next request
 
+	idle bool // nothing has come since the connection began, or of the next request
+
 	// Of the request being answered.
 	keepAlive bool
+	isOld     bool   // HTTP/1.0: the answer has to say that the connection stays
 	upgrade   bool   // a WebSocket was asked for
 	isHead    bool   // HEAD: no body in the answer
 	oldIE     bool   // an Internet Explorer, which must be told not to filter answers
@@ -44,7 +48,7 @@ type httpConn struct {
 // Open is called by the loop for a new connection.
 func (srv *Server) Open(c loop.Conn) {
 	sh := srv.shards[c.Loop().Index()]
-	h := &httpConn{conn: c, index: uint32(len(sh.https))}
+	h := &httpConn{conn: c, index: uint32(len(sh.https)), idle: true}
 	if n := len(sh.freeHTTP); n > 0 {
 		h.index, sh.freeHTTP = sh.freeHTTP[n-1], sh.freeHTTP[:n-1]
 		sh.https[h.index] = h
@@ -133,13 +137,31 @@ func (sh *shard) httpOf(c loop.Conn) *httpConn {
 
 // deadline ends the connection after d unless something happens before.
 func (sh *shard) deadline(h *httpConn, d time.Duration) {
-	c := h.conn
 	sh.loop.Schedule(&h.timer, d, func() {
-		if h.receiving {
-			sh.answer(h, http.StatusRequestTimeout, nil, nil, true)
+		if h.idle {
+			h.conn.Close()
+		} else {
+			sh.fail(h, http.StatusRequestTimeout)
 		}
-		c.Close()
 	})
+}
+
+// fail answers a request that cannot become whole any more, and ends the
+// connection.
+func (sh *shard) fail(h *httpConn, status int) {
+	cut := h.cut
+	sh.answer(h, status, nil, nil, true)
+	if cut != nil && status != http.StatusRequestEntityTooLarge { // Node leaves that to the client
+		cut(TransportError)
+	}
+}
+
+// statusOf returns the status that answers an error of the parser.
+func statusOf(err error) int {
+	if e, ok := err.(*http1.Error); ok {
+		return e.Status
+	}
+	return http.StatusBadRequest
 }
 
 func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
@@ -151,14 +173,14 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 	}
 	n, err := http1.Parse(b, &sh.req)
 	if err != nil {
-		status := http.StatusBadRequest
-		if e, ok := err.(*http1.Error); ok {
-			status = e.Status
-		}
-		sh.answer(h, status, nil, nil, true)
+		sh.fail(h, statusOf(err))
 		return len(b)
 	}
 	if n == 0 {
+		if h.idle {
+			h.idle = false
+			sh.deadline(h, sh.srv.o.HeadTimeout)
+		}
 		return 0
 	}
 	if to := sh.owner(h); to != nil {
@@ -167,11 +189,17 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 		return 0
 	}
 	sh.loop.Cancel(&h.timer)
-	h.keepAlive, h.upgrade, h.oldIE = sh.req.KeepAlive, sh.req.Upgrade, false
-	h.isHead = string(sh.req.Method) == http.MethodHead
+	// Unless the body is received, it would be taken for the next request, or
+	// for frames.
+	bare := !hasBody(&sh.req)
+	h.idle, h.keepAlive, h.isOld = false, sh.req.KeepAlive && bare, sh.req.Minor == 0
+	h.upgrade = sh.req.Upgrade && sh.srv.websocket && bare
+	h.isHead, h.oldIE = string(sh.req.Method) == http.MethodHead, false
 	sh.request(h)
 	return n
 }
+
+func hasBody(r *http1.Request) bool { return r.Chunked || r.ContentLength > 0 }
 
 // owner returns the loop of the session that the request is for, nil when
 // that is this one or none.
@@ -214,9 +242,10 @@ func (sh *shard) request(h *httpConn) {
 func (sh *shard) receiveBody(h *httpConn, limit int64, finish func([]byte), cut func(Reason)) {
 	if err := h.body.Reset(&sh.req, limit); err != nil {
 		// The body is not read: the answer, then the end of the connection.
-		sh.answer(h, err.(*http1.Error).Status, nil, nil, true)
+		sh.answer(h, statusOf(err), nil, nil, true)
 		return
 	}
+	h.keepAlive = sh.req.KeepAlive
 	h.receiving, h.finish, h.cut = true, finish, cut
 	if sh.req.Expect100 {
 		h.conn.Write(http1.AppendContinue(nil))
@@ -231,12 +260,7 @@ func (sh *shard) receive(h *httpConn, b []byte) (used int) {
 		used += n
 		switch {
 		case err != nil:
-			status := http.StatusBadRequest
-			if e, ok := err.(*http1.Error); ok {
-				status = e.Status
-			}
-			sh.endReceive(h)
-			sh.answer(h, status, nil, nil, true)
+			sh.fail(h, statusOf(err))
 			return used
 		case done:
 			whole := data
@@ -268,18 +292,26 @@ func (sh *shard) wait(h *httpConn) {
 }
 
 // answer writes a response. With end, or if the request asks for it, the
-// connection ends behind it. The body is copied.
+// connection ends behind it. The body is copied; the answer to HEAD has only
+// its length.
 func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []byte, end bool) {
 	if end = end || !h.keepAlive; end {
 		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueClose})
+	} else if h.isOld {
+		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueKeepAlive})
 	}
-	b := http1.AppendResponse(sh.scratch[:0], status, fields, body)
+	b := sh.scratch[:0]
 	if h.isHead {
-		b = b[:len(b)-len(body)]
+		if len(body) > 0 {
+			fields = append(fields, http1.Field{Name: fieldLength, Value: strconv.AppendInt(nil, int64(len(body)), 10)})
+		}
+		b = http1.AppendHead(b, status, fields)
+	} else {
+		b = http1.AppendResponse(b, status, fields, body)
 	}
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
-	h.session = 0
+	h.session, h.idle = 0, true
 	if end {
 		sh.endReceive(h)
 		sh.freeHTTPConn(h)
@@ -307,7 +339,9 @@ var (
 	fieldType       = []byte("Content-Type")
 	fieldCache      = []byte("Cache-Control")
 	fieldXSS        = []byte("X-XSS-Protection")
+	fieldLength     = []byte("Content-Length")
 	valueClose      = []byte("close")
+	valueKeepAlive  = []byte("keep-alive")
 	valueText       = []byte("text/plain; charset=UTF-8")
 	valueHTML       = []byte("text/html")
 	valueJSON       = []byte("application/json")

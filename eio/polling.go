@@ -12,7 +12,7 @@ import (
 // openPolling answers the first request of a session over polling.
 func (sh *shard) openPolling(h *httpConn) {
 	slot := sh.newSession()
-	sh.ext(slot)
+	sh.ext(slot).last = h.conn
 	sh.answerPoll(h, sh.appendOpen(nil, slot, sh.srv.upgrades))
 	sh.srv.h.Open(sh.handle(slot), &sh.req)
 }
@@ -33,6 +33,7 @@ func (sh *shard) answerSession(h *httpConn, body, contentType []byte) {
 // poll answers a GET with what is queued, or keeps it until something is.
 func (sh *shard) poll(h *httpConn, slot uint32) {
 	s, e := sh.sessions.At(slot), sh.ext(slot)
+	e.last = h.conn
 	if s.is(closing) {
 		if len(e.queue) > 0 {
 			sh.answerPoll(h, e.takeQueue())
@@ -61,13 +62,17 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 	}
 }
 
+// polled tells whether a poll waits that can still be answered. One whose
+// connection is just ending ends the session with it, at the end of the step.
+func (e *ext) polled() bool { return e.get.Valid() && !e.get.Ending() }
+
 const releaseAfter = 100 * time.Millisecond
 
 // releasePoll answers a waiting poll with a noop, so that a client that is
 // upgrading is free to go on.
 func (sh *shard) releasePoll(slot uint32) {
 	e := sh.peekExt(slot)
-	if e == nil || !e.get.Valid() || len(e.queue) > 0 {
+	if e == nil || !e.polled() || len(e.queue) > 0 {
 		return
 	}
 	sh.answerGet(e, []byte{noop})
@@ -97,7 +102,7 @@ func (sh *shard) enqueue(slot uint32, frames []byte, share bool) {
 	}
 	e.queue = append(e.queue, frames)
 	e.queued += len(frames)
-	if e.get.Valid() {
+	if e.polled() {
 		sh.pollLater(slot, e)
 	}
 }
@@ -122,7 +127,7 @@ func (sh *shard) flushPollers() {
 			sh.close(sh.pollers[i], TransportError)
 			continue
 		}
-		if e.get.Valid() && len(e.queue) > 0 {
+		if e.polled() && len(e.queue) > 0 {
 			sh.answerGet(e, e.takeQueue())
 		}
 	}
@@ -144,6 +149,7 @@ var deferredClose = []byte{noop, separator, closed}
 // post receives a payload.
 func (sh *shard) post(h *httpConn, slot uint32) {
 	e := sh.ext(slot)
+	e.last = h.conn
 	ref := sh.ref(slot)
 	if e.post.Valid() {
 		// Two at once (Node: "overlap from client"): this one is refused, the
@@ -182,9 +188,6 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 		}
 	}
 	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, cut)
-	if !h.receiving && e.post == h.conn {
-		e.post = loop.Conn{} // refused for its size
-	}
 }
 
 // payload handles the packets of a polling payload. It is false when one could
@@ -231,7 +234,7 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 	case ping: // Node: "invalid heartbeat direction"
 		sh.close(slot, TransportError)
 	case closed:
-		if e := sh.peekExt(slot); e != nil && e.get.Valid() {
+		if e := sh.peekExt(slot); e != nil && e.polled() {
 			sh.answerGet(e, []byte{noop})
 		}
 		sh.close(slot, TransportClose)
@@ -249,7 +252,7 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 // has gone, is not waited for.
 func (sh *shard) closePolling(slot uint32, reason Reason) {
 	e := sh.ext(slot)
-	if e.get.Valid() {
+	if e.polled() {
 		if len(e.queue) > 0 && reason == ForcedClose {
 			sh.answerGet(e, e.takeQueue())
 		} else {

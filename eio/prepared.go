@@ -62,27 +62,74 @@ func AppendBinary(dst, data []byte) []byte {
 	return wsframe.AppendFrame(dst, wsframe.Binary, data)
 }
 
+// withoutBinary returns frames with every binary message as text: base64 as in
+// a polling payload. Node: the query parameter b64.
+func withoutBinary(frames []byte) []byte {
+	var dst []byte
+	done := 0
+	for i := 0; i < len(frames); {
+		h, p, n := cutFrame(frames[i:])
+		if h.Op == wsframe.Binary {
+			dst = append(dst, frames[done:i]...)
+			dst = wsframe.AppendHeader(dst, wsframe.Header{Fin: true, Op: wsframe.Text,
+				Length: int64(1 + base64.StdEncoding.EncodedLen(len(p)))})
+			dst = base64.StdEncoding.AppendEncode(append(dst, encoded), p)
+			done = i + n
+		}
+		i += n
+	}
+	if done == 0 {
+		return frames
+	}
+	return append(dst, frames[done:]...)
+}
+
+// cutFrame returns the first of queued frames, its payload and its length.
+func cutFrame(frames []byte) (h wsframe.Header, payload []byte, n int) {
+	h, n, err := wsframe.ParseHeader(frames)
+	if n == 0 || err != nil {
+		panic("eio: queued frames are broken")
+	}
+	return h, frames[n : n+int(h.Length)], n + int(h.Length)
+}
+
 // appendPayload appends the polling payload of the messages in frames to dst:
 // packets with a record separator between them, binary as base64 (Engine.IO
 // protocol 4, "Payload encoding"). more says that dst already holds packets.
 func appendPayload(dst, frames []byte, more bool) []byte {
 	for len(frames) > 0 {
-		h, n, err := wsframe.ParseHeader(frames)
-		if n == 0 || err != nil {
-			panic("eio: queued frames are broken")
-		}
-		p := frames[n : n+int(h.Length)]
-		frames = frames[n+int(h.Length):]
+		h, p, n := cutFrame(frames)
+		frames = frames[n:]
 		if more {
 			dst = append(dst, separator)
 		}
 		more = true
 		if h.Op == wsframe.Binary {
-			dst = append(dst, 'b')
+			dst = append(dst, encoded)
 			dst = base64.StdEncoding.AppendEncode(dst, p)
 		} else {
 			dst = append(dst, p...)
 		}
 	}
 	return dst
+}
+
+// Frames returns the message as frames, not to be modified.
+func (p *Prepared) Frames() []byte { return p.frames }
+
+// EachMessage calls f with each message in frames that were made by AppendText
+// and AppendBinary. What it is given is a view.
+func EachMessage(frames []byte, f func(data []byte, binary bool)) {
+	for len(frames) > 0 {
+		h, n, err := wsframe.ParseHeader(frames)
+		if n == 0 || err != nil {
+			panic("eio: frames are broken")
+		}
+		data := frames[n : n+int(h.Length)]
+		frames = frames[n+int(h.Length):]
+		if h.Op == wsframe.Text {
+			data = data[1:] // Engine.IO's type
+		}
+		f(data, h.Op == wsframe.Binary)
+	}
 }

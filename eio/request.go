@@ -84,9 +84,11 @@ func (sh *shard) engineRequest(h *httpConn) {
 func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport, revision string) {
 	s := sh.sessions.At(slot)
 	switch {
+	case revision != "4":
+		sh.refuse(h, badRequest)
 	case h.upgrade && transport == "websocket" && string(sh.req.Method) == http.MethodGet:
 		sh.startProbe(h, slot)
-	case h.upgrade, transport != "polling", s.is(overWS), revision != "4":
+	case h.upgrade, transport != "polling", s.is(overWS):
 		sh.refuse(h, badRequest)
 	case string(sh.req.Method) == http.MethodGet:
 		sh.poll(h, slot)

@@ -2,10 +2,13 @@ package eio
 
 import (
 	"bytes"
-	"context"
 	"io"
+	"maps"
 	"net/http"
+	"net/textproto"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sioedge/sioedge/loop"
@@ -30,7 +33,7 @@ func (sh *shard) routed(h *httpConn, handler http.Handler) {
 		// ends when the handler has answered
 		go sh.serveRoute(h, handler, r)
 	}
-	if sh.req.ContentLength > 0 || sh.req.Chunked {
+	if hasBody(&sh.req) {
 		sh.receiveBody(h, maxRouteBody, serve, nil)
 		return
 	}
@@ -40,13 +43,22 @@ func (sh *shard) routed(h *httpConn, handler http.Handler) {
 func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) {
 	w := &recorder{header: http.Header{}}
 	defer func() {
-		if v := recover(); v != nil {
+		v := recover()
+		if v != nil && v != http.ErrAbortHandler {
 			sh.srv.o.Logger.Error("panic in HTTP handler", "path", r.URL.Path, "panic", v)
-			w = &recorder{header: http.Header{}, status: http.StatusInternalServerError}
+		}
+		if v != nil || w.status == 0 { // it panicked, or ended its goroutine
+			w = &recorder{}
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			if sh.httpOf(h.conn) == h {
-				sh.answer(h, w.status, w.fields(), w.body.Bytes(), false)
+			switch {
+			case sh.httpOf(h.conn) != h:
+			case v == http.ErrAbortHandler:
+				h.conn.Abort()
+			default:
+				fields, body, end := w.answer(h.isHead)
+				sh.answer(h, w.status, fields, body, end)
 			}
 		}))
 	}()
@@ -54,7 +66,7 @@ func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) 
 	w.WriteHeader(http.StatusOK)
 }
 
-// netRequest makes a net/http request of ours.
+// netRequest makes a net/http request of ours, as net/http's server would.
 func netRequest(r *http1.Request, addr string, body []byte) (*http.Request, error) {
 	u, err := url.ParseRequestURI(string(r.Target))
 	if err != nil {
@@ -62,48 +74,75 @@ func netRequest(r *http1.Request, addr string, body []byte) (*http.Request, erro
 	}
 	q := &http.Request{
 		Method: string(r.Method), URL: u, RequestURI: string(r.Target), Host: string(r.Host), RemoteAddr: addr,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: r.Minor,
-		Header: make(http.Header), Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+		Proto: "HTTP/1." + strconv.Itoa(r.Minor), ProtoMajor: 1, ProtoMinor: r.Minor,
+		Header: make(http.Header), Body: http.NoBody, ContentLength: int64(len(body)), Close: !r.KeepAlive,
+	}
+	if len(body) > 0 {
+		q.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	for _, f := range r.Fields {
 		q.Header.Add(string(f.Name), string(f.Value))
 	}
-	return q.WithContext(context.Background()), nil
+	q.Header.Del("Host")              // is in Host
+	q.Header.Del("Transfer-Encoding") // is undone
+	return q, nil
 }
 
 // A recorder collects an answer.
 type recorder struct {
 	header http.Header
-	status int
+	status int         // 0 before WriteHeader
+	sent   http.Header // header as it was then
 	body   bytes.Buffer
 }
 
 func (w *recorder) Header() http.Header { return w.header }
 
+// WriteHeader panics for what is no status, as net/http does. Interim answers
+// are left out.
 func (w *recorder) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
+	switch {
+	case status < 100 || status > 999:
+		panic("eio: invalid status " + strconv.Itoa(status))
+	case status >= 200 && w.status == 0:
+		w.status, w.sent = status, w.header.Clone()
 	}
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
+	if w.status == http.StatusNoContent || w.status == http.StatusNotModified {
+		return 0, http.ErrBodyNotAllowed
+	}
 	return w.body.Write(p)
 }
 
-// fields returns the header without what the connection decides itself.
-func (w *recorder) fields() (fields []http1.Field) {
-	if w.header.Get("Content-Type") == "" && w.body.Len() > 0 {
-		w.header.Set("Content-Type", http.DetectContentType(w.body.Bytes()))
+// answer returns what was collected, without the fields that the connection
+// decides itself, and whether the handler wants it to end. Of an answer to HEAD
+// the handler may give the length instead of a body.
+func (w *recorder) answer(isHead bool) (fields []http1.Field, body []byte, end bool) {
+	body = w.body.Bytes()
+	if _, typed := w.sent["Content-Type"]; !typed && len(body) > 0 && w.sent.Get("Content-Encoding") == "" {
+		fields = append(fields, http1.Field{Name: fieldType, Value: []byte(http.DetectContentType(body))})
 	}
-	for name, values := range w.header {
-		switch {
-		case strings.EqualFold(name, "Content-Length"), strings.EqualFold(name, "Connection"):
+	for _, name := range slices.Sorted(maps.Keys(w.sent)) {
+		switch http.CanonicalHeaderKey(name) {
+		case "Connection":
+			end = strings.EqualFold(w.sent.Get(name), "close")
+			continue
+		case "Transfer-Encoding":
+			continue
+		case "Content-Length":
+			n, err := strconv.ParseUint(w.sent.Get(name), 10, 63)
+			if isHead && err == nil {
+				body = nil
+				fields = append(fields, http1.Field{Name: fieldLength, Value: strconv.AppendUint(nil, n, 10)})
+			}
 			continue
 		}
-		for _, v := range values {
-			fields = append(fields, http1.Field{Name: []byte(name), Value: []byte(v)})
+		for _, v := range w.sent[name] {
+			fields = append(fields, http1.Field{Name: []byte(name), Value: []byte(textproto.TrimString(v))})
 		}
 	}
-	return fields
+	return fields, body, end
 }

@@ -36,6 +36,7 @@ const (
 	awaitPong       // a ping is out
 	extended        // the wait for the pong was started anew
 	closing         // closed for the handler; waits for a poll that tells the client
+	noBinary        // over a WebSocket whose client takes only text
 )
 
 func (s *session) is(f flags) bool { return s.flags&f != 0 }
@@ -47,15 +48,17 @@ func (s *session) unset(f flags)   { s.flags &^= f }
 type ext struct {
 	reader wsframe.Reader // a message in pieces
 
-	get      loop.Conn // the poll that waits, or the zero Conn
-	post     loop.Conn // the connection on which a body is being received
-	queue    [][]byte  // frames waiting for a poll or for the upgrade to finish
-	queued   int       // bytes in queue
-	flush    bool      // is on shard.pollers
-	overflow bool      // the queue overflowed; to be closed
-	probing  loop.Conn // the WebSocket of an upgrade in progress
-	probed   bool      // it was answered
-	timer    loop.Timer
+	get      loop.Conn  // the poll that waits, or the zero Conn
+	post     loop.Conn  // the connection on which a body is being received
+	last     loop.Conn  // the connection of the latest request, for its address
+	queue    [][]byte   // frames waiting for a poll or for the upgrade to finish
+	queued   int        // bytes in queue
+	flush    bool       // is on shard.pollers
+	overflow bool       // the queue overflowed; to be closed
+	probing  loop.Conn  // the WebSocket of an upgrade in progress
+	probed   bool       // it was answered
+	noBinary bool       // its client takes no binary frames
+	timer    loop.Timer // the end of the probe, or of the wait for a poll while closing
 	release  loop.Timer // answers a poll with noop while probing
 }
 
@@ -80,7 +83,7 @@ type shard struct {
 
 	// Method values, made once: making one allocates.
 	onTick func()
-	onBeat func(uint32)
+	onBeat func(slot uint32, late int64)
 }
 
 func newShard(s *Server, l *loop.Loop) *shard {
@@ -171,6 +174,9 @@ func (sh *shard) dropExt(slot uint32) {
 
 // free ends what is left of a session.
 func (sh *shard) free(slot uint32) {
+	if e := sh.peekExt(slot); e != nil && e.probing.Valid() {
+		sh.hangUp(e.probing)
+	}
 	sh.beat.clear(slot)
 	sh.dropExt(slot)
 	s := sh.sessions.At(slot)
@@ -182,16 +188,13 @@ func (sh *shard) free(slot uint32) {
 // transport.
 func (sh *shard) close(slot uint32, reason Reason) {
 	s := sh.sessions.At(slot)
-	if s.is(closing) {
+	if !s.is(inUse) || s.is(closing) {
 		return
 	}
 	s.set(closing)
 	sh.open--
 	sh.beat.clear(slot)
 	sh.srv.h.Close(sh.handle(slot), reason)
-	if e := sh.peekExt(slot); e != nil && e.probing.Valid() {
-		sh.hangUp(e.probing)
-	}
 	if s.is(overWS) {
 		sh.hangUp(sh.loop.Conn(s.conn))
 		sh.free(slot)
@@ -221,12 +224,23 @@ func (sh *shard) send(slot uint32, frames []byte, share bool) {
 	s := sh.sessions.At(slot)
 	switch {
 	case s.is(closing):
-	case s.is(overWS) && share:
-		sh.loop.Conn(s.conn).WriteShared(frames)
 	case s.is(overWS):
-		sh.loop.Conn(s.conn).Write(frames)
+		sh.write(s, frames, share)
 	default:
 		sh.enqueue(slot, frames, share)
+	}
+}
+
+// write gives frames to the session's WebSocket.
+func (sh *shard) write(s *session, frames []byte, share bool) {
+	c := sh.loop.Conn(s.conn)
+	if s.is(noBinary) {
+		frames = withoutBinary(frames)
+	}
+	if share {
+		c.WriteShared(frames)
+	} else {
+		c.Write(frames)
 	}
 }
 
@@ -256,7 +270,10 @@ func (s Session) Ref() uint64 {
 
 // ID returns the session's public id. Whoever knows it can read a polling
 // session. Any goroutine may call it.
-func (s Session) ID() string { return string(s.sh.srv.ids.Append(nil, s.Ref())) }
+func (s Session) ID() string {
+	var room [IDLen]byte
+	return string(s.sh.srv.ids.Append(room[:0], s.Ref()))
+}
 
 // Loop returns the loop that owns the session.
 func (s Session) Loop() *loop.Loop { return s.sh.loop }
@@ -285,7 +302,8 @@ func (s Session) Transport() string {
 }
 
 // RemoteAddr returns the peer's address; the zero AddrPort when no connection
-// is open at this moment, or none that has an address.
+// is open at this moment, or none that has an address. While polling it is the
+// address of the latest request.
 func (s Session) RemoteAddr() netip.AddrPort {
 	r := s.at()
 	switch {
@@ -295,7 +313,7 @@ func (s Session) RemoteAddr() netip.AddrPort {
 		return s.sh.loop.Conn(r.conn).RemoteAddr()
 	}
 	if e := s.sh.peekExt(s.slot); e != nil {
-		return e.get.RemoteAddr()
+		return e.last.RemoteAddr()
 	}
 	return netip.AddrPort{}
 }
@@ -312,7 +330,7 @@ func (s Session) Writable() bool {
 		return s.sh.loop.Conn(r.conn).Queued() == 0
 	}
 	e := s.sh.peekExt(s.slot)
-	return e != nil && e.get.Valid() && len(e.queue) == 0
+	return e != nil && e.polled() && len(e.queue) == 0
 }
 
 // Send sends frames made by AppendText and AppendBinary, which are copied.
@@ -330,7 +348,7 @@ func (s Session) SendPrepared(p *Prepared, now bool) {
 	r := s.at()
 	switch {
 	case r == nil || r.is(closing):
-	case now && r.is(overWS):
+	case now && r.is(overWS) && !r.is(noBinary):
 		s.sh.loop.Conn(r.conn).SendShared(p.frames)
 	default:
 		s.sh.send(s.slot, p.frames, shared)
@@ -362,11 +380,12 @@ func (s Session) ResumeRead() {
 	}
 }
 
-// Lookup returns the session of l that ref names. It must be called on l.
+// Lookup returns the session that ref names, if it is one of l's and not gone.
+// It must be called on l.
 func (srv *Server) Lookup(l *loop.Loop, ref uint64) (Session, bool) {
 	sh := srv.shards[l.Index()]
 	slot := sh.lookup(ref)
-	if slot == 0 {
+	if slot == 0 || int(ref>>56) != l.Index() {
 		return Session{}, false
 	}
 	return sh.handle(slot), true

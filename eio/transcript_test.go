@@ -1,10 +1,8 @@
 package eio
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,31 +13,42 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
-	"github.com/sioedge/sioedge/wsframe"
 )
 
 // TestTranscripts plays the dialogues under testdata against a server without
 // sockets and with a clock of its own. One line is one thing that happens:
 //
+//	--- title                         a new scenario: another server, other connections
 //	options pingInterval=300ms …      before anything else; times, sizes, flags
-//	C a GET query                     connection a (opened when first named) sends a request to the path
+//	given polling a                   a session, $sid from now on, is opened over polling on connection a
+//	given websocket a                 … or over a WebSocket
+//	given upgraded a w                … or on a and then upgraded to the WebSocket w
+//	C a connect                       connection a is opened; it is also when first named
+//	C a GET query                     … and sends a request to the path
 //	C a POST query | body
-//	C a WS query                      … or the opening handshake of a WebSocket
-//	C a head METHOD target | Name: value | …   any request head
-//	C a text data                     a masked frame; also: binary hex, ping data, close code
+//	C a chunked query | piece | …     a POST with the body in chunks
+//	C a WS query | Name: value | …    the opening handshake of a WebSocket, with further fields
+//	C a head METHOD target | Name: value | …   any request head, of HTTP/1.1 unless the target is followed by another version
+//	C a text data                     a masked frame; also: binary hex, ping data, pong data, close code
 //	C a raw hex, C a bytes text       bytes as they are
-//	C a FIN                           the client closes the connection
+//	C a END, C a FIN                  the client ends its direction, or both
 //	S a 200 body                      the next thing that a receives: a response, - for an empty body
+//	S a field Name: value             … which has this field; "no field Name": it has not
 //	S a 101
 //	S a text data                     … or a frame; also: binary hex, pong data, close code (or -)
 //	S a FIN                           the server has closed
 //	S a nothing
 //	A open, A message data, A binary hex, A close reason     what the handler sees, in order
-//	H send data, H binary hex, H close, H volatile data      what the handler does
+//	H send data, H binary hex, H prepared data, H shared hex, H volatile data, H close, H close all   what the handler does
 //	+300ms                            time passes
 //
-// In data, \x1e and the like are bytes, and $sid is the session's id: learnt
-// when it is first expected. Whatever is received and not expected is an error.
+// In data, \x1e and the like are bytes. $sid is the session's id: learnt when
+// it is first expected, as is any other $name. $poll and $ws are the queries of
+// requests with that id. Whatever is received and not expected is an error, and
+// so is whatever is left of the server when all have gone.
+//
+// Each scenario is played twice: with what the client sends in one piece, and
+// byte by byte.
 func TestTranscripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -51,16 +60,29 @@ func TestTranscripts(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
-			p := &play{t: t, peers: map[string]*actor{}, file: f}
-			for i, line := range strings.Split(string(text), "\n") {
-				p.line = i + 1
-				if line = strings.TrimRight(line, " "); line != "" && line[0] != '#' {
-					p.do(line)
+			line := 0
+			for _, scenario := range strings.Split("\n"+string(text), "\n---") {
+				title, body, _ := strings.Cut(scenario, "\n")
+				for _, cut := range []string{"whole", "cut"} {
+					t.Run(strings.TrimSpace(title+" "+cut), func(t *testing.T) {
+						p := &play{t: t, peers: map[string]*actor{}, ids: map[string]string{}, file: f, line: line, cut: cut == "cut"}
+						p.perform(body)
+					})
 				}
+				line += strings.Count(scenario, "\n") + 1
 			}
-			p.end()
 		})
 	}
+}
+
+func (p *play) perform(text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		p.line++
+		if line = strings.TrimRight(line, " "); line != "" && line[0] != '#' {
+			p.do(line)
+		}
+	}
+	p.end()
 }
 
 // A play is a transcript in progress.
@@ -68,21 +90,24 @@ type play struct {
 	t     *testing.T
 	file  string
 	line  int
+	cut   bool // every byte is sent by itself
 	o     Options
 	sim   *loop.Sim
 	srv   *Server
 	peers map[string]*actor
 	names []string
-	sid   string
-	now   Session // the handler's
+	ids   map[string]string // what the $names stand for
+	now   Session           // the handler's
 	seen  []string
 }
 
 // An actor is a client connection; got is what it received and nobody has
 // expected yet.
 type actor struct {
-	peer *loop.Peer
-	got  []byte
+	peer   *loop.Peer
+	got    []byte
+	head   string // of the latest response
+	isHead bool   // the latest request was HEAD
 }
 
 func (p *play) fail(format string, args ...any) {
@@ -112,11 +137,15 @@ func (p *play) start() {
 	p.srv = srv
 	p.sim = loop.NewSim(srv, loop.Options{Loops: 1})
 	srv.Bind(p.sim.Engine().Loops())
+	srv.shards[0].beat.tick = 1 // so that everything happens when it is due
 }
 
 func (p *play) do(line string) {
 	verb, rest, _ := strings.Cut(line, " ")
-	rest = p.unescape(strings.TrimLeft(rest, " "))
+	rest = strings.TrimLeft(rest, " ")
+	if verb != "S" {
+		rest = p.unescape(rest)
+	}
 	switch {
 	case verb == "options":
 		p.options(rest)
@@ -133,13 +162,15 @@ func (p *play) do(line string) {
 	p.start()
 	who, rest, _ := strings.Cut(rest, " ")
 	switch verb {
+	case "given":
+		p.given(who, strings.Fields(rest))
 	case "C":
 		p.client(p.actor(who), strings.TrimLeft(rest, " "))
 	case "S":
 		p.expect(who, strings.TrimLeft(rest, " "))
 	case "A":
 		want := strings.TrimRight(who+" "+rest, " ")
-		if len(p.seen) == 0 || p.seen[0] != want {
+		if len(p.seen) == 0 || strings.TrimRight(p.seen[0], " ") != want {
 			p.fail("handler saw %q, want %q", p.seen, want)
 		}
 		p.seen = p.seen[1:]
@@ -172,6 +203,10 @@ func (p *play) options(rest string) {
 			p.o.MaxPayload = n
 		case "maxQueue":
 			p.o.MaxQueue = n
+		case "closeTimeout":
+			p.o.CloseTimeout = d
+		case "maxFragments":
+			p.o.MaxFragments = n
 		case "noUpgrades":
 			p.o.NoUpgrades = true
 		case "transports":
@@ -194,178 +229,26 @@ func (p *play) actor(name string) *actor {
 	return a
 }
 
-func (p *play) client(a *actor, rest string) {
-	verb, arg, _ := strings.Cut(rest, " ")
-	path := p.srv.o.Path
-	key := [4]byte{0x37, 0xfa, 0x21, 0x3d}
-	frame := func(op wsframe.Op, data []byte) {
-		b := wsframe.AppendHeader(nil, wsframe.Header{Fin: true, Op: op, Masked: true, Mask: key, Length: int64(len(data))})
-		data = bytes.Clone(data)
-		wsframe.Mask(data, key, 0)
-		a.peer.Send(append(b, data...))
-	}
-	switch verb {
-	case "GET":
-		a.peer.Send(fmt.Appendf(nil, "GET %s?%s HTTP/1.1\r\nHost: h\r\n\r\n", path, arg))
-	case "POST":
-		query, body, _ := strings.Cut(arg, " | ")
-		a.peer.Send(fmt.Appendf(nil, "POST %s?%s HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s", path, query, len(body), body))
-	case "WS":
-		a.peer.Send(fmt.Appendf(nil, "GET %s?%s HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"+
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path, arg))
-	case "head":
-		a.peer.Send([]byte(strings.Replace(strings.ReplaceAll(arg, " | ", "\r\n"), "\r\n", " HTTP/1.1\r\n", 1) + "\r\n\r\n"))
-	case "text":
-		frame(wsframe.Text, []byte(arg))
-	case "binary":
-		frame(wsframe.Binary, p.hex(arg))
-	case "ping":
-		frame(wsframe.Ping, []byte(arg))
-	case "close":
-		var body []byte
-		if code, err := strconv.Atoi(arg); err == nil {
-			body = []byte{byte(code >> 8), byte(code)}
-		}
-		frame(wsframe.Close, body)
-	case "raw":
-		a.peer.Send(p.hex(arg))
-	case "bytes":
-		a.peer.Send([]byte(arg))
-	case "FIN":
-		a.peer.Close()
-	default:
-		p.fail("unknown action %q", verb)
-	}
-	p.sim.Turn()
-}
-
-func (p *play) handler(verb, arg string) {
-	p.sim.Engine().Loops()[0].Post(loop.TaskFunc(func(*loop.Loop) {
-		switch verb {
-		case "send":
-			p.now.Send(AppendText(nil, []byte(arg)))
-		case "volatile":
-			if p.now.Writable() {
-				p.now.Send(AppendText(nil, []byte(arg)))
-			}
-		case "binary":
-			p.now.Send(AppendBinary(nil, p.hex(arg)))
-		case "prepared":
-			p.now.SendPrepared(Prepare([]byte(arg), false), true)
-		case "close":
-			p.now.Close()
-		default:
-			p.fail("unknown action of the handler %q", verb)
-		}
-	}))
-	p.sim.Turn()
-}
-
-// expect takes the next response or frame of what the actor received.
-func (p *play) expect(who, want string) {
-	p.t.Helper()
-	p.sim.Turn()
-	a := p.peers[who]
-	if a == nil {
-		p.fail("no connection %s", who)
-	}
-	a.got = append(a.got, a.peer.Received()...)
-	var got string
-	switch {
-	case len(a.got) == 0 && a.peer.Closed():
-		got = "FIN"
-	case len(a.got) == 0:
-		got = "nothing"
-	case bytes.HasPrefix(a.got, []byte("HTTP/1.1 ")):
-		got = p.response(a)
-	default:
-		got = p.frame(a)
-	}
-	if p.sid == "" && strings.Contains(want, "$sid") {
-		p.sid = learn(got, want)
-	}
-	if want = strings.ReplaceAll(want, "$sid", p.sid); got != want {
-		p.fail("%s received %q, want %q", who, got, want)
-	}
-}
-
-// learn returns what stands in got where want has $sid.
-func learn(got, want string) string {
-	re := strings.ReplaceAll(regexp.QuoteMeta(want), `\$sid`, `([A-Za-z0-9_-]{20})`)
-	if m := regexp.MustCompile("^" + re + "$").FindStringSubmatch(got); m != nil {
-		return m[1]
-	}
-	return "?"
-}
-
-func (p *play) response(a *actor) string {
-	head, body, ok := bytes.Cut(a.got, []byte("\r\n\r\n"))
-	if !ok {
-		p.fail("incomplete response %q", a.got)
-	}
-	status := strings.Fields(string(head))[1]
-	length := 0
-	for _, line := range strings.Split(string(head), "\r\n")[1:] {
-		k, v, _ := strings.Cut(line, ": ")
-		if http.CanonicalHeaderKey(k) == "Content-Length" {
-			length, _ = strconv.Atoi(v)
-		}
-	}
-	if length > len(body) {
-		p.fail("incomplete body %q", body)
-	}
-	a.got = body[length:]
-	if status == "101" {
-		return status
-	}
-	if length == 0 {
-		return status + " -"
-	}
-	return status + " " + string(body[:length])
-}
-
-func (p *play) frame(a *actor) string {
-	h, n, err := wsframe.ParseHeader(a.got)
-	if err != nil || n == 0 || len(a.got) < n+int(h.Length) {
-		p.fail("not a frame: % x (%v)", a.got, err)
-	}
-	data := a.got[n : n+int(h.Length)]
-	a.got = a.got[n+int(h.Length):]
-	switch h.Op {
-	case wsframe.Text:
-		return "text " + string(data)
-	case wsframe.Binary:
-		return "binary " + hex.EncodeToString(data)
-	case wsframe.Pong:
-		return "pong " + string(data)
-	case wsframe.Close:
-		if len(data) == 0 {
-			return "close -"
-		}
-		return fmt.Sprintf("close %d", int(data[0])<<8|int(data[1]))
-	}
-	return fmt.Sprintf("frame %d %x", h.Op, data)
-}
-
-func (p *play) hex(s string) []byte {
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		p.fail("%v", err)
-	}
-	return b
-}
-
-var escapes = regexp.MustCompile(`\\x[0-9a-f]{2}`)
+var (
+	escapes = regexp.MustCompile(`\\x[0-9a-f]{2}`)
+	names   = regexp.MustCompile(`\$[a-z]+`)
+)
 
 func (p *play) unescape(s string) string {
-	if p.sid != "" && p.sid != "?" {
-		s = strings.ReplaceAll(s, "$sid", p.sid)
+	s = strings.ReplaceAll(s, "$poll", "EIO=4&transport=polling&sid=$sid")
+	s = strings.ReplaceAll(s, "$ws", "EIO=4&transport=websocket&sid=$sid")
+	for name, id := range p.ids {
+		s = strings.ReplaceAll(s, name, id)
 	}
 	return escapes.ReplaceAllStringFunc(s, func(e string) string { b, _ := hex.DecodeString(e[2:]); return string(b) })
 }
 
-// end checks that nothing happened that the transcript does not tell.
+// end checks that nothing happened that the transcript does not tell, and that
+// nothing is left of it when everybody has gone.
 func (p *play) end() {
+	if p.srv == nil {
+		return // only a remark
+	}
 	p.sim.Turn()
 	for _, name := range p.names {
 		a := p.peers[name]
@@ -376,4 +259,9 @@ func (p *play) end() {
 	if len(p.seen) > 0 {
 		p.fail("the handler also saw %q", p.seen)
 	}
+	for _, name := range p.names {
+		p.peers[name].peer.Close()
+	}
+	p.sim.Advance(p.srv.o.PingInterval + p.srv.o.PingTimeout + p.srv.o.CloseTimeout + time.Minute)
+	checkEmpty(p.t, p.srv, p.sim.Engine())
 }

@@ -23,8 +23,9 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		sh.hangUp(h.conn)
 		return
 	}
+	b64, _ := sh.req.Query("b64")
 	e := sh.ext(slot)
-	e.probing, e.probed = h.conn, false
+	e.probing, e.probed, e.noBinary = h.conn, false, b64 != ""
 	e.reader = sh.srv.newReader()
 	h.conn.SetTag(tagProbe | slot)
 	sh.loop.Schedule(&e.timer, sh.srv.o.UpgradeTimeout, func() { sh.abandonProbe(slot) })
@@ -45,7 +46,9 @@ func (sh *shard) dropProbe(slot uint32) {
 	if e == nil {
 		return
 	}
-	sh.loop.Cancel(&e.timer)
+	if !sh.sessions.At(slot).is(closing) {
+		sh.loop.Cancel(&e.timer)
+	}
 	sh.loop.Cancel(&e.release)
 	e.probing, e.probed = loop.Conn{}, false
 	e.reader = sh.srv.newReader()
@@ -85,20 +88,28 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 }
 
 // finishUpgrade makes c the session's transport. What was queued goes first,
-// so that nothing overtakes it.
+// so that nothing overtakes it. A session that was closed meanwhile and could
+// not tell its client does so here.
 func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s := sh.sessions.At(slot)
-	if e.get.Valid() {
+	if e.polled() {
 		sh.answerGet(e, []byte{closed}) // a correct client has none
 	}
-	queue := e.queue
 	e.probing = loop.Conn{}
 	sh.dropExt(slot)
 	s.set(overWS)
+	if e.noBinary {
+		s.set(noBinary)
+	}
 	s.conn = c.Key()
+	for _, frames := range e.queue {
+		sh.write(s, frames, shared)
+	}
+	if s.is(closing) {
+		sh.hangUp(c)
+		sh.free(slot)
+		return
+	}
 	c.SetTag(tagWS | slot)
 	sh.restartHeartbeat(slot)
-	for _, frames := range queue {
-		c.WriteShared(frames)
-	}
 }

@@ -50,6 +50,9 @@ func (sh *shard) openWS(h *httpConn) {
 	slot := sh.newSession()
 	s := sh.sessions.At(slot)
 	s.set(overWS)
+	if b64, _ := sh.req.Query("b64"); b64 != "" {
+		s.set(noBinary)
+	}
 	s.conn = h.conn.Key()
 	h.conn.SetTag(tagWS | slot)
 	var packet [160]byte
@@ -133,7 +136,6 @@ func (sh *shard) messageWS(c loop.Conn, slot uint32, m wsframe.Message) {
 		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))
 	case wsframe.Close:
 		endWS(c, m)
-		sh.sessions.At(slot).conn = 0 // told already
 		sh.close(slot, TransportClose)
 	}
 }
@@ -152,7 +154,6 @@ func endWS(c loop.Conn, m wsframe.Message) {
 // failWS fails a WebSocket that broke its protocol (RFC 6455, 7.1.7).
 func (sh *shard) failWS(c loop.Conn, slot uint32, err error) {
 	breakWS(c, err)
-	sh.sessions.At(slot).conn = 0 // told already
 	sh.close(slot, TransportError)
 }
 

@@ -7,7 +7,7 @@ package eio
 // It is a hashed timing wheel: a slot hangs in the doubly linked list of the
 // bucket of its deadline, and a bucket is looked through once a turn.
 type wheel struct {
-	tick    int64 // ms a bucket
+	tick    int64 // ms a bucket; a power of two, so that buckets go on where 32 bits of ms wrap
 	buckets [512]uint32
 	links   []wheelLink // by slot
 	done    int64       // every tick up to this one has been looked through
@@ -26,7 +26,8 @@ func (w *wheel) bucket(at uint32) *uint32 {
 	return &w.buckets[int64(at)/w.tick%int64(len(w.buckets))]
 }
 
-// set arms slot for the time at, in ms of the loop's clock.
+// set arms slot for the time at, in ms of the loop's clock: not before the
+// present, and at most 24 days ahead.
 func (w *wheel) set(slot uint32, at int64) {
 	w.clear(slot)
 	for int(slot) >= len(w.links) {
@@ -67,9 +68,9 @@ func (w *wheel) due(slot uint32, now int64) bool {
 }
 
 // advance disarms the slots whose deadline has passed and gives them to fire,
-// at most max of them; it is true when it stopped for that reason. fire may
-// set and clear any slot.
-func (w *wheel) advance(now int64, max int, fire func(slot uint32)) (more bool) {
+// at most max of them, with the ms by which they are late; it is true when it
+// stopped for that reason. fire may set and clear any slot.
+func (w *wheel) advance(now int64, max int, fire func(slot uint32, late int64)) (more bool) {
 	last := now / w.tick
 	if last-w.done > int64(len(w.buckets)) {
 		w.done = last - int64(len(w.buckets))
@@ -90,8 +91,9 @@ func (w *wheel) advance(now int64, max int, fire func(slot uint32)) (more bool) 
 		}
 		for _, slot := range w.firing {
 			if w.due(slot, now) { // not cleared by the firing of another
+				late := int64(uint32(now) - w.links[slot].at)
 				w.clear(slot)
-				fire(slot)
+				fire(slot, late)
 			}
 		}
 		w.done = t

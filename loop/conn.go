@@ -73,6 +73,13 @@ func (c Conn) living() *record {
 // Handler.Close has returned.
 func (c Conn) Valid() bool { return c.record() != nil }
 
+// Ending reports whether the connection is being closed: it is Valid, but
+// nothing can be written to it any more, and Handler.Close is due.
+func (c Conn) Ending() bool {
+	r := c.record()
+	return r != nil && r.flags&flagsDying != 0
+}
+
 // Loop returns the loop the connection was on when c was made, from any
 // goroutine. It is nil for the zero Conn.
 func (c Conn) Loop() *Loop { return c.l }

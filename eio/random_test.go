@@ -1,0 +1,313 @@
+package eio
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// A mob is a number of clients that do legal and illegal things in any order,
+// each chosen by the next byte of script, to a server whose handler does so
+// too. What must hold whatever they do is checked on the way and at the end.
+type mob struct {
+	t      *testing.T
+	script []byte
+	srv    *Server
+	sim    *loop.Sim
+
+	clients  []*client
+	ids      []string // of all sessions there ever were
+	sessions map[uint64]*seen
+	polled   map[uint64]bool
+	open     []Session
+	turn     int // of the handler: it does not call itself without end
+	upgrades int
+}
+
+type client struct {
+	peer *loop.Peer
+	rest []byte // to be sent later: the second half of something
+}
+
+// seen is what the handler was told about a session.
+type seen struct{ opened, closed int }
+
+// next chooses one of n; it is 0 when the script has ended.
+func (m *mob) next(n int) int {
+	if len(m.script) == 0 {
+		return 0
+	}
+	b := m.script[0]
+	m.script = m.script[1:]
+	return int(b) % n
+}
+
+func pick[T any](m *mob, from ...T) T { return from[m.next(len(from))] }
+
+func (m *mob) Open(s Session, _ *http1.Request) {
+	m.ids = append(m.ids, s.ID())
+	if m.sessions[s.Ref()] != nil {
+		m.t.Errorf("%v opens again", s)
+	}
+	m.sessions[s.Ref()] = &seen{opened: 1}
+	m.polled[s.Ref()] = s.Transport() == "polling"
+	m.open = append(m.open, s)
+	s.SetUser(uint32(len(m.ids)))
+	m.react(s)
+}
+
+func (m *mob) Message(s Session, _ []byte, _ bool) {
+	if !s.Valid() || s.User() == 0 {
+		m.t.Errorf("message of %v, which is gone", s)
+	}
+	m.check(s)
+	m.react(s)
+}
+
+func (m *mob) Close(s Session, _ Reason) {
+	m.check(s)
+	m.sessions[s.Ref()].closed++
+	if m.polled[s.Ref()] && s.Transport() == "websocket" {
+		m.upgrades++
+	}
+	if s.User() == 0 || s.Valid() {
+		m.t.Errorf("%v is being closed: User() = %d, Valid() = %t", s, s.User(), s.Valid())
+	}
+	for i := range m.open {
+		if m.open[i] == s {
+			m.open = append(m.open[:i], m.open[i+1:]...)
+			break
+		}
+	}
+	m.react(s)
+}
+
+func (m *mob) check(s Session) {
+	if r := m.sessions[s.Ref()]; r == nil || r.closed != 0 {
+		m.t.Errorf("%v: handler called before Open or after Close", s)
+	}
+}
+
+// react does something to a session, of the same loop.
+func (m *mob) react(s Session) {
+	if m.turn > 3 {
+		return
+	}
+	m.turn++
+	defer func() { m.turn-- }()
+	for range 4 { // somebody else on the same loop, perhaps
+		if n := len(m.open); n > 0 && m.next(4) == 1 {
+			if other := m.open[m.next(n)]; other.Loop() == s.Loop() {
+				s = other
+			}
+		}
+	}
+	switch m.next(12) {
+	case 1, 2, 3:
+		s.Send(AppendText(nil, []byte("echo")))
+	case 4:
+		s.Send(AppendBinary(AppendText(nil, []byte("with")), []byte{1, 2, 3}))
+	case 5:
+		s.SendPrepared(Prepare([]byte("now"), m.next(2) == 1), true)
+	case 6:
+		s.SendPrepared(Prepare([]byte("later"), m.next(2) == 1), false)
+	case 7:
+		s.Send(AppendText(nil, make([]byte, 40*m.next(12))))
+	case 8:
+		s.Close()
+	case 9:
+		s.PauseRead()
+	case 10:
+		s.ResumeRead()
+	case 11:
+		if s.Writable() {
+			s.Send(AppendText(nil, []byte("volatile")))
+		}
+	}
+	_, _, _ = s.Transport(), s.RemoteAddr(), s.ID()
+}
+
+// client returns a client, old or new.
+func (m *mob) client() *client {
+	if n := len(m.clients); n > 0 && m.next(4) != 1 {
+		return m.clients[m.next(n)]
+	}
+	c := &client{peer: m.sim.Connect(m.next(2))}
+	m.clients = append(m.clients, c)
+	return c
+}
+
+func (m *mob) sid() string {
+	if n := len(m.open); n > 0 && m.next(4) != 1 {
+		return m.open[m.next(n)].ID()
+	}
+	if n := len(m.ids); n > 0 && m.next(8) != 1 {
+		return m.ids[n-1-m.next(min(n, 6))]
+	}
+	return pick(m, "", "x", "AAAAAAAAAAAAAAAAAAAA")
+}
+
+func (m *mob) query(transport string) string {
+	return "EIO=" + pick(m, "4", "4", "4", "4", "4", "4", "3") + "&transport=" + pick(m, transport, transport, transport, transport, "polling", "websocket", "x") +
+		pick(m, "", "", "", "&b64=1") + "&sid=" + m.sid()
+}
+
+// act does what the next bytes of the script say.
+func (m *mob) act() {
+	switch m.next(18) {
+	case 16: // as a client should do it, but not alone in the world
+		w := &client{peer: m.sim.Connect(m.next(2))}
+		m.clients = append(m.clients, w)
+		m.send(w, wsRequest("EIO=4&transport=websocket&sid="+m.sid()))
+		for _, packet := range []string{"2probe", "5", "4first"} {
+			if m.next(3) == 1 {
+				m.act()
+			}
+			m.send(w, textFrame(packet))
+		}
+	case 17:
+		for range m.next(6) {
+			m.send(m.client(), textFrame("3"))
+		}
+	case 0, 1:
+		m.send(m.client(), getRequest("EIO=4&transport=polling"))
+	case 2:
+		m.send(m.client(), wsRequest("EIO=4&transport=websocket"))
+	case 3, 4:
+		m.send(m.client(), getRequest(m.query("polling")))
+	case 5, 6:
+		m.send(m.client(), postRequest(m.query("polling"), pick(m, "4x", "4x\x1e4y", "bAQID", "3", "1", "2", "4a\x1e1\x1e4b", "", "x", "4"+string(make([]byte, 300)))))
+	case 7, 8:
+		m.send(m.client(), wsRequest(m.query("websocket")))
+	case 9, 10, 11:
+		m.send(m.client(), textFrame(pick(m, "4x", "4y", "2probe", "5", "3", "1", "2", "", "x", "bAQID", "b*", "0", "6", "4"+string(make([]byte, 300)))))
+	case 12:
+		m.send(m.client(), m.frame())
+	case 13:
+		c := m.client()
+		switch m.next(6) {
+		case 0:
+			c.peer.Close()
+		case 1:
+			c.peer.CloseWrite()
+		case 2:
+			c.peer.Stall(true)
+		case 3:
+			c.peer.Stall(false)
+		case 4:
+			c.peer.Limit(1 + m.next(50))
+		case 5:
+			m.send(c, []byte(pick(m, "\r\n", "GET / HTTP/1.0\r\n\r\n", "HEAD /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n",
+				"POST /engine.io/?"+m.query("polling")+" HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n4x\r\n", "0\r\n\r\n", "\xff")))
+		}
+	case 14:
+		m.sim.Advance(time.Duration(pick(m, 0, 1, 1, 5, 10, 10, 20, 50, 100, 199, 200, 301, 1000)) * time.Millisecond)
+	case 15:
+		if n := len(m.open); n > 0 {
+			s := m.open[m.next(n)]
+			s.Loop().Post(loop.TaskFunc(func(*loop.Loop) { m.react(s) }))
+		}
+		if m.next(32) == 1 {
+			l := m.sim.Engine().Loops()[m.next(2)]
+			l.Post(loop.TaskFunc(func(l *loop.Loop) { m.srv.CloseAll(l) }))
+		}
+		m.sim.Turn()
+	}
+}
+
+func (m *mob) frame() []byte {
+	op := pick(m, wsframe.Binary, wsframe.Ping, wsframe.Pong, wsframe.Close, wsframe.Continuation, wsframe.Text)
+	data := []byte(pick(m, "", "4x", "\x03\xe8", "\x03\xed", "\xff"))
+	b := wsframe.AppendMaskedFrame(nil, op, data, testKey)
+	switch m.next(8) {
+	case 1:
+		b[0] &^= 0x80 // not the last piece
+	case 2:
+		b[0] |= 0x40 // compressed
+	case 3:
+		b = wsframe.AppendFrame(nil, op, data) // not masked
+	}
+	return b
+}
+
+// send sends b, in one piece, or its first half now, before whatever is next.
+func (m *mob) send(c *client, b []byte) {
+	b = append(c.rest, b...)
+	c.rest = nil
+	if m.next(5) == 1 {
+		half := len(b) * m.next(8) / 8
+		b, c.rest = b[:half:half], b[half:]
+	}
+	c.peer.Send(b)
+	c.peer.Received()
+}
+
+// playMob runs a script and checks what is left when everybody has gone.
+func playMob(t *testing.T, script []byte) *mob {
+	m := &mob{t: t, script: script, sessions: map[uint64]*seen{}, polled: map[uint64]bool{}}
+	m.srv, m.sim = newSim(t, m, Options{
+		PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, UpgradeTimeout: 400 * time.Millisecond,
+		CloseTimeout: 600 * time.Millisecond, MaxPayload: 200, MaxQueue: 300, MaxFragments: 4,
+		HeadTimeout: 150 * time.Millisecond, BodyTimeout: 350 * time.Millisecond, IdleTimeout: 450 * time.Millisecond,
+	}, loop.Options{Loops: 2, MaxOutbound: 2000, ReadBuffer: 512})
+	for len(m.script) > 0 && !t.Failed() {
+		m.act()
+	}
+	for _, c := range m.clients {
+		c.peer.Close()
+		c.peer.Stall(false)
+	}
+	m.sim.Advance(time.Minute)
+	for ref, r := range m.sessions {
+		if r.opened != 1 || r.closed != 1 {
+			t.Errorf("session %x was opened %d times and closed %d times, want once each", ref, r.opened, r.closed)
+		}
+	}
+	checkEmpty(t, m.srv, m.sim.Engine())
+	return m
+}
+
+func TestRandomClients(t *testing.T) {
+	sessions, upgrades := 0, 0
+	rounds := 300
+	if testing.Short() || raceEnabled {
+		rounds = 60
+	}
+	for seed := range rounds {
+		rnd := rand.New(rand.NewPCG(uint64(seed), 7))
+		script := make([]byte, 3000)
+		for i := range script {
+			script[i] = byte(rnd.IntN(256))
+		}
+		m := playMob(t, script)
+		sessions += len(m.sessions)
+		upgrades += m.upgrades
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if sessions < 10*rounds || upgrades < rounds {
+		t.Errorf("%d sessions and %d upgrades in %d rounds: too few to mean something", sessions, upgrades, rounds)
+	}
+	t.Logf("%d sessions, %d upgrades", sessions, upgrades)
+}
+
+func FuzzClients(f *testing.F) {
+	for seed := range uint64(8) {
+		rnd := rand.New(rand.NewPCG(seed, 8))
+		script := make([]byte, 300)
+		for i := range script {
+			script[i] = byte(rnd.IntN(256))
+		}
+		f.Add(script)
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
+		if len(script) < 4000 {
+			playMob(t, script)
+		}
+	})
+}
