@@ -99,6 +99,13 @@ type Options struct {
 	// NoUpgrades neither offers nor accepts upgrades. Node: allowUpgrades.
 	NoUpgrades bool
 
+	// Compression has WebSocket messages compressed with clients that offer it.
+	// Nil: no compression. Node: perMessageDeflate.
+	Compression *Compression
+	// HTTPCompression has answers to polls compressed. Nil: with its zero value,
+	// so it is on. Node: httpCompression.
+	HTTPCompression *HTTPCompression
+
 	// HeadTimeout bounds the wait for a connection's first request, and the time
 	// from the start of a request to the end of its head; BodyTimeout bounds the
 	// time for its body, IdleTimeout the wait for the next request. Zero means
@@ -128,6 +135,8 @@ type Server struct {
 	websocket bool
 	upgrades  string // the JSON array of the open packet of polling sessions
 	spread    func(d time.Duration) time.Duration
+	http      *HTTPCompression // o's two with what zero values mean
+	deflate   *Compression
 
 	draining atomic.Bool // refuses new sessions; set by Drain
 }
@@ -170,12 +179,15 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if !s.polling && !s.websocket {
 		return nil, errors.New("eio: no transports")
 	}
+	var err error
+	if s.deflate, s.http, err = compressionOptions(&o); err != nil {
+		return nil, err
+	}
 	s.upgrades = "[]"
 	if s.websocket && !o.NoUpgrades {
 		s.upgrades = `["websocket"]`
 	}
-	ids, err := NewIDs("engine.io session")
-	s.ids = ids
+	s.ids, err = NewIDs("engine.io session")
 	return s, err
 }
 

@@ -44,7 +44,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 	due := sh.loop.Now() - min(late, sh.beat.tick)
 	sh.beat.set(slot, due+sh.srv.o.PingTimeout.Milliseconds())
 	sh.wind()
-	sh.send(slot, pingFrame, shared)
+	sh.send(slot, pingFrame, shared, true)
 }
 
 // overdue closes a session whose pong is late and says so. Deadlines are

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
 // A connection's tag says what it is to us. Zero is a connection that we are
@@ -31,12 +32,13 @@ type httpConn struct {
 
 	// Of the request being answered.
 	keepAlive bool
-	isOld     bool   // HTTP/1.0: the answer has to say that the connection stays
-	upgrade   bool   // a WebSocket was asked for
-	isHead    bool   // HEAD: no body in the answer
-	oldIE     bool   // an Internet Explorer, which must be told not to filter answers
-	waiting   bool   // an answer is due; input is held back until it is given
-	session   uint64 // ref of the session that waits with us: a poll or a body
+	isOld     bool            // HTTP/1.0: the answer has to say that the connection stays
+	upgrade   bool            // a WebSocket was asked for
+	isHead    bool            // HEAD: no body in the answer
+	oldIE     bool            // an Internet Explorer, which must be told not to filter answers
+	coding    encoding.Coding // the answer to a poll may be compressed with it
+	waiting   bool            // an answer is due; input is held back until it is given
+	session   uint64          // ref of the session that waits with us: a poll or a body
 
 	receiving bool // a body is being received
 	body      http1.Body
@@ -185,7 +187,6 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 	}
 	if to := sh.owner(h); to != nil {
 		h.conn.Move(to) // it is parsed again there
-		h.waiting = true
 		return 0
 	}
 	sh.loop.Cancel(&h.timer)
@@ -339,6 +340,7 @@ var (
 	fieldType       = []byte("Content-Type")
 	fieldCache      = []byte("Cache-Control")
 	fieldXSS        = []byte("X-XSS-Protection")
+	fieldEncoding   = []byte("Content-Encoding")
 	fieldLength     = []byte("Content-Length")
 	valueClose      = []byte("close")
 	valueKeepAlive  = []byte("keep-alive")

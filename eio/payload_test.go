@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -137,12 +138,21 @@ func TestAppendPayload(t *testing.T) {
 	if got := string(appendPayload([]byte("2"), frames, true)); got != "2\x1e"+want {
 		t.Errorf("appendPayload(2, …) = %q, want %q", got, "2\x1e"+want)
 	}
-	large := Concat([]*Prepared{Prepare(make([]byte, 200), true), Prepare(bytes.Repeat([]byte("x"), 70_000), false)})
+	large := new(Server).Concat([]*Prepared{Prepare(make([]byte, 200), true), Prepare(bytes.Repeat([]byte("x"), 70_000), false)})
 	if want := "b" + base64.StdEncoding.EncodeToString(make([]byte, 200)) + "\x1e4" + strings.Repeat("x", 70_000); string(appendPayload(nil, large.frames, false)) != want {
 		t.Error("appendPayload of large messages is not what was prepared")
 	}
 	if n := large.Size(); n != len(large.frames) {
 		t.Errorf("Size() = %d, want %d", n, len(large.frames))
+	}
+}
+
+func TestEachMessage(t *testing.T) {
+	p := PrepareFrames(AppendText(AppendBinary(AppendText(nil, []byte("x"), []byte("y")), []byte{1, 2}), nil))
+	var got []string
+	EachMessage(p.Frames(), func(data []byte, binary bool) { got = append(got, fmt.Sprintf("%q %t", data, binary)) })
+	if want := []string{`"xy" false`, `"\x01\x02" true`, `"" false`}; !slices.Equal(got, want) {
+		t.Errorf("EachMessage gives %q, want %q", got, want)
 	}
 }
 

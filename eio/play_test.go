@@ -125,6 +125,9 @@ func (p *play) handler(verb, arg string) {
 			p.now.SendPrepared(Prepare([]byte(arg), false), true)
 		case "shared":
 			p.now.SendPrepared(Prepare(p.hex(arg), true), true)
+		case "last":
+			p.now.Send(AppendText(nil, []byte(arg)))
+			p.now.Close()
 		case "close":
 			if arg == "all" {
 				p.srv.CloseAll(p.sim.Engine().Loops()[0])

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
 // openPolling answers the first request of a session over polling.
@@ -19,13 +20,27 @@ func (sh *shard) openPolling(h *httpConn) {
 
 // answerPoll answers a poll with a payload.
 func (sh *shard) answerPoll(h *httpConn, payload []byte) {
-	sh.answerSession(h, payload, valueText)
+	sh.answerSession(h, payload, valueText, encoding.Identity)
 }
 
-func (sh *shard) answerSession(h *httpConn, body, contentType []byte) {
+// answerQueue answers a poll with what is queued, compressed if the client takes
+// it, and some of it may be.
+func (sh *shard) answerQueue(h *httpConn, e *ext) {
+	payload, plain := e.takeQueue()
+	coding := encoding.Identity
+	if !plain {
+		payload, coding = sh.encode(payload, h.coding)
+	}
+	sh.answerSession(h, payload, valueText, coding)
+}
+
+func (sh *shard) answerSession(h *httpConn, body, contentType []byte, coding encoding.Coding) {
 	fields := []http1.Field{{Name: fieldType, Value: contentType}, {Name: fieldCache, Value: valueNoStore}}
 	if h.oldIE {
 		fields = append(fields, http1.Field{Name: fieldXSS, Value: valueZero})
+	}
+	if coding != encoding.Identity {
+		fields = append(fields, http1.Field{Name: fieldEncoding, Value: []byte(coding)})
 	}
 	sh.answer(h, http.StatusOK, fields, body, false)
 }
@@ -34,9 +49,10 @@ func (sh *shard) answerSession(h *httpConn, body, contentType []byte) {
 func (sh *shard) poll(h *httpConn, slot uint32) {
 	s, e := sh.sessions.At(slot), sh.ext(slot)
 	e.last = h.conn
+	h.coding = sh.pollCoding()
 	if s.is(closing) {
 		if len(e.queue) > 0 {
-			sh.answerPoll(h, e.takeQueue())
+			sh.answerQueue(h, e)
 			return
 		}
 		sh.answerPoll(h, deferredClose)
@@ -87,9 +103,18 @@ func (sh *shard) answerGet(e *ext, payload []byte) {
 	}
 }
 
+// flushGet answers the poll that waits with what is queued.
+func (sh *shard) flushGet(e *ext) {
+	h := sh.httpOf(e.get)
+	e.get = loop.Conn{}
+	if h != nil {
+		sh.answerQueue(h, e)
+	}
+}
+
 // enqueue queues frames for a poll, and has the one that waits answered at the
 // end of the step.
-func (sh *shard) enqueue(slot uint32, frames []byte, share bool) {
+func (sh *shard) enqueue(slot uint32, frames []byte, share, plain bool) {
 	e := sh.ext(slot)
 	if e.queued+len(frames) > sh.srv.o.MaxQueue && e.queued > 0 {
 		// Not closed here: whoever sends must not find the handler called.
@@ -100,7 +125,7 @@ func (sh *shard) enqueue(slot uint32, frames []byte, share bool) {
 	if !share {
 		frames = bytes.Clone(frames)
 	}
-	e.queue = append(e.queue, frames)
+	e.queue = append(e.queue, queued{frames, plain})
 	e.queued += len(frames)
 	if e.polled() {
 		sh.pollLater(slot, e)
@@ -128,19 +153,21 @@ func (sh *shard) flushPollers() {
 			continue
 		}
 		if e.polled() && len(e.queue) > 0 {
-			sh.answerGet(e, e.takeQueue())
+			sh.flushGet(e)
 		}
 	}
 	sh.pollers = sh.pollers[:0]
 }
 
-// takeQueue empties the queue into a payload.
-func (e *ext) takeQueue() (payload []byte) {
-	for i, frames := range e.queue {
-		payload = appendPayload(payload, frames, i > 0)
+// takeQueue empties the queue into a payload, which is plain if all of it is.
+func (e *ext) takeQueue() (payload []byte, plain bool) {
+	plain = true
+	for i, q := range e.queue {
+		payload = appendPayload(payload, q.frames, i > 0)
+		plain = plain && q.plain
 	}
 	e.queue, e.queued = nil, 0
-	return payload
+	return payload, plain
 }
 
 // deferredClose is what Node answers to the poll that comes after the close.
@@ -180,7 +207,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 			sh.answer(h, http.StatusBadRequest, nil, nil, false)
 			return
 		}
-		sh.answerSession(h, []byte("ok"), valueHTML)
+		sh.answerSession(h, []byte("ok"), valueHTML, encoding.Identity)
 	}
 	cut := func(reason Reason) {
 		if slot := sh.lookup(ref); slot != 0 {
@@ -254,7 +281,7 @@ func (sh *shard) closePolling(slot uint32, reason Reason) {
 	e := sh.ext(slot)
 	if e.polled() {
 		if len(e.queue) > 0 && reason == ForcedClose {
-			sh.answerGet(e, e.takeQueue())
+			sh.flushGet(e)
 		} else {
 			sh.answerGet(e, []byte{closed})
 			sh.free(slot)

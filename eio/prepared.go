@@ -1,33 +1,47 @@
 package eio
 
 import (
+	"bytes"
 	"encoding/base64"
+	"sync"
 
 	"github.com/sioedge/sioedge/wsframe"
 )
 
 // A Prepared is a message, or several in a row, encoded once for any number
-// of sessions. It is immutable and may be sent by any loop.
+// of sessions. It is immutable and may be sent by any loop of a server.
 //
 // Its form is that of WebSocket frames; a polling payload is derived from
-// them when a poll is answered, which is rare and per client anyway.
-type Prepared struct{ frames []byte }
+// them when a poll is answered, which is rare and per client anyway. The
+// compressed form is made when a session first needs it.
+type Prepared struct {
+	// Plain has the message never compressed. It is set before the message is
+	// sent, or not at all. Node: the option compress: false.
+	Plain bool
+
+	frames []byte
+	parts  []*Prepared // of Concat
+
+	once     sync.Once
+	deflated []byte // frames with those compressed that are worth it
+}
 
 // Prepare encodes one message.
 func Prepare(data []byte, binary bool) *Prepared {
 	b := make([]byte, 0, wsframe.ServerHeaderLen(len(data)+1)+len(data)+1)
 	if binary {
-		return &Prepared{wsframe.AppendFrame(b, wsframe.Binary, data)}
+		return &Prepared{frames: wsframe.AppendFrame(b, wsframe.Binary, data)}
 	}
-	return &Prepared{AppendText(b, data)}
+	return &Prepared{frames: AppendText(b, data)}
 }
 
 // PrepareFrames takes frames that were made by AppendText and AppendBinary;
 // they belong to the Prepared from now on.
-func PrepareFrames(frames []byte) *Prepared { return &Prepared{frames} }
+func PrepareFrames(frames []byte) *Prepared { return &Prepared{frames: frames} }
 
-// Concat joins messages into one, which a session receives with one write.
-func Concat(ps []*Prepared) *Prepared {
+// Concat joins messages into one, which a session of the server receives with
+// one write. Each is compressed, or not, as it would be by itself. It keeps ps.
+func (s *Server) Concat(ps []*Prepared) *Prepared {
 	n := 0
 	for _, p := range ps {
 		n += len(p.frames)
@@ -36,7 +50,44 @@ func Concat(ps []*Prepared) *Prepared {
 	for _, p := range ps {
 		b = append(b, p.frames...)
 	}
-	return &Prepared{b}
+	if s.deflate == nil {
+		return &Prepared{frames: b} // ps need not live as long
+	}
+	return &Prepared{frames: b, parts: ps}
+}
+
+// deflate returns the message's frames for a client that takes compressed ones.
+// They are made once, by the loop that needs them first; another that needs
+// them at the same time waits no longer than making them itself would take.
+func (p *Prepared) deflate(z *zipper) []byte {
+	if p.Plain || len(p.frames) < z.o.Threshold {
+		return p.frames
+	}
+	p.once.Do(func() { p.deflated = p.compress(z) })
+	return p.deflated
+}
+
+func (p *Prepared) compress(z *zipper) []byte {
+	if p.parts == nil {
+		b, ok := z.deflate(z.scratch[:0], p.frames)
+		z.scratch = keepScratch(b)
+		if !ok {
+			return p.frames
+		}
+		return bytes.Clone(b)
+	}
+	n := 0
+	for _, part := range p.parts {
+		n += len(part.deflate(z))
+	}
+	if n == len(p.frames) {
+		return p.frames // nothing became smaller
+	}
+	b := make([]byte, 0, n)
+	for _, part := range p.parts {
+		b = append(b, part.deflate(z)...)
+	}
+	return b
 }
 
 // Size returns the bytes of the message on a WebSocket.
@@ -84,11 +135,11 @@ func withoutBinary(frames []byte) []byte {
 	return append(dst, frames[done:]...)
 }
 
-// cutFrame returns the first of queued frames, its payload and its length.
+// cutFrame returns the head of the first of our own frames, its payload and its length.
 func cutFrame(frames []byte) (h wsframe.Header, payload []byte, n int) {
 	h, n, err := wsframe.ParseHeader(frames)
 	if n == 0 || err != nil {
-		panic("eio: queued frames are broken")
+		panic("eio: frames are broken")
 	}
 	return h, frames[n : n+int(h.Length)], n + int(h.Length)
 }
@@ -121,12 +172,8 @@ func (p *Prepared) Frames() []byte { return p.frames }
 // and AppendBinary. What it is given is a view.
 func EachMessage(frames []byte, f func(data []byte, binary bool)) {
 	for len(frames) > 0 {
-		h, n, err := wsframe.ParseHeader(frames)
-		if n == 0 || err != nil {
-			panic("eio: frames are broken")
-		}
-		data := frames[n : n+int(h.Length)]
-		frames = frames[n+int(h.Length):]
+		h, data, n := cutFrame(frames)
+		frames = frames[n:]
 		if h.Op == wsframe.Text {
 			data = data[1:] // Engine.IO's type
 		}

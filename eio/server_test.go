@@ -78,6 +78,12 @@ func TestOverdueToTheMillisecond(t *testing.T) {
 		w.Send(wsRequest("EIO=4&transport=websocket"))
 		sim.Advance(500 * time.Millisecond)
 		w.Send(textFrame("4too late"))
+		c.Send(getRequest("EIO=4&transport=polling"))
+		p := sim.Connect(0)
+		p.Send(wsRequest("EIO=4&transport=websocket&sid=" + now.ID()))
+		sim.Advance(500 * time.Millisecond)
+		p.Send(append(textFrame("5"), textFrame("4too late")...))
+		p.Close()
 		first.Close()
 		c.Close()
 		w.Close()
@@ -336,6 +342,34 @@ func TestWritable(t *testing.T) {
 	w.Stall(true)
 	check(true, false)
 	check(false)
+}
+
+// TestSendCopies: what was given to Send is the caller's again.
+func TestSendCopies(t *testing.T) {
+	var now Session
+	_, sim := newSim(t, &hooks{open: func(s Session, _ *http1.Request) { now = s }}, Options{}, loop.Options{})
+	c, w := sim.Connect(0), sim.Connect(0)
+	for _, open := range []func(){
+		func() { c.Send(getRequest("EIO=4&transport=polling")) },
+		func() { w.Send(wsRequest("EIO=4&transport=websocket")); w.Received(); w.Stall(true) },
+	} {
+		open()
+		frames := AppendText(nil, []byte("good"))
+		now.Send(frames)
+		sim.Turn()
+		copy(frames[3:], "evil")
+		if now.Transport() == "polling" {
+			c.Received()
+			c.Send(getRequest("EIO=4&transport=polling&sid=" + now.ID()))
+			if got := string(c.Received()); !strings.HasSuffix(got, "4good") {
+				t.Errorf("over polling: %q, want 4good at its end", got)
+			}
+		}
+	}
+	w.Stall(false)
+	if got := string(w.Received()); got != "\x81\x054good" {
+		t.Errorf("over WebSocket: %q, want 4good", got)
+	}
 }
 
 // TestManyFragments: as many pieces of a message as conformance tests send.

@@ -37,6 +37,8 @@ const (
 	extended        // the wait for the pong was started anew
 	closing         // closed for the handler; waits for a poll that tells the client
 	noBinary        // over a WebSocket whose client takes only text
+	inflates        // its client may send compressed messages
+	deflates        // its client takes compressed messages
 )
 
 func (s *session) is(f flags) bool { return s.flags&f != 0 }
@@ -51,15 +53,21 @@ type ext struct {
 	get      loop.Conn  // the poll that waits, or the zero Conn
 	post     loop.Conn  // the connection on which a body is being received
 	last     loop.Conn  // the connection of the latest request, for its address
-	queue    [][]byte   // frames waiting for a poll or for the upgrade to finish
+	queue    []queued   // waiting for a poll or for the upgrade to finish
 	queued   int        // bytes in queue
 	flush    bool       // is on shard.pollers
 	overflow bool       // the queue overflowed; to be closed
 	probing  loop.Conn  // the WebSocket of an upgrade in progress
 	probed   bool       // it was answered
-	noBinary bool       // its client takes no binary frames
+	upgrade  flags      // what the session is to have of noBinary, inflates and deflates then
 	timer    loop.Timer // the end of the probe, or of the wait for a poll while closing
 	release  loop.Timer // answers a poll with noop while probing
+}
+
+// queued is frames that wait. They are sent uncompressed if plain.
+type queued struct {
+	frames []byte
+	plain  bool
 }
 
 // A shard is the server's part of one loop, which owns all of it.
@@ -80,6 +88,7 @@ type shard struct {
 	pollers []uint32 // slots of sessions with something for a waiting poll
 	reader  wsframe.Reader
 	scratch []byte // responses and payloads, valid until the next use
+	zip     zipper
 
 	// Method values, made once: making one allocates.
 	onTick func()
@@ -93,6 +102,7 @@ func newShard(s *Server, l *loop.Loop) *shard {
 		beat:   wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
 		reader: s.newReader(),
 	}
+	sh.zip.init(s.deflate)
 	sh.onTick, sh.onBeat = sh.tick, sh.beatOne
 	l.OnTurn(sh.flushPollers)
 	return sh
@@ -219,23 +229,32 @@ const (
 	borrowed = false // copied if it must be kept
 )
 
-// send gives frames to the transport, or queues them for it.
-func (sh *shard) send(slot uint32, frames []byte, share bool) {
+// send gives frames to the transport, or queues them for it; plain says that
+// they are not to be compressed.
+func (sh *shard) send(slot uint32, frames []byte, share, plain bool) {
 	s := sh.sessions.At(slot)
 	switch {
 	case s.is(closing):
 	case s.is(overWS):
-		sh.write(s, frames, share)
+		sh.write(s, frames, share, plain)
 	default:
-		sh.enqueue(slot, frames, share)
+		sh.enqueue(slot, frames, share, plain)
 	}
 }
 
 // write gives frames to the session's WebSocket.
-func (sh *shard) write(s *session, frames []byte, share bool) {
+func (sh *shard) write(s *session, frames []byte, share, plain bool) {
 	c := sh.loop.Conn(s.conn)
 	if s.is(noBinary) {
 		frames = withoutBinary(frames)
+	}
+	if s.is(deflates) && !plain && !sh.zip.o.PreparedOnly {
+		b, ok := sh.zip.deflate(sh.zip.scratch[:0], frames)
+		sh.zip.scratch = keepScratch(b)
+		if ok {
+			c.Write(b)
+			return
+		}
 	}
 	if share {
 		c.WriteShared(frames)
@@ -337,7 +356,15 @@ func (s Session) Writable() bool {
 // All messages of one call arrive with nothing in between.
 func (s Session) Send(frames []byte) {
 	if s.Valid() {
-		s.sh.send(s.slot, frames, borrowed)
+		s.sh.send(s.slot, frames, borrowed, false)
+	}
+}
+
+// SendPlain is Send without compression, whatever was negotiated. Node: the
+// option compress: false.
+func (s Session) SendPlain(frames []byte) {
+	if s.Valid() {
+		s.sh.send(s.slot, frames, borrowed, true)
 	}
 }
 
@@ -348,10 +375,18 @@ func (s Session) SendPrepared(p *Prepared, now bool) {
 	r := s.at()
 	switch {
 	case r == nil || r.is(closing):
-	case now && r.is(overWS) && !r.is(noBinary):
-		s.sh.loop.Conn(r.conn).SendShared(p.frames)
+	case !r.is(overWS) || r.is(noBinary):
+		s.sh.send(s.slot, p.frames, shared, p.Plain)
 	default:
-		s.sh.send(s.slot, p.frames, shared)
+		frames := p.frames
+		if r.is(deflates) {
+			frames = p.deflate(&s.sh.zip)
+		}
+		if c := s.sh.loop.Conn(r.conn); now {
+			c.SendShared(frames)
+		} else {
+			c.WriteShared(frames)
+		}
 	}
 }
 

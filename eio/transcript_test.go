@@ -39,7 +39,9 @@ import (
 //	S a FIN                           the server has closed
 //	S a nothing
 //	A open, A message data, A binary hex, A close reason     what the handler sees, in order
-//	H send data, H binary hex, H prepared data, H shared hex, H volatile data, H close, H close all   what the handler does
+//	H send data, H binary hex         what the handler does; also: prepared data, shared hex, volatile data
+//	H close, H last data              … closes the session, after it has sent data in the same step
+//	H close all                       the server stops
 //	+300ms                            time passes
 //
 // In data, \x1e and the like are bytes. $sid is the session's id: learnt when

@@ -16,7 +16,8 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		sh.refuse(h, badRequest)
 		return
 	}
-	if !sh.upgradeHTTP(h) {
+	zip, ok := sh.upgradeHTTP(h)
+	if !ok {
 		return
 	}
 	if e := sh.peekExt(slot); s.is(overWS|closing) || e == nil || e.probing.Valid() {
@@ -25,8 +26,12 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 	}
 	b64, _ := sh.req.Query("b64")
 	e := sh.ext(slot)
-	e.probing, e.probed, e.noBinary = h.conn, false, b64 != ""
+	e.probing, e.probed, e.upgrade = h.conn, false, zip
+	if b64 != "" {
+		e.upgrade |= noBinary
+	}
 	e.reader = sh.srv.newReader()
+	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)
 	sh.loop.Schedule(&e.timer, sh.srv.o.UpgradeTimeout, func() { sh.abandonProbe(slot) })
 }
@@ -64,6 +69,9 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 		return len(b)
 	}
 	m, n, err := e.reader.Next(b)
+	if err == nil {
+		m, err = sh.zip.inflate(m)
+	}
 	switch {
 	case err != nil:
 		sh.dropProbe(slot)
@@ -97,13 +105,10 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	}
 	e.probing = loop.Conn{}
 	sh.dropExt(slot)
-	s.set(overWS)
-	if e.noBinary {
-		s.set(noBinary)
-	}
+	s.set(overWS | e.upgrade)
 	s.conn = c.Key()
-	for _, frames := range e.queue {
-		sh.write(s, frames, shared)
+	for _, q := range e.queue {
+		sh.write(s, q.frames, shared, q.plain)
 	}
 	if s.is(closing) {
 		sh.hangUp(c)

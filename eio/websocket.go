@@ -2,6 +2,7 @@ package eio
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"syscall"
 
@@ -15,15 +16,16 @@ func isReset(err error) bool {
 }
 
 // upgradeHTTP answers the opening handshake of a WebSocket and frees the
-// connection's record. It is false if the handshake was refused instead.
-func (sh *shard) upgradeHTTP(h *httpConn) bool {
+// connection's record. zip are the flags of what was agreed on compression; it
+// is false if the handshake was refused instead.
+func (sh *shard) upgradeHTTP(h *httpConn) (zip flags, ok bool) {
 	if err := wsframe.CheckUpgrade(sh.req.Get); err != nil {
 		fields := []http1.Field{{Name: fieldType, Value: valueHTML}}
 		if err.VersionHeader {
 			fields = append(fields, http1.Field{Name: []byte("Sec-WebSocket-Version"), Value: []byte("13, 8")})
 		}
 		sh.answer(h, err.Status, fields, []byte(err.Body), true)
-		return false
+		return 0, false
 	}
 	var protocol []byte
 	if list := sh.req.Get("Sec-WebSocket-Protocol"); list != nil {
@@ -31,25 +33,32 @@ func (sh *shard) upgradeHTTP(h *httpConn) bool {
 		if !ok {
 			sh.answer(h, http.StatusBadRequest, []http1.Field{{Name: fieldType, Value: valueHTML}},
 				[]byte("Invalid Sec-WebSocket-Protocol header"), true)
-			return false
+			return 0, false
 		}
 		protocol = first
 	}
-	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, nil)
+	zip, extensions := sh.zip.negotiate(&sh.req)
+	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, func(dst []byte) []byte {
+		if extensions == nil {
+			return dst
+		}
+		return fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", extensions)
+	})
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
 	sh.freeHTTPConn(h)
-	return true
+	return zip, true
 }
 
 // openWS opens a session whose first transport is a WebSocket.
 func (sh *shard) openWS(h *httpConn) {
-	if !sh.upgradeHTTP(h) {
+	zip, ok := sh.upgradeHTTP(h)
+	if !ok {
 		return
 	}
 	slot := sh.newSession()
 	s := sh.sessions.At(slot)
-	s.set(overWS)
+	s.set(overWS | zip)
 	if b64, _ := sh.req.Query("b64"); b64 != "" {
 		s.set(noBinary)
 	}
@@ -73,10 +82,14 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 	if e := sh.peekExt(slot); e != nil {
 		r, own = &e.reader, true
 	}
+	r.Compression = sh.sessions.At(slot).is(inflates) // the shard's own serves all
 	tag := c.Tag()
 	for used < len(b) && c.Tag() == tag {
 		m, n, err := r.Next(b[used:])
 		used += n
+		if err == nil {
+			m, err = sh.zip.inflate(m)
+		}
 		if err != nil {
 			sh.failWS(c, slot, err)
 			break

@@ -93,8 +93,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 
 // broadcast makes what the rooms carry.
 func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadcast {
-	p := eio.PrepareFrames(frames)
-	x := &rooms.Broadcast{Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: p, Size: p.Size()}
+	x := &rooms.Broadcast{Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: newMessage(frames), Size: len(frames)}
 	ids := b.server().ids
 	for _, room := range b.to {
 		if ref, ok := ids.Parse([]byte(room)); ok {

@@ -35,7 +35,7 @@ func (srv *Server) keepsHandshake() bool {
 // sockets leave, in the order of joining.
 func (srv *Server) Close(es eio.Session, reason Reason) {
 	sh := srv.shards[es.Loop().Index()]
-	for slot := es.User() &^ everJoined; slot != 0; slot = es.User() &^ everJoined {
+	for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
 		sh.leave(es, slot, reason)
 	}
 	delete(sh.assemblers, es.Ref())
@@ -146,7 +146,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, sh.srv.id(ref), pid)
 	n := len(text)
 	text = eio.AppendText(text, text)
-	es.Send(text[n:])
+	sh.transmit(es, text[n:])
 	sh.scratch = text[:0]
 	if len(t.connect) == 0 {
 		sh.settle(slot)
@@ -183,7 +183,7 @@ func (sh *shard) refuse(es eio.Session, name string, e *Error) {
 		sh.srv.o.Logger.Warn("data of a refusal cannot be encoded", "namespace", name, "error", err)
 		text, _ = parser.AppendConnectError(nil, name, e.Message, nil)
 	}
-	es.Send(eio.AppendText(nil, text))
+	sh.transmit(es, eio.AppendText(nil, text))
 }
 
 // drop ends a socket that was never connected.
@@ -271,7 +271,7 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 		sh.sayDisconnect(es, slot)
 		sh.leave(es, slot, ServerDisconnect)
 	default:
-		for slot := es.User() &^ everJoined; slot != 0; slot = es.User() &^ everJoined {
+		for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
 			if sh.sockets.At(slot).state == connected {
 				sh.sayDisconnect(es, slot)
 			}
@@ -283,7 +283,7 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 
 func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
 	sh.local.CatchUp(slot)
-	es.Send(eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)))
+	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)))
 }
 
 // shutdown ends every session of the loop.

@@ -27,6 +27,12 @@ func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 // assemble parses a message into sh.packet. Only sessions that wait for
 // attachments have an assembler of their own.
 func (sh *shard) assemble(es eio.Session, data []byte, binary bool) (done bool, err error) {
+	if !sh.srv.speaks(es, binary) {
+		return false, errParser
+	}
+	if packed(es) {
+		return true, sh.unpack(data)
+	}
 	asm := &sh.asm
 	own := sh.assemblers[es.Ref()]
 	if own != nil {

@@ -10,6 +10,8 @@ import (
 // ErrClosed is returned for a socket that is no longer connected.
 var ErrClosed = errors.New("sio: socket is closed")
 
+var errParser = errors.New("sio: packet of another parser")
+
 // An Error is for the client's eyes: a middleware that returns it refuses the
 // connection with its message and data (the client's connect_error), and a
 // handler of [OnAck] that returns it answers {"error": Message, "data": Data}.

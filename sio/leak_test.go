@@ -71,6 +71,23 @@ func TestNothingStaysOfAClient(t *testing.T) {
 	eventually(t, "the end of all goroutines", func() bool { return goroutines() <= before })
 }
 
+// A client that does nothing for a while holds no more than when it came.
+func TestIdleSocketsAreSmall(t *testing.T) {
+	srv := serve(t, sio.Options{DropHandshake: true}, func(srv *sio.Server) {
+		echo(srv.Of("/"))
+		srv.Of("/").OnConnect(func(sio.Socket) error { return nil })
+		srv.Of("/").Handle("slow", func(s sio.Socket, m *sio.Msg) error { time.Sleep(1200 * time.Millisecond); return m.Ack() })
+	})
+	c := srv.join(`40{"token":1}`)
+	c.send(`421["slow"]`)
+	c.expect("431[]") // a sweep has found it busy
+	eventually(t, "the end of the inbox", func() bool {
+		h := srv.Held()
+		return srv.Inboxes()+h["extensions"]+h["details"]+h["handshakes"] == 0
+	})
+	c.quiet("")
+}
+
 // goroutines counts, when those that are ending have had a chance to.
 func goroutines() int {
 	runtime.Gosched()

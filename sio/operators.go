@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 )
@@ -169,12 +168,14 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 			return nil, err
 		}
 		c.expect(len(b.server().shards))
-		shared := eio.PrepareFrames(frames)
+		m := newMessage(frames)
 		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
 			c.expect(1)
 			sh.await(slot, id, p)
 			sh.local.CatchUp(slot)
-			sh.session(slot).SendPrepared(shared, false)
+			if es := sh.session(slot); m.to(es) != nil {
+				es.SendPrepared(m.to(es), false)
+			}
 		}, func(*shard) { c.settle(nil) })
 		c.expect(-ended)
 	}

@@ -150,7 +150,7 @@ func (sh *shard) begin(slot uint32) {
 
 // restore connects a recovered socket: into its rooms, what it missed, and then
 // the answer to its CONNECT, until which the client keeps the events back.
-func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*eio.Prepared) {
+func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*message) {
 	slot := sh.lookup(ref)
 	alive := slot != 0 && sh.sockets.At(slot).state == connecting
 	for _, room := range append(c.saved.rooms, c.saved.id) {
@@ -166,7 +166,9 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*eio.Pre
 	sh.sockets.At(slot).start = c.saved.from
 	es := sh.session(slot)
 	for _, p := range missed {
-		es.SendPrepared(p, false)
+		if p := p.to(es); p != nil {
+			es.SendPrepared(p, false)
+		}
 	}
 	sh.accept(es, slot, in.ns.table.Load())
 }
@@ -299,10 +301,9 @@ func (s Socket) emitLogged(event string, args []any) error {
 		return err
 	}
 	log := s.srv().log
-	p := eio.PrepareFrames(frames)
 	log.mu.Lock()
 	defer log.mu.Unlock()
-	log.append(&rooms.Broadcast{ToRefs: []rooms.Ref{s.ref}, Message: p, Size: p.Size()}, s.in.name, offset)
+	log.append(&rooms.Broadcast{ToRefs: []rooms.Ref{s.ref}, Message: newMessage(frames), Size: len(frames)}, s.in.name, offset)
 	if !s.shard().loop.Mail(uint64(s.ref), 0, frames, nil) {
 		return ErrClosed
 	}

@@ -214,14 +214,14 @@ func (l *packetLog) unclaim(s *savedSocket) {
 
 // missed returns what s has missed since a place; mu is held. It is false if
 // that is not kept any more.
-func (l *packetLog) missed(s *savedSocket, from uint64) (missed []*eio.Prepared, ok bool) {
+func (l *packetLog) missed(s *savedSocket, from uint64) (missed []*message, ok bool) {
 	if from+1 < l.first {
 		l.counts.Lost++
 		return nil, false
 	}
 	for _, e := range l.entries[from+1-l.first:] {
 		if e.name == s.name && s.wants(e.b) {
-			missed = append(missed, e.b.Message.(*eio.Prepared))
+			missed = append(missed, e.b.Message.(*message))
 		}
 	}
 	l.counts.Recovered++

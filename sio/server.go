@@ -56,6 +56,8 @@ type Options struct {
 	// ConnectTimeout closes a connection that has joined no namespace by then.
 	// Zero means 45 s. Node: connectTimeout.
 	ConnectTimeout time.Duration
+	// Parser is how packets are encoded. Zero means JSON. Node: parser.
+	Parser Parser
 	// Limits bound what a packet may ask for.
 	Limits parser.Limits
 

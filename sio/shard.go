@@ -65,6 +65,7 @@ type shard struct {
 	handshakes map[uint64]*Handshake        // by session
 	claims     map[uint32]claim             // connecting sockets that are being recovered
 	scratch    []byte
+	unpacked   []byte // a MessagePack packet's arguments as JSON
 
 	burst    *rooms.Run // the run whose messages are joined in joined
 	joined   *eio.Prepared
@@ -144,7 +145,7 @@ func (sh *shard) newSocket(es eio.Session, in *instance) uint32 {
 	slot := sh.sockets.Alloc()
 	*sh.sockets.At(slot) = record{session: es.Ref(), gen: sh.gens.next(slot), instance: sh.enter(in), state: connecting}
 	user := es.User()
-	first := user &^ everJoined
+	first := user &^ userFlags
 	if first == 0 {
 		es.SetUser(user | slot)
 		return slot
@@ -161,8 +162,8 @@ func (sh *shard) newSocket(es eio.Session, in *instance) uint32 {
 func (sh *shard) unlink(es eio.Session, slot uint32) {
 	r := sh.sockets.At(slot)
 	user := es.User()
-	if first := user &^ everJoined; first == slot {
-		es.SetUser(user&everJoined | r.next)
+	if first := user &^ userFlags; first == slot {
+		es.SetUser(user&userFlags | r.next)
 	} else {
 		for p := first; p != 0; p = sh.sockets.At(p).next {
 			if q := sh.sockets.At(p); q.next == slot {
@@ -177,7 +178,7 @@ func (sh *shard) unlink(es eio.Session, slot uint32) {
 // find returns the session's socket in the namespace called name, 0 if there
 // is none.
 func (sh *shard) find(es eio.Session, name []byte) uint32 {
-	for slot := es.User() &^ everJoined; slot != 0; slot = sh.sockets.At(slot).next {
+	for slot := es.User() &^ userFlags; slot != 0; slot = sh.sockets.At(slot).next {
 		if sh.instance(slot).name == string(name) {
 			return slot
 		}
@@ -187,7 +188,7 @@ func (sh *shard) find(es eio.Session, name []byte) uint32 {
 
 // count returns how many sockets a session has.
 func (sh *shard) count(es eio.Session) (n int) {
-	for slot := es.User() &^ everJoined; slot != 0; slot = sh.sockets.At(slot).next {
+	for slot := es.User() &^ userFlags; slot != 0; slot = sh.sockets.At(slot).next {
 		n++
 	}
 	return n
@@ -220,7 +221,7 @@ func (sh *shard) send(slot uint32, frames []byte) {
 		return
 	}
 	sh.local.CatchUp(slot)
-	sh.session(slot).Send(frames)
+	sh.transmit(sh.session(slot), frames)
 }
 
 // deliver gives messages of a broadcast to one of its recipients.
@@ -232,11 +233,19 @@ func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
 	if run.Broadcasts[from].Volatile && !es.Writable() {
 		return
 	}
-	if n := len(run.Broadcasts) - from; n > 1 {
+	messages := run.Broadcasts[from:]
+	switch {
+	case packed(es):
+		for _, b := range messages {
+			if p := b.Message.(*message).to(es); p != nil {
+				es.SendPrepared(p, false)
+			}
+		}
+	case len(messages) == 1:
+		es.SendPrepared(messages[0].Message.(*message).json, !more)
+	default:
 		es.SendPrepared(sh.join(run, from), !more)
-		return
 	}
-	es.SendPrepared(run.Broadcasts[from].Message.(*eio.Prepared), !more)
 }
 
 // join returns the run's messages as one. All recipients but those that needed
@@ -247,9 +256,9 @@ func (sh *shard) join(run *rooms.Run, from int) *eio.Prepared {
 	}
 	ps := make([]*eio.Prepared, 0, len(run.Broadcasts)-from)
 	for _, b := range run.Broadcasts[from:] {
-		ps = append(ps, b.Message.(*eio.Prepared))
+		ps = append(ps, b.Message.(*message).json)
 	}
-	p := eio.Concat(ps)
+	p := sh.srv.eio.Concat(ps)
 	if from == 0 {
 		sh.burst, sh.joined = run, p
 	}

@@ -3,6 +3,7 @@ package sio_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -126,7 +127,7 @@ func TestSetDataWhileLeaving(t *testing.T) {
 	var joined chan sio.Socket
 	srv := serve(t, sio.Options{DropHandshake: true}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
 	c := srv.dial()
-	for range 200 {
+	for range 100 {
 		c.join("40")
 		s := take(t, joined)
 		var wg sync.WaitGroup
@@ -135,6 +136,7 @@ func TestSetDataWhileLeaving(t *testing.T) {
 				for !s.Gone() {
 					s.SetData(1)
 					s.Context()
+					runtime.Gosched()
 				}
 			})
 		}
@@ -180,7 +182,7 @@ func TestDecode(t *testing.T) {
 			var s, more string
 			more = "as it was"
 			err := m.Decode(&i, &s, &more)
-			if err == nil && (i != 1 || s != "a" || more != "as it was" || m.Len() != 2 || string(m.Raw(1)) != `"a"` || m.Raw(2) != nil || m.Raw(-1) != nil) {
+			if err == nil && (i != 1 || s != "a" || more != "as it was" || m.Len() != 2 || string(m.Raw(1)) != `"a"` || m.Raw(2) != nil || m.Raw(-1) != nil || m.Binary() != nil) {
 				err = errors.New("the arguments are others")
 			}
 			got <- err
@@ -217,7 +219,7 @@ func TestNamespaces(t *testing.T) {
 	srv.Of("/a,b")
 }
 
-func TestTransports(t *testing.T) {
+func TestEdge64TransportsAndAddresses(t *testing.T) {
 	var joined chan sio.Socket
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
 	c := srv.join("40")
@@ -229,7 +231,11 @@ func TestTransports(t *testing.T) {
 		t.Errorf("the address is %s, want %s", got, want)
 	}
 	srv.joinPolling()
-	if got := take(t, joined).Transport(); got != "polling" {
+	s = take(t, joined)
+	if got := s.Transport(); got != "polling" {
 		t.Errorf("Transport() = %q, want polling", got)
+	}
+	if a := s.Handshake().Address; !a.Addr().IsLoopback() || a.Port() == 0 {
+		t.Errorf("the address is %s, want one of loopback", a)
 	}
 }

@@ -31,6 +31,7 @@ type config struct {
 	recovery      time.Duration
 	recoveryBuf   string
 	maxNamespaces int
+	parser        string
 	demo          bool
 	env           string
 	drain         time.Duration
@@ -68,6 +69,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.DurationVar(&c.recovery, "recovery", 2*time.Minute, "how long a client that lost its connection may come back for what it missed; 0: never")
 	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events kept for those clients")
 	f.IntVar(&c.maxNamespaces, "max-namespaces", 16, "namespaces of one connection")
+	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")
 	f.BoolVar(&c.demo, "demo", false, "serve a chat page at /demo/ and the load generator's application; not for production")
 	f.StringVar(&c.env, "env", "", `name of the environment; "production" refuses --demo`)
 	f.DurationVar(&c.drain, "drain", 30*time.Second, "how long stopping may take to send what is queued")

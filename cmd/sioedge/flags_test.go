@@ -38,6 +38,7 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"more loops than there can be":     {"serve", "--loops", "1000"},
 		"negative descriptors":             {"serve", "--max-conns", "-1"},
 		"a log format that does not exist": {"serve", "--log-format", "xml"},
+		"a parser that does not exist":     {"serve", "--parser", "xml"},
 		"a command that does not exist":    {"launch"},
 		"a path that cannot be one":        {"serve", "--path", "/a b/"},
 	} {

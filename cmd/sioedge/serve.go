@@ -117,6 +117,11 @@ func (c *config) options() (sio.Options, error) {
 			return sio.Options{}, fmt.Errorf("--%s must be at least 1", name)
 		}
 	}
+	parsers := map[string]sio.Parser{"default": sio.JSON, "msgpack": sio.MessagePack, "auto": sio.EitherParser}
+	packets, ok := parsers[c.parser]
+	if !ok {
+		return sio.Options{}, fmt.Errorf("--parser: %q is not default, msgpack or auto", c.parser)
+	}
 	if c.loops < 0 || c.loops > 256 {
 		return sio.Options{}, errors.New("--loops must be from 0 to 256")
 	}
@@ -134,6 +139,7 @@ func (c *config) options() (sio.Options, error) {
 			UserTimeout: c.userTimeout, NotSentLowat: lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
 		},
 		ConnectTimeout: c.connect,
+		Parser:         packets,
 		MaxNamespaces:  c.maxNamespaces,
 		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(buffer)},
 		Limits:         parser.Limits{MaxAttachments: c.attachments},

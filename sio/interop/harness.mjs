@@ -4,6 +4,9 @@
 import { connect as dial, createServer } from "node:net";
 import { io } from "socket.io-client";
 
+// $PARSER=msgpack has clients, and the reference server, speak MessagePack.
+export const PARSER = process.env.PARSER === "msgpack" ? (await import("socket.io-msgpack-parser")).default : undefined;
+
 export const MODES = ["polling", "websocket", "upgrade"];
 
 const TRANSPORTS = {
@@ -43,6 +46,7 @@ export class Context {
       reconnectionDelay: 50,
       reconnectionDelayMax: 200,
       randomizationFactor: 0,
+      ...(PARSER && { parser: PARSER }),
       ...rest,
     });
     this.#sockets.push(socket);

@@ -105,3 +105,13 @@ func TestInteropRecovery(t *testing.T) {
 	}, serveAll)
 	node(t, "run.mjs", url, "order")
 }
+
+// TestInteropMessagePack plays the scenarios with clients of the other parser.
+func TestInteropMessagePack(t *testing.T) {
+	t.Setenv("PARSER", "msgpack")
+	url := listen(t, sio.Options{
+		Engine: eio.Options{PingInterval: time.Second, PingTimeout: 3 * time.Second},
+		Parser: sio.EitherParser,
+	}, serveAll)
+	node(t, "run.mjs", url)
+}

@@ -1,0 +1,128 @@
+package sio_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sioedge/sioedge/sio"
+)
+
+// A namespace with parameters has an instance for each name that is joined:
+// handlers are shared, rooms and broadcasts of one instance are its own.
+func TestNamespacesWithParameters(t *testing.T) {
+	var joined chan sio.Socket
+	srv := serve(t, sio.Options{Loop: loops(3)}, func(srv *sio.Server) {
+		trends := srv.Of("/campaigns/:id/trends")
+		echo(trends)
+		trends.Use(func(s sio.Socket) error {
+			if s.Param("id") == "0" {
+				return &sio.Error{Message: "no campaign " + s.Param("id")}
+			}
+			s.Join("early")
+			return nil
+		})
+		joined = sockets(trends)
+		sio.OnAck(trends, "where", func(s sio.Socket, _ any) (string, error) {
+			return s.Name() + " " + s.Param("id") + s.Param("other"), nil
+		})
+		srv.Of("/campaigns/7/trends").Handle("where", func(_ sio.Socket, m *sio.Msg) error { return m.Ack("literal") })
+	})
+	ns := srv.Of("campaigns/:id/trends")
+	in := func(id string) string { return "/campaigns/" + id + "/trends," }
+	c := srv.dial()
+	for _, id := range []string{"1", "2", "a%20b", "7"} {
+		c.join("40" + in(id))
+	}
+	c.send("40" + in("0"))
+	c.expect("44" + in("0") + `{"message":"no campaign 0"}`)
+	c.send("40/campaigns/1")
+	c.expect(`44/campaigns/1,{"message":"Invalid namespace"}`)
+	for id, want := range map[string]string{
+		"1": "/campaigns/1/trends 1", "a%20b": "/campaigns/a%20b/trends a b", "7": "literal",
+	} {
+		c.send("42" + in(id) + `5["where"]`)
+		c.expect("43" + in(id) + fmt.Sprintf("5[%q]", want))
+	}
+	one, two, three := take(t, joined), take(t, joined), take(t, joined)
+	if one.Namespace() != ns || one == two || one.Name() != "/campaigns/1/trends" {
+		t.Errorf("the first socket is of %s in %s", one.Namespace().Name(), one.Name())
+	}
+	d := srv.join("40" + in("1"))
+	other := take(t, joined)
+
+	emit := func(to sio.Emitter, at string, want ...*client) {
+		t.Helper()
+		if err := to.Emit("x"); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range want {
+			c.expect("42" + in(at) + `["x"]`)
+		}
+		c.quiet(in("1"))
+		d.quiet(in("1"))
+	}
+	emit(ns.Instance("/campaigns/1/trends"), "1", c, d)
+	emit(ns.Instance("/campaigns/2/trends"), "2", c)
+	emit(ns.Instance("/campaigns/3/trends"), "3")
+	emit(one.Broadcast(), "1", d)
+	emit(other.To("early"), "1", c)
+	emit(ns.Instance("/campaigns/1/trends").To("early").Except(other.ID()), "1", c)
+	emit(ns.Instance("/campaigns/2/trends").To(one.ID()), "2") // of another instance
+	emit(ns.To(three.ID()), "a%20b", c)
+	if n := len(ns.All().Sockets()); n != 4 {
+		t.Errorf("%d sockets are in all instances, want 4", n)
+	}
+	ns.Instance("/campaigns/1/trends").Disconnect(false)
+	c.expect("41" + in("1"))
+	d.expect("41" + in("1"))
+	eventually(t, "the end of the instance", func() bool { return srv.Held()["patterns' namespaces"] == 2 })
+	if err := ns.Emit("bye"); err != nil {
+		t.Fatal(err)
+	}
+	got := c.next() + c.next()
+	if !strings.Contains(got, in("2")) || !strings.Contains(got, in("a%20b")) {
+		t.Errorf("received %s, want bye in both instances", got)
+	}
+}
+
+func TestNamespacesByFunction(t *testing.T) {
+	srv := serve(t, sio.Options{MaxInstances: 3, MaxNamespaces: 4}, func(srv *sio.Server) {
+		echo(srv.Of("/x/:id"))
+		echo(srv.OfFunc(func(name string, auth json.RawMessage) bool {
+			return strings.HasPrefix(name, "/f") && string(auth) == `{"in":true}`
+		}))
+	})
+	c := srv.dial()
+	c.send(`40/f1,{"in":false}`, "40/f1,")
+	c.expect(`44/f1,{"message":"Invalid namespace"}`, `44/f1,{"message":"Invalid namespace"}`)
+	c.join(`40/f1,{"in":true}`)
+	c.quiet("/f1,")
+	c.send(`40/f1,`) // twice
+	c.ended("close -")
+
+	c = srv.dial()
+	for i := range 3 {
+		c.join(fmt.Sprintf("40/x/%d,", i))
+	}
+	c.send("40/x/3,")
+	c.expect(`44/x/3,{"message":"too many namespaces"}`)
+	d := srv.join("40/x/0,") // there already
+	d.send("40/x/4,")
+	d.expect(`44/x/4,{"message":"too many namespaces"}`)
+	c.send("41/x/1,")
+	c.quiet("/x/0,")
+	d.join("40/x/4,")
+}
+
+func TestNamespacesPerConnection(t *testing.T) {
+	srv := serve(t, sio.Options{MaxNamespaces: 2}, func(srv *sio.Server) { echo(srv.Of("/:a")) })
+	c := srv.dial()
+	c.join("40/1,")
+	c.join("40/2,")
+	c.send("40/3,")
+	c.expect(`44/3,{"message":"too many namespaces"}`)
+	c.send("41/1,")
+	c.join("40/3,")
+}
