@@ -33,7 +33,7 @@ func (sh *shard) tick() {
 // time for a ping, or the pong did not come.
 func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
-	if s.is(awaitPong) {
+	if s.is(awaitPong) && !s.is(paused) {
 		sh.close(slot, PingTimeout)
 		return
 	}
@@ -51,7 +51,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 // looked at on each request and frame as well as by the wheel, so that an
 // overdue session is gone for whoever asks, to the millisecond.
 func (sh *shard) overdue(slot uint32) bool {
-	if !sh.sessions.At(slot).is(awaitPong) || !sh.beat.due(slot, sh.loop.Now()) {
+	if s := sh.sessions.At(slot); !s.is(awaitPong) || s.is(paused) || !sh.beat.due(slot, sh.loop.Now()) {
 		return false
 	}
 	sh.close(slot, PingTimeout)

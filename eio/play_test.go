@@ -115,6 +115,10 @@ func (p *play) handler(verb, arg string) {
 		switch verb {
 		case "send":
 			p.now.Send(AppendText(nil, []byte(arg)))
+		case "pause":
+			p.now.PauseRead()
+		case "resume":
+			p.now.ResumeRead()
 		case "volatile":
 			if p.now.Writable() {
 				p.now.Send(AppendText(nil, []byte(arg)))

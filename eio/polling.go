@@ -207,6 +207,10 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 			sh.answer(h, http.StatusBadRequest, nil, nil, false)
 			return
 		}
+		if sh.lookup(ref) == slot && sh.sessions.At(slot).is(paused) && !sh.sessions.At(slot).is(closing) {
+			sh.holdPost(h, slot)
+			return
+		}
 		sh.answerSession(h, []byte("ok"), valueHTML, encoding.Identity)
 	}
 	cut := func(reason Reason) {

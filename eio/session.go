@@ -39,6 +39,7 @@ const (
 	noBinary        // over a WebSocket whose client takes only text
 	inflates        // its client may send compressed messages
 	deflates        // its client takes compressed messages
+	paused          // PauseRead was called
 )
 
 func (s *session) is(f flags) bool { return s.flags&f != 0 }
@@ -51,6 +52,7 @@ type ext struct {
 	reader wsframe.Reader // a message in pieces
 
 	get      loop.Conn  // the poll that waits, or the zero Conn
+	held     loop.Conn  // the connection of a body whose acknowledgement is kept back
 	post     loop.Conn  // the connection on which a body is being received
 	last     loop.Conn  // the connection of the latest request, for its address
 	queue    []queued   // waiting for a poll or for the upgrade to finish
@@ -210,6 +212,7 @@ func (sh *shard) close(slot uint32, reason Reason) {
 		sh.free(slot)
 		return
 	}
+	sh.releasePost(slot)
 	sh.closePolling(slot, reason)
 }
 
@@ -396,22 +399,6 @@ func (s Session) SendPrepared(p *Prepared, now bool) {
 func (s Session) Close() {
 	if s.Valid() {
 		s.sh.close(s.slot, ForcedClose)
-	}
-}
-
-// PauseRead stops reading from a WebSocket until ResumeRead, so that a client
-// that sends more than is handled waits. A polling client is slowed by its own
-// requests.
-func (s Session) PauseRead() {
-	if r := s.at(); r != nil && r.is(overWS) {
-		s.sh.loop.Conn(r.conn).PauseRead()
-	}
-}
-
-// ResumeRead undoes PauseRead.
-func (s Session) ResumeRead() {
-	if r := s.at(); r != nil && r.is(overWS) {
-		s.sh.loop.Conn(r.conn).ResumeRead()
 	}
 }
 

@@ -103,6 +103,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	if e.polled() {
 		sh.answerGet(e, []byte{closed}) // a correct client has none
 	}
+	sh.releasePost(slot)
 	e.probing = loop.Conn{}
 	sh.dropExt(slot)
 	s.set(overWS | e.upgrade)
@@ -116,5 +117,8 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 		return
 	}
 	c.SetTag(tagWS | slot)
+	if s.is(paused) {
+		c.PauseRead()
+	}
 	sh.restartHeartbeat(slot)
 }

@@ -52,7 +52,7 @@ func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte) {
 		return
 	}
 	sh.await(slot, id, p)
-	sh.send(slot, frames)
+	sh.send(slot, frames, false)
 }
 
 // await expects an acknowledgement of a socket.

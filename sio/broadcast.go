@@ -23,6 +23,7 @@ type BroadcastOperator struct {
 	sender     rooms.Ref // not sent to; zero: nobody
 	direct     bool      // to sender alone, until rooms are named
 	volatile   bool
+	plain      bool // never compressed
 }
 
 // add appends without touching what other operators share.
@@ -44,6 +45,14 @@ func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
 // at once.
 func (b BroadcastOperator) Volatile() BroadcastOperator {
 	b.volatile = true
+	return b
+}
+
+// Compress says whether the event may be sent compressed, where that is on and
+// agreed on with the client: for what is incompressible it is a waste. Without
+// it, it may. Node: compress.
+func (b BroadcastOperator) Compress(may bool) BroadcastOperator {
+	b.plain = !may
 	return b
 }
 
@@ -74,6 +83,9 @@ func (b BroadcastOperator) server() *Server {
 // before they have it; the error is about the arguments. They are encoded as
 // encoding/json does, with byte slices as binary attachments.
 func (b BroadcastOperator) Emit(event string, args ...any) error {
+	if b.direct && !b.volatile {
+		return Socket{b.in, b.sender}.emit(event, args, b.plain)
+	}
 	for _, in := range b.targets() {
 		if b.server().log != nil && (!b.volatile || endsInString(args)) {
 			if err := b.emitLogged(in, event, args); err != nil {
@@ -93,7 +105,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 
 // broadcast makes what the rooms carry.
 func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadcast {
-	x := &rooms.Broadcast{Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: newMessage(frames), Size: len(frames)}
+	x := &rooms.Broadcast{Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: newMessage(frames, b.plain), Size: len(frames)}
 	ids := b.server().ids
 	for _, room := range b.to {
 		if ref, ok := ids.Parse([]byte(room)); ok {

@@ -6,18 +6,29 @@ import (
 	"io/fs"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
 // clientNames are the files of the browser client that are served, each with
 // its source map. Nothing else under the path is.
 var clientNames = []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"}
 
-// clientFiles serves the browser client from memory.
+// clientFiles serves the browser client from memory, and compressed to whoever
+// takes that.
 type clientFiles struct {
-	files map[string][]byte // by path
-	etag  string            // the client's version, quoted
+	files   map[string]*clientFile // by path
+	version string                 // the client's
+}
+
+// A clientFile is compressed when it is first asked for.
+type clientFile struct {
+	plain   []byte
+	gzipped func() []byte
 }
 
 var clientVersion = regexp.MustCompile(`Socket\.IO v(\d+\.\d+\.\d+)`)
@@ -25,20 +36,20 @@ var clientVersion = regexp.MustCompile(`Socket\.IO v(\d+\.\d+\.\d+)`)
 // newClientFiles reads the files that fsys has; prefix is the path they are
 // under, with slashes around it.
 func newClientFiles(fsys fs.FS, prefix string) (*clientFiles, error) {
-	c := &clientFiles{files: map[string][]byte{}}
+	c := &clientFiles{files: map[string]*clientFile{}}
 	for _, name := range clientNames {
 		for _, name := range []string{name, name + ".map"} {
 			b, err := fs.ReadFile(fsys, name)
 			if err != nil {
 				continue
 			}
-			c.files[prefix+name] = b
+			c.files[prefix+name] = &clientFile{b, sync.OnceValue(func() []byte { return encoding.Gzip.Append(nil, b) })}
 			if m := clientVersion.FindSubmatch(b[:min(len(b), 200)]); m != nil {
-				c.etag = `"` + string(m[1]) + `"`
+				c.version = string(m[1])
 			}
 		}
 	}
-	if c.etag == "" {
+	if c.version == "" {
 		return nil, fmt.Errorf("sio: no client files, or none that names its version")
 	}
 	return c, nil
@@ -49,10 +60,19 @@ func (c *clientFiles) has(path string) bool { return c.files[path] != nil }
 func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "public, max-age=0")
-	h.Set("ETag", c.etag)
+	h.Set("Vary", "Accept-Encoding")
 	h.Set("Content-Type", "application/javascript; charset=utf-8")
 	if strings.HasSuffix(r.URL.Path, ".map") {
 		h.Set("Content-Type", "application/json; charset=utf-8")
 	}
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(c.files[r.URL.Path]))
+	// Each form has a tag of its own, as a part of one is not that of the other:
+	// RFC 9110, 8.8.3.3.
+	file := c.files[r.URL.Path]
+	body, tag := file.plain, c.version
+	if len(body) >= 1024 && encoding.Choose([]byte(strings.Join(r.Header["Accept-Encoding"], ","))) == encoding.Gzip {
+		body, tag = file.gzipped(), tag+"-gzip"
+		h.Set("Content-Encoding", string(encoding.Gzip))
+	}
+	h.Set("ETag", strconv.Quote(tag))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }

@@ -146,7 +146,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, sh.srv.id(ref), pid)
 	n := len(text)
 	text = eio.AppendText(text, text)
-	sh.transmit(es, text[n:])
+	sh.transmit(es, text[n:], false)
 	sh.scratch = text[:0]
 	if len(t.connect) == 0 {
 		sh.settle(slot)
@@ -183,7 +183,7 @@ func (sh *shard) refuse(es eio.Session, name string, e *Error) {
 		sh.srv.o.Logger.Warn("data of a refusal cannot be encoded", "namespace", name, "error", err)
 		text, _ = parser.AppendConnectError(nil, name, e.Message, nil)
 	}
-	sh.transmit(es, eio.AppendText(nil, text))
+	sh.transmit(es, eio.AppendText(nil, text), false)
 }
 
 // drop ends a socket that was never connected.
@@ -283,7 +283,7 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 
 func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
 	sh.local.CatchUp(slot)
-	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)))
+	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)), false)
 }
 
 // shutdown ends every session of the loop.

@@ -117,5 +117,5 @@ func (m *Msg) Ack(args ...any) error {
 	if m.acked.Swap(true) {
 		return nil
 	}
-	return m.s.mail(text, attachments)
+	return m.s.mail(text, attachments, false)
 }

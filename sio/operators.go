@@ -168,7 +168,7 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 			return nil, err
 		}
 		c.expect(len(b.server().shards))
-		m := newMessage(frames)
+		m := newMessage(frames, b.plain)
 		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
 			c.expect(1)
 			sh.await(slot, id, p)

@@ -91,7 +91,13 @@ type message struct {
 	packed *eio.Prepared // nil if there is none
 }
 
-func newMessage(frames []byte) *message { return &message{json: eio.PrepareFrames(frames)} }
+// newMessage takes frames, which belong to it from now on. They are never
+// compressed if plain.
+func newMessage(frames []byte, plain bool) *message {
+	m := &message{json: eio.PrepareFrames(frames)}
+	m.json.Plain = plain
+	return m
+}
 
 // to returns the message for a session, nil if it cannot be had in the form that
 // the session's client speaks.
@@ -102,6 +108,7 @@ func (m *message) to(es eio.Session) *eio.Prepared {
 	m.once.Do(func() {
 		if frames := packFrames(m.json.Frames()); frames != nil {
 			m.packed = eio.PrepareFrames(frames)
+			m.packed.Plain = m.json.Plain
 		}
 	})
 	return m.packed
@@ -131,10 +138,15 @@ func packFrames(frames []byte) []byte {
 	return eio.AppendBinary(nil, b)
 }
 
-// transmit sends the frames of one packet to a session, which are copied.
-func (sh *shard) transmit(es eio.Session, frames []byte) {
+// transmit sends the frames of one packet to a session, which are copied, and
+// not compressed if plain.
+func (sh *shard) transmit(es eio.Session, frames []byte, plain bool) {
 	if packed(es) {
 		frames = packFrames(frames)
+	}
+	if plain {
+		es.SendPlain(frames)
+		return
 	}
 	es.Send(frames)
 }

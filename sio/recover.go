@@ -292,7 +292,7 @@ func (b BroadcastOperator) emitLogged(in *instance, event string, args []any) er
 }
 
 // emitLogged is Emit where events are kept.
-func (s Socket) emitLogged(event string, args []any) error {
+func (s Socket) emitLogged(event string, args []any, plain bool) error {
 	if s.gone() {
 		return ErrClosed
 	}
@@ -303,8 +303,8 @@ func (s Socket) emitLogged(event string, args []any) error {
 	log := s.srv().log
 	log.mu.Lock()
 	defer log.mu.Unlock()
-	log.append(&rooms.Broadcast{ToRefs: []rooms.Ref{s.ref}, Message: newMessage(frames), Size: len(frames)}, s.in.name, offset)
-	if !s.shard().loop.Mail(uint64(s.ref), 0, frames, nil) {
+	log.append(&rooms.Broadcast{ToRefs: []rooms.Ref{s.ref}, Message: newMessage(frames, plain), Size: len(frames)}, s.in.name, offset)
+	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain), frames, nil) {
 		return ErrClosed
 	}
 	return nil

@@ -208,20 +208,33 @@ func (sh *shard) free(slot uint32) {
 
 // mail sends frames to one socket. It is the way of all direct emits but the
 // volatile ones.
-func (sh *shard) mail(to uint64, _ uint32, frames []byte) {
+func (sh *shard) mail(to uint64, kind uint32, frames []byte) {
 	if slot := sh.lookup(rooms.Ref(to)); slot != 0 {
-		sh.send(slot, frames)
+		sh.send(slot, frames, kind == plainMail)
 	}
+}
+
+// The kinds of mail: packets that may be compressed, and those that may not.
+const (
+	packetMail uint32 = iota
+	plainMail
+)
+
+func mailKind(plain bool) uint32 {
+	if plain {
+		return plainMail
+	}
+	return packetMail
 }
 
 // send gives frames to a socket's session, behind the broadcasts that were
 // emitted before.
-func (sh *shard) send(slot uint32, frames []byte) {
+func (sh *shard) send(slot uint32, frames []byte, plain bool) {
 	if sh.sockets.At(slot).state == leaving {
 		return
 	}
 	sh.local.CatchUp(slot)
-	sh.transmit(sh.session(slot), frames)
+	sh.transmit(sh.session(slot), frames, plain)
 }
 
 // deliver gives messages of a broadcast to one of its recipients.

@@ -88,14 +88,14 @@ func (s Socket) Connected() bool {
 }
 
 // mail sends a packet to the socket.
-func (s Socket) mail(text []byte, attachments [][]byte) error {
+func (s Socket) mail(text []byte, attachments [][]byte, plain bool) error {
 	if s.gone() {
 		return ErrClosed
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
 	buf.B = appendFrames(buf.B[:0], text, attachments)
-	if !s.shard().loop.Mail(uint64(s.ref), 0, buf.B, nil) {
+	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain), buf.B, nil) {
 		return ErrClosed
 	}
 	return nil
@@ -104,9 +104,12 @@ func (s Socket) mail(text []byte, attachments [][]byte) error {
 // Emit sends an event to the client. Arguments are encoded as encoding/json
 // does, with byte slices as binary attachments. The error is [ErrClosed] or
 // about the arguments; nil does not mean that the client has the event.
-func (s Socket) Emit(event string, args ...any) error {
+func (s Socket) Emit(event string, args ...any) error { return s.emit(event, args, false) }
+
+// emit is Emit; what is plain is never compressed.
+func (s Socket) emit(event string, args []any, plain bool) error {
 	if s.srv().log != nil {
-		return s.emitLogged(event, args)
+		return s.emitLogged(event, args, plain)
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
@@ -115,13 +118,18 @@ func (s Socket) Emit(event string, args ...any) error {
 	if err != nil {
 		return encodeError(err)
 	}
-	return s.mail(text, attachments)
+	return s.mail(text, attachments, plain)
 }
 
 // Volatile addresses the client itself; the event is dropped if it cannot be
 // sent at once.
 func (s Socket) Volatile() BroadcastOperator {
 	return BroadcastOperator{in: s.in, sender: s.ref, direct: true, volatile: true}
+}
+
+// Compress addresses the client itself, as [BroadcastOperator.Compress] says.
+func (s Socket) Compress(may bool) BroadcastOperator {
+	return BroadcastOperator{in: s.in, sender: s.ref, direct: true, plain: !may}
 }
 
 // Broadcast addresses every socket of the namespace but this one.

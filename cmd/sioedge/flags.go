@@ -31,6 +31,10 @@ type config struct {
 	recovery      time.Duration
 	recoveryBuf   string
 	maxNamespaces int
+	compress      string
+	compressFrom  int
+	compressLevel int
+	maxInflated   string
 	parser        string
 	demo          bool
 	env           string
@@ -70,6 +74,10 @@ func flags(c *config) *pflag.FlagSet {
 	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events kept for those clients")
 	f.IntVar(&c.maxNamespaces, "max-namespaces", 16, "namespaces of one connection")
 	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")
+	f.StringVar(&c.compress, "compress", "off", "WebSocket messages compressed for clients that offer it: off, broadcast (once for all recipients) or all")
+	f.IntVar(&c.compressFrom, "compress-threshold", 1024, "bytes from which on messages, and answers to polls, are compressed")
+	f.IntVar(&c.compressLevel, "compress-level", 1, "from 1, the fastest, to 9, for WebSocket messages")
+	f.StringVar(&c.maxInflated, "max-inflated", "0", "bytes of an incoming message after decompression; 0: four times --max-payload")
 	f.BoolVar(&c.demo, "demo", false, "serve a chat page at /demo/ and the load generator's application; not for production")
 	f.StringVar(&c.env, "env", "", `name of the environment; "production" refuses --demo`)
 	f.DurationVar(&c.drain, "drain", 30*time.Second, "how long stopping may take to send what is queued")

@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sioedge/sioedge/eio"
 )
 
 func TestEnvironmentSetsWhatFlagsDoNot(t *testing.T) {
@@ -40,6 +43,10 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"a log format that does not exist": {"serve", "--log-format", "xml"},
 		"a parser that does not exist":     {"serve", "--parser", "xml"},
 		"a command that does not exist":    {"launch"},
+		"compression that is not known":    {"serve", "--compress", "some"},
+		"a compression level beyond nine":  {"serve", "--compress-level", "10"},
+		"a threshold of nothing":           {"serve", "--compress-threshold", "0"},
+		"an inflated size that is none":    {"serve", "--max-inflated", "big"},
 		"a path that cannot be one":        {"serve", "--path", "/a b/"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -52,6 +59,28 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 				t.Errorf("sioedge %s: %v, want a usage error", strings.Join(args, " "), err)
 			}
 		})
+	}
+}
+
+func TestCompressionFlags(t *testing.T) {
+	for args, want := range map[string]*eio.Compression{
+		"":                     nil,
+		"--compress off":       nil,
+		"--compress all":       {Threshold: 1024, Level: 1, MaxInflated: 4_000_000},
+		"--compress broadcast": {Threshold: 1024, Level: 1, MaxInflated: 4_000_000, PreparedOnly: true},
+		"--compress all --compress-threshold 200 --compress-level 6 --max-inflated 2MB": {Threshold: 200, Level: 6, MaxInflated: 2_000_000},
+	} {
+		var c config
+		if err := flags(&c).Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		o, err := c.options()
+		if err != nil || !reflect.DeepEqual(o.Engine.Compression, want) {
+			t.Errorf("sioedge %s: Compression = %+v, %v, want %+v", args, o.Engine.Compression, err, want)
+		}
+		if got := o.Engine.HTTPCompression.Threshold; got != c.compressFrom {
+			t.Errorf("sioedge %s: HTTPCompression.Threshold = %d, want %d", args, got, c.compressFrom)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"eio":                 {"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "wsframe"},
 	"rooms":               {"loop/slab", "sio/parser"},
 	"sio/parser":          {},
-	"sio":                 {"eio", "loop", "loop/http1", "loop/slab", "rooms", "sio/parser"},
+	"sio":                 {"eio", "loop", "loop/http1", "loop/http1/encoding", "loop/slab", "rooms", "sio/parser"},
 	"sio/interop":         {},
 	"bench/swarm":         {"wsframe"},
 	"bench/sendloop":      {"wsframe"},

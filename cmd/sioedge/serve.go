@@ -146,6 +146,10 @@ func (c *config) options() (sio.Options, error) {
 		DropHandshake:  !c.keepHandshake,
 		Logger:         logger,
 	}
+	o.Engine.HTTPCompression = &eio.HTTPCompression{Threshold: c.compressFrom}
+	if o.Engine.Compression, err = c.compression(); err != nil {
+		return sio.Options{}, err
+	}
 	if c.serveClient {
 		o.Client, err = c.client()
 	}
@@ -153,6 +157,34 @@ func (c *config) options() (sio.Options, error) {
 		o.Handler = demo.Page()
 	}
 	return o, err
+}
+
+// compression returns what the flags say about WebSocket messages, nil for off.
+func (c *config) compression() (*eio.Compression, error) {
+	inflated, err := size("max-inflated", c.maxInflated)
+	if err != nil {
+		return nil, err
+	}
+	if inflated == 0 {
+		inflated = 4 * c.maxPayload
+	}
+	if c.compressFrom < 1 {
+		return nil, errors.New("--compress-threshold must be at least 1")
+	}
+	if c.compressLevel < 1 || c.compressLevel > 9 {
+		return nil, errors.New("--compress-level must be from 1 to 9")
+	}
+	o := &eio.Compression{Threshold: c.compressFrom, Level: c.compressLevel, MaxInflated: inflated}
+	switch c.compress {
+	case "off":
+		return nil, nil
+	case "broadcast":
+		o.PreparedOnly = true
+	case "all":
+	default:
+		return nil, fmt.Errorf("--compress: %q is not off, broadcast or all", c.compress)
+	}
+	return o, nil
 }
 
 // client returns the browser client's files; nil if the binary has none.
