@@ -17,8 +17,8 @@ type Recovery struct {
 	// Window is how long a disconnected socket is remembered. Zero means
 	// that recovery is off. Node: maxDisconnectionDuration, 2 min.
 	Window time.Duration
-	// MaxBytes bounds the events kept for those who may come back. When it is
-	// passed the oldest go, and with them the recovery of who needs them. Zero
+	// MaxBytes bounds the memory of the events kept for those who may come back.
+	// When it is passed the oldest go, and with them the recovery of who needs them. Zero
 	// means 64 MiB.
 	MaxBytes int64
 	// RunMiddlewares has a recovered socket go through its middlewares, where
@@ -66,6 +66,9 @@ type logged struct {
 	name string // of the instance
 	at   int64  // Unix ms
 }
+
+// entryOverhead is what a logged event takes beside its bytes, about.
+const entryOverhead = 320
 
 // A savedSocket is a socket that may come back.
 type savedSocket struct {
@@ -139,11 +142,11 @@ func (l *packetLog) last() uint64 { return l.first + uint64(len(l.entries)) - 1 
 func (l *packetLog) append(b *rooms.Broadcast, name string, offset []byte) {
 	now := time.Now().UnixMilli()
 	l.entries = append(l.entries, logged{b, name, now})
-	l.bytes += int64(b.Size)
+	l.bytes += int64(b.Size) + entryOverhead
 	l.write(offset, l.last())
 	drop := 0
 	for drop < len(l.entries)-1 && (l.bytes > l.most || l.entries[drop].at < now-l.window.Milliseconds()) {
-		l.bytes -= int64(l.entries[drop].b.Size)
+		l.bytes -= int64(l.entries[drop].b.Size) + entryOverhead
 		drop++
 	}
 	if drop > 0 {

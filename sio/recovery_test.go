@@ -239,7 +239,7 @@ func TestRecoveryAfterAVolatileEventThatEndsInAString(t *testing.T) {
 
 func TestRecoveryThatCannotBe(t *testing.T) {
 	left := make(chan string, 8)
-	srv, dial, ns := recoverers(t, sio.Options{Recovery: sio.Recovery{Window: time.Minute, MaxBytes: 2000}}, func(ns *sio.Namespace) {
+	srv, dial, ns := recoverers(t, sio.Options{Recovery: sio.Recovery{Window: time.Minute, MaxBytes: 4000}}, func(ns *sio.Namespace) {
 		ns.HandleInline("leave", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(false); return nil })
 		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
 	})

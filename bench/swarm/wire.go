@@ -261,13 +261,24 @@ func (w *wire) appendJoin(dst []byte, room string) []byte {
 }
 
 // parseMsg reports false when p, a packet that begins with w.msg, is not one
-// that this run made.
+// that this run made. A server with connection state recovery appends an offset,
+// one more string of its own.
 func (w *wire) parseMsg(p []byte) (stamp, bool) {
-	if len(p) != w.size || !bytes.HasSuffix(p, []byte(`"]`)) {
+	if len(p) < w.size || p[w.size-2] != '"' {
+		return stamp{}, false
+	}
+	if rest := p[w.size-1:]; string(rest) != "]" && !isOffset(rest) {
 		return stamp{}, false
 	}
 	s, ok := parseStamp(p[len(w.msg):])
 	return s, ok && s.run == w.run
+}
+
+// isOffset tells whether p is the end of a packet with an offset as its last
+// argument.
+func isOffset(p []byte) bool {
+	n := len(p)
+	return n > 5 && n < 64 && string(p[:2]) == `,"` && string(p[n-2:]) == `"]` && bytes.IndexByte(p[2:n-2], '"') < 0
 }
 
 // parseAck splits a packet that begins with w.ack into its id and its

@@ -188,6 +188,10 @@ func TestParseMsgRefuses(t *testing.T) {
 	}
 	other := testWire("/", 64)
 	other.run = 43
+	withOffset := append(bytes.Clone(good[:len(good)-1]), `,"~abcd-------1"]`...)
+	if _, ok := w.parseMsg(withOffset); !ok {
+		t.Errorf("parseMsg(%q) refused", withOffset)
+	}
 	if _, ok := other.parseMsg(good); ok {
 		t.Error("parseMsg accepts a message of another run")
 	}
