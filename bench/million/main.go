@@ -26,8 +26,9 @@ import (
 func main() {
 	n := flag.Int("sessions", 1_000_000, "connections")
 	loops := flag.Int("loops", 2, "event loops")
+	instances := flag.Int("instances", 0, "spread the sessions over so many live namespaces of one pattern, instead of one room of /")
 	flag.Parse()
-	if err := run(*n, *loops); err != nil {
+	if err := run(*n, *loops, *instances); err != nil {
 		fmt.Fprintln(os.Stderr, "million:", err)
 		os.Exit(1)
 	}
@@ -48,7 +49,7 @@ func masked(op wsframe.Op, text string) []byte {
 const opening = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-func run(n, loops int) error {
+func run(n, loops, instances int) error {
 	base := heap()
 	bare := loop.NewSim(silent{}, loop.Options{Loops: loops})
 	for i := range n {
@@ -64,6 +65,9 @@ func run(n, loops int) error {
 		return err
 	}
 	ns := srv.Of("/")
+	if instances > 0 {
+		srv.Of("/campaigns/:id/trends")
+	}
 	ns.HandleInline("join", func(s sio.Socket, m *sio.Msg) error {
 		var room string
 		if err := m.Decode(&room); err != nil {
@@ -78,7 +82,11 @@ func run(n, loops int) error {
 	for i := range all {
 		p := sim.Connect(i % loops)
 		p.Discard(true)
-		for _, b := range [][]byte{[]byte(opening), connect, join} {
+		packets := [][]byte{[]byte(opening), connect, join}
+		if instances > 0 {
+			packets = [][]byte{[]byte(opening), masked(wsframe.Text, fmt.Sprintf("40/campaigns/%d/trends,", i%instances))}
+		}
+		for _, b := range packets {
 			p.Send(append([]byte(nil), b...)) // unmasked in place
 		}
 		all[i] = p
@@ -88,7 +96,9 @@ func run(n, loops int) error {
 	fmt.Printf("memory                  %.1f B and %.4f objects a session (the simulated peers, %.0f B each, taken off)\n",
 		float64(used.bytes)/float64(n)-8, float64(used.objects)/float64(n), float64(peers.bytes)/float64(n))
 
-	broadcasts(ns, sim, n)
+	if instances == 0 {
+		broadcasts(ns, sim, n)
+	}
 	collections()
 	beats(sim, n)
 	runtime.KeepAlive(all)
