@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 )
 
 // The model: a Directory and three Locals with mailboxes, driven by random
@@ -379,18 +378,4 @@ func idsOf(ms []*message) (ids []int) {
 		ids = append(ids, m.id)
 	}
 	return ids
-}
-
-// mustHold drains the model and checks it.
-func (m *model) mustHold(t *testing.T) {
-	t.Helper()
-	m.drain()
-	if err := m.check(); err != nil {
-		t.Fatal(err)
-	}
-	for i, l := range m.loops {
-		if l.local.Pending() {
-			t.Fatalf("loop %d: Pending() = true after the last step", i)
-		}
-	}
 }
