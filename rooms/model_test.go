@@ -50,10 +50,9 @@ func (s *msocket) ref() Ref { return MakeRef(int(s.loop), s.slot, s.gen) }
 
 // An mcast is a broadcast as the model has resolved it.
 type mcast struct {
-	b              *Broadcast
-	msg            *message
-	to, except     []*mroom
-	toRef, exceptR []Ref
+	b          *Broadcast
+	msg        *message
+	to, except []*mroom
 }
 
 type mloop struct {
