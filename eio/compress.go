@@ -80,6 +80,9 @@ func compressionOptions(o *Options) (*Compression, *HTTPCompression, error) {
 		http = *o.HTTPCompression
 	}
 	http.Threshold = cmp.Or(http.Threshold, 1024)
+	if http.Threshold < 0 {
+		return nil, nil, errors.New("eio: HTTPCompression.Threshold must not be negative")
+	}
 	if o.Compression == nil {
 		return nil, &http, nil
 	}
@@ -93,8 +96,8 @@ func compressionOptions(o *Options) (*Compression, *HTTPCompression, error) {
 		return nil, nil, errors.New("eio: Compression.Level must be from 1 to 9")
 	case bad(c.ServerMaxWindowBits) || bad(c.ClientMaxWindowBits):
 		return nil, nil, errors.New("eio: windows of Compression must be from 8 to 15 bits")
-	case c.Threshold < 0 || c.MaxInflated < 0 || http.Threshold < 0:
-		return nil, nil, errors.New("eio: sizes of compression must not be negative")
+	case c.Threshold < 0 || c.MaxInflated < 0:
+		return nil, nil, errors.New("eio: Compression.Threshold and MaxInflated must not be negative")
 	}
 	return &c, &http, nil
 }

@@ -1,5 +1,5 @@
-// Package eio serves Engine.IO 4: sessions over HTTP long polling and
-// WebSocket, with the live upgrade from one to the other.
+// Package eio serves Engine.IO 4, and 3 if allowed: sessions over HTTP long
+// polling and WebSocket, with the live upgrade from one to the other.
 //
 // A session over polling, then upgraded (Engine.IO protocol 4):
 //
@@ -96,6 +96,11 @@ type Options struct {
 	// Transports that are served, of "polling" and "websocket". Nil means
 	// both. Node: transports.
 	Transports []string
+	// AllowEIO3 serves clients of Engine.IO 3, which are those of Socket.IO 2, as
+	// well; without it they are refused. Such a client pings by itself, and is
+	// closed with PingTimeout when it has not for PingInterval and PingTimeout
+	// together. Node: allowEIO3.
+	AllowEIO3 bool
 	// NoUpgrades neither offers nor accepts upgrades. Node: allowUpgrades.
 	NoUpgrades bool
 
@@ -111,6 +116,49 @@ type Options struct {
 	// time for its body, IdleTimeout the wait for the next request. Zero means
 	// 10 s, 60 s and 20 s.
 	HeadTimeout, BodyTimeout, IdleTimeout time.Duration
+
+	// CORS says from where pages may use the server. Nil: from anywhere, as far
+	// as the server is concerned, and no browser is told so: WebSocket alone is
+	// for every page. Node: cors.
+	CORS *CORS
+	// AllowRequest, unless nil, decides on each new session, on a goroutine: it
+	// may block. It is not asked about further requests of a session, and an error
+	// refuses it: see Refusal. The request has no body; its context is done when
+	// the client does not wait any more. Node: allowRequest.
+	AllowRequest func(r *http.Request) error
+	// Middleware, unless nil, sees every request below Path but those that Route
+	// answers and those that CORS settles, each poll included, on a goroutine, and
+	// tells whether it goes on. What it sets in w's header is in the answer, that
+	// to a WebSocket's handshake too. Once it has written, that is the answer. The
+	// request has no body. A middleware of net/http is called like this:
+	//
+	//	func(w http.ResponseWriter, r *http.Request) (next bool) {
+	//		wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { next = true })).ServeHTTP(w, r)
+	//		return next
+	//	}
+	//
+	// A panic refuses the request with the code 3. Node: engine.use.
+	Middleware func(w http.ResponseWriter, r *http.Request) (next bool)
+	// Cookie, unless nil, is a template of the cookie that clients get with the
+	// answer that opens a session over polling, for load balancers that keep a
+	// client's requests together. Its value is the session's id; whoever knows that
+	// can read the session, so it is always HttpOnly. Zero in it means: Name "io",
+	// Path "/", SameSite lax. Node: cookie.
+	Cookie *http.Cookie
+
+	// InitialHeaders adds to the header of the answer that opens a session, over
+	// polling or WebSocket, and Headers to that of every answer to a poll, a post
+	// or a WebSocket's handshake. Errors have none of it. They are called on the
+	// loop when the request has come, and must not block; r is a view, valid until
+	// return. Node: initial_headers, headers.
+	InitialHeaders, Headers func(header http.Header, r *http1.Request)
+	// OnConnectionError, unless nil, is told of each request that is refused with
+	// one of Engine.IO's codes. It is called on the loop and must not block. Node:
+	// connection_error.
+	OnConnectionError func(e ConnectionError)
+	// InitialPacket is a message that each session gets right behind its open
+	// packet. Nil: none. Node: initialPacket.
+	InitialPacket []byte
 
 	// Route returns who answers a request that is not Engine.IO's: any path
 	// but Path itself. It is called on the loop; the handler it returns runs
@@ -137,6 +185,8 @@ type Server struct {
 	spread    func(d time.Duration) time.Duration
 	http      *HTTPCompression // o's two with what zero values mean
 	deflate   *Compression
+	cors      *cors        // nil: no checks
+	cookie    *http.Cookie // nil: none
 
 	draining atomic.Bool // refuses new sessions; set by Drain
 }
@@ -173,6 +223,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if min(o.PingInterval, o.PingTimeout) < time.Millisecond || max(o.PingInterval, o.PingTimeout) > most {
 		return nil, errors.New("eio: PingInterval and PingTimeout must be from 1 ms to 24 days")
 	}
+	if o.AllowEIO3 && o.PingInterval+o.PingTimeout > most {
+		return nil, errors.New("eio: PingInterval and PingTimeout together must be at most 24 days")
+	}
 	if strings.ContainsFunc(o.Path, func(r rune) bool { return r <= ' ' || r == '?' || r == '#' || r == 0x7f }) {
 		return nil, errors.New("eio: " + strconv.Quote(o.Path) + " cannot be a path")
 	}
@@ -182,6 +235,16 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	var err error
 	if s.deflate, s.http, err = compressionOptions(&o); err != nil {
 		return nil, err
+	}
+	if o.CORS != nil {
+		if s.cors, err = newCORS(o.CORS); err != nil {
+			return nil, err
+		}
+	}
+	if o.Cookie != nil {
+		if s.cookie, err = newCookie(o.Cookie); err != nil {
+			return nil, err
+		}
 	}
 	s.upgrades = "[]"
 	if s.websocket && !o.NoUpgrades {

@@ -6,11 +6,26 @@ import "time"
 // sockets again.
 const pingsPerTurn = 256
 
-var pingFrame = []byte{0x81, 1, ping}
+var (
+	pingFrame = []byte{0x81, 1, ping}
+	pongFrame = []byte{0x81, 1, pong}
+)
 
 // startHeartbeat arms the first ping of a new session.
 func (sh *shard) startHeartbeat(slot uint32) {
+	if sh.sessions.At(slot).is(revision3) {
+		sh.expectPing(slot)
+		return
+	}
 	sh.beat.set(slot, sh.loop.Now()+sh.srv.spread(sh.srv.o.PingInterval).Milliseconds())
+	sh.wind()
+}
+
+// expectPing arms the end of a session whose client pings: Engine.IO 3. For the
+// wheel its ping is one that we have sent.
+func (sh *shard) expectPing(slot uint32) {
+	sh.sessions.At(slot).set(awaitPong)
+	sh.beat.set(slot, sh.loop.Now()+(sh.srv.o.PingInterval+sh.srv.o.PingTimeout).Milliseconds())
 	sh.wind()
 }
 
@@ -35,6 +50,10 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
 	if s.is(awaitPong) && !s.is(paused) {
 		sh.close(slot, PingTimeout)
+		return
+	}
+	if s.is(revision3) {
+		sh.expectPing(slot)
 		return
 	}
 	s.set(awaitPong)
@@ -63,7 +82,7 @@ func (sh *shard) overdue(slot uint32) bool {
 // that the client is there and starts the wait anew, once a ping.
 func (sh *shard) heard(slot uint32, isPong bool) {
 	s := sh.sessions.At(slot)
-	if !s.is(awaitPong) {
+	if !s.is(awaitPong) || s.is(revision3) {
 		return
 	}
 	now := sh.loop.Now()
@@ -77,9 +96,27 @@ func (sh *shard) heard(slot uint32, isPong bool) {
 	}
 }
 
+// beaten handles the client's part of the heartbeat: in Engine.IO 4 its pong, in
+// 3 its ping. The other is a violation (Node: "invalid heartbeat direction").
+func (sh *shard) beaten(slot uint32, packet byte) {
+	switch old := sh.sessions.At(slot).is(revision3); {
+	case old && packet == ping:
+		sh.expectPing(slot)
+		sh.send(slot, pongFrame, shared, true)
+	case !old && packet == pong:
+		sh.heard(slot, true)
+	default:
+		sh.close(slot, TransportError)
+	}
+}
+
 // restartHeartbeat begins a new interval, after the transport changed: a pong
 // may have been lost with the old one.
 func (sh *shard) restartHeartbeat(slot uint32) {
+	if sh.sessions.At(slot).is(revision3) {
+		sh.expectPing(slot)
+		return
+	}
 	sh.sessions.At(slot).unset(awaitPong | extended)
 	sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingInterval.Milliseconds())
 }

@@ -39,6 +39,8 @@ type httpConn struct {
 	coding    encoding.Coding // the answer to a poll may be compressed with it
 	waiting   bool            // an answer is due; input is held back until it is given
 	session   uint64          // ref of the session that waits with us: a poll or a body
+	fields    []http1.Field   // for the answer, whatever it is
+	hooked    []http1.Field   // for the answer of a session
 
 	receiving bool // a body is being received
 	body      http1.Body
@@ -152,6 +154,7 @@ func (sh *shard) deadline(h *httpConn, d time.Duration) {
 // connection.
 func (sh *shard) fail(h *httpConn, status int) {
 	cut := h.cut
+	sh.tally.malformed.Add(1)
 	sh.answer(h, status, nil, nil, true)
 	if cut != nil && status != http.StatusRequestEntityTooLarge { // Node leaves that to the client
 		cut(TransportError)
@@ -205,7 +208,7 @@ func hasBody(r *http1.Request) bool { return r.Chunked || r.ContentLength > 0 }
 // owner returns the loop of the session that the request is for, nil when
 // that is this one or none.
 func (sh *shard) owner(h *httpConn) *loop.Loop {
-	if string(sh.req.Path) != sh.srv.o.Path && string(sh.req.Path) != strings.TrimSuffix(sh.srv.o.Path, "/") {
+	if !sh.forEngine() {
 		return nil
 	}
 	sid, _ := sh.req.Query("sid")
@@ -220,22 +223,40 @@ func (sh *shard) owner(h *httpConn) *loop.Loop {
 // request sends a request to who answers it. It must lead to an answer, to a
 // body being received, or to a WebSocket.
 func (sh *shard) request(h *httpConn) {
-	path := string(sh.req.Path)
-	if path == sh.srv.o.Path || path+"/" == sh.srv.o.Path {
+	srv, path := sh.srv, string(sh.req.Path)
+	var handler http.Handler
+	if srv.o.Route != nil && !sh.forEngine() {
+		handler = srv.o.Route(path)
+	}
+	below := strings.HasPrefix(path+"/", srv.o.Path)
+	if below && srv.cors != nil && !sh.cross(h, handler != nil) {
+		return
+	}
+	switch {
+	case handler != nil:
+		sh.routed(h, handler)
+	case !below:
+		sh.answer(h, http.StatusNotFound, nil, nil, false)
+	case srv.o.Middleware != nil:
+		sh.middleware(h)
+	default:
+		sh.proceed(h)
+	}
+}
+
+// forEngine tells whether the request is for Path itself.
+func (sh *shard) forEngine() bool {
+	path := sh.srv.o.Path
+	return string(sh.req.Path) == path || string(sh.req.Path) == strings.TrimSuffix(path, "/")
+}
+
+// proceed answers a request below Path that nobody else has answered.
+func (sh *shard) proceed(h *httpConn) {
+	if sh.forEngine() {
 		sh.engineRequest(h)
-		return
-	}
-	if sh.srv.o.Route != nil {
-		if handler := sh.srv.o.Route(path); handler != nil {
-			sh.routed(h, handler)
-			return
-		}
-	}
-	if strings.HasPrefix(path, sh.srv.o.Path) {
+	} else {
 		sh.refuse(h, unknownTransport)
-		return
 	}
-	sh.answer(h, http.StatusNotFound, nil, nil, false)
 }
 
 // receiveBody reads the request's body, up to limit bytes, and gives the
@@ -243,6 +264,7 @@ func (sh *shard) request(h *httpConn) {
 func (sh *shard) receiveBody(h *httpConn, limit int64, finish func([]byte), cut func(Reason)) {
 	if err := h.body.Reset(&sh.req, limit); err != nil {
 		// The body is not read: the answer, then the end of the connection.
+		sh.tally.malformed.Add(1)
 		sh.answer(h, statusOf(err), nil, nil, true)
 		return
 	}
@@ -292,6 +314,14 @@ func (sh *shard) wait(h *httpConn) {
 	h.conn.HoldData(true)
 }
 
+// unwait ends wait.
+func (sh *shard) unwait(h *httpConn) {
+	if h.waiting {
+		h.waiting = false
+		h.conn.HoldData(false)
+	}
+}
+
 // answer writes a response. With end, or if the request asks for it, the
 // connection ends behind it. The body is copied; the answer to HEAD has only
 // its length.
@@ -301,6 +331,8 @@ func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []by
 	} else if h.isOld {
 		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueKeepAlive})
 	}
+	fields = append(fields, h.fields...)
+	h.fields, h.hooked = nil, nil
 	b := sh.scratch[:0]
 	if h.isHead {
 		if len(body) > 0 {
@@ -320,10 +352,7 @@ func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []by
 		h.conn.Close()
 		return
 	}
-	if h.waiting {
-		h.waiting = false
-		h.conn.HoldData(false)
-	}
+	sh.unwait(h)
 	sh.deadline(h, sh.srv.o.IdleTimeout)
 }
 
@@ -344,6 +373,8 @@ var (
 	fieldLength     = []byte("Content-Length")
 	valueClose      = []byte("close")
 	valueKeepAlive  = []byte("keep-alive")
+	valueScript     = []byte("text/javascript; charset=UTF-8")
+	valueBytes      = []byte("application/octet-stream")
 	valueText       = []byte("text/plain; charset=UTF-8")
 	valueHTML       = []byte("text/html")
 	valueJSON       = []byte("application/json")

@@ -27,7 +27,10 @@ func (s Session) ResumeRead() {
 		return
 	}
 	r.unset(paused)
-	if r.is(awaitPong) {
+	switch {
+	case r.is(revision3):
+		s.sh.expectPing(s.slot)
+	case r.is(awaitPong):
 		s.sh.beat.set(s.slot, s.sh.loop.Now()+s.sh.srv.o.PingTimeout.Milliseconds())
 		s.sh.wind()
 	}

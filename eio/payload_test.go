@@ -167,7 +167,7 @@ func TestWithoutBinary(t *testing.T) {
 	} {
 		in := slices.Concat(c.in...)
 		kept := bytes.Clone(in)
-		if got, want := withoutBinary(in), slices.Concat(c.want...); !bytes.Equal(got, want) {
+		if got, want := withoutBinary(in, "b"), slices.Concat(c.want...); !bytes.Equal(got, want) {
 			t.Errorf("withoutBinary(%x) = %x, want %x", in, got, want)
 		}
 		if !bytes.Equal(in, kept) {

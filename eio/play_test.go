@@ -20,9 +20,13 @@ func (p *play) given(what string, names []string) {
 	settings := fmt.Sprintf(rest, o.PingInterval.Milliseconds(), o.PingTimeout.Milliseconds(), o.MaxPayload)
 	var lines []string
 	if what == "websocket" {
-		lines = []string{"C a WS EIO=4&transport=websocket", "S a 101", `S a text 0{"sid":"$sid","upgrades":[]` + settings, "A open"}
+		lines = []string{"C a WS " + p.revision() + "&transport=websocket", "S a 101", `S a text 0{"sid":"$sid","upgrades":[]` + settings, "A open"}
 	} else {
-		lines = []string{"C a GET EIO=4&transport=polling", `S a 200 0{"sid":"$sid","upgrades":` + p.srv.upgrades + settings, "A open"}
+		open := `0{"sid":"$sid","upgrades":` + p.srv.upgrades + settings
+		if p.old {
+			open = fmt.Sprintf("%d:%s", len(open)-len("$sid")+IDLen, open)
+		}
+		lines = []string{"C a GET " + p.revision() + "&transport=polling", "S a 200 " + open, "A open"}
 	}
 	if what == "upgraded" {
 		lines = append(lines, "C w WS $ws", "S w 101", "C w text 2probe", "S w text 3probe", "C w text 5")
@@ -71,6 +75,10 @@ func (p *play) client(a *actor, rest string) {
 		query, body, _ := strings.Cut(arg, " |") // the blank behind it is not there if the body is empty
 		body = strings.TrimPrefix(body, " ")
 		request("POST "+path+"?"+query, []string{"Host: h", "Content-Type: text/plain;charset=UTF-8", "Content-Length: " + strconv.Itoa(len(body))}, body)
+	case "octets":
+		query, body, _ := strings.Cut(arg, " |")
+		b := p.hex(body)
+		request("POST "+path+"?"+query, []string{"Host: h", "Content-Type: application/octet-stream", "Content-Length: " + strconv.Itoa(len(b))}, string(b))
 	case "chunked":
 		body := ""
 		for _, piece := range parts[1:] {
@@ -86,6 +94,8 @@ func (p *play) client(a *actor, rest string) {
 		frame(wsframe.Text, []byte(arg))
 	case "binary":
 		frame(wsframe.Binary, p.hex(arg))
+	case "compressed":
+		p.send(a, compressedFrame(wsframe.Text, []byte(arg)))
 	case "ping":
 		frame(wsframe.Ping, []byte(arg))
 	case "pong":
@@ -119,6 +129,8 @@ func (p *play) handler(verb, arg string) {
 			p.now.PauseRead()
 		case "resume":
 			p.now.ResumeRead()
+		case "plain":
+			p.now.SendPlain(AppendText(nil, []byte(arg)))
 		case "volatile":
 			if p.now.Writable() {
 				p.now.Send(AppendText(nil, []byte(arg)))
@@ -127,11 +139,23 @@ func (p *play) handler(verb, arg string) {
 			p.now.Send(AppendBinary(nil, p.hex(arg)))
 		case "prepared":
 			p.now.SendPrepared(Prepare([]byte(arg), false), true)
+		case "plainly": // prepared, and never compressed
+			m := Prepare([]byte(arg), false)
+			m.Plain = true
+			p.now.SendPrepared(m, true)
 		case "shared":
 			p.now.SendPrepared(Prepare(p.hex(arg), true), true)
 		case "last":
 			p.now.Send(AppendText(nil, []byte(arg)))
 			p.now.Close()
+		case "closeWith":
+			code, reason, _ := strings.Cut(arg, " ")
+			n, _ := strconv.Atoi(code)
+			if err := p.now.CloseWith(uint16(n), reason); err != nil {
+				p.fail("%v", err)
+			}
+		case "drain":
+			p.srv.Drain()
 		case "close":
 			if arg == "all" {
 				p.srv.CloseAll(p.sim.Engine().Loops()[0])
@@ -157,7 +181,7 @@ func (p *play) expect(who, want string) {
 	var got string
 	switch {
 	case strings.HasPrefix(want, "field ") || strings.HasPrefix(want, "no field "):
-		p.expectField(a, want)
+		p.expectField(a, p.unescape(want))
 		return
 	case len(a.got) == 0 && a.peer.Closed():
 		got = "FIN"
@@ -214,11 +238,14 @@ func (p *play) response(a *actor) string {
 	}
 	a.head = string(head)
 	status := strings.Fields(string(head))[1]
-	length := 0
+	length, coding := 0, ""
 	for _, line := range strings.Split(string(head), "\r\n")[1:] {
 		k, v, _ := strings.Cut(line, ": ")
 		if http.CanonicalHeaderKey(k) == "Content-Length" {
 			length, _ = strconv.Atoi(v)
+		}
+		if http.CanonicalHeaderKey(k) == "Content-Encoding" {
+			coding = v
 		}
 	}
 	if a.isHead {
@@ -234,7 +261,7 @@ func (p *play) response(a *actor) string {
 	if length == 0 {
 		return status + " -"
 	}
-	return status + " " + string(body[:length])
+	return status + " " + string(decoded(p.t, coding, body[:length]))
 }
 
 func (p *play) frame(a *actor) string {
@@ -244,18 +271,22 @@ func (p *play) frame(a *actor) string {
 	}
 	data := a.got[n : n+int(h.Length)]
 	a.got = a.got[n+int(h.Length):]
+	compressed := ""
+	if h.RSV != 0 {
+		compressed, data = "compressed ", inflated(p.t, data)
+	}
 	switch h.Op {
 	case wsframe.Text:
-		return "text " + string(data)
+		return compressed + "text " + string(data)
 	case wsframe.Binary:
-		return "binary " + hex.EncodeToString(data)
+		return compressed + "binary " + hex.EncodeToString(data)
 	case wsframe.Pong:
 		return "pong " + string(data)
 	case wsframe.Close:
 		if len(data) == 0 {
 			return "close -"
 		}
-		return fmt.Sprintf("close %d", int(data[0])<<8|int(data[1]))
+		return strings.TrimSpace(fmt.Sprintf("close %d %s", int(data[0])<<8|int(data[1]), data[2:]))
 	}
 	return fmt.Sprintf("frame %d %x", h.Op, data)
 }

@@ -3,35 +3,71 @@ package eio
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/loop/http1/encoding"
+	"github.com/sioedge/sioedge/wsframe"
 )
 
 // openPolling answers the first request of a session over polling.
 func (sh *shard) openPolling(h *httpConn) {
-	slot := sh.newSession()
-	sh.ext(slot).last = h.conn
-	sh.answerPoll(h, sh.appendOpen(nil, slot, sh.srv.upgrades))
+	slot := sh.newSession(sh.requested())
+	e := sh.ext(slot)
+	e.last = h.conn
+	if j, ok := sh.req.Query("j"); ok {
+		e.callback = callbackName(j)
+		sh.sessions.At(slot).set(noBinary)
+	}
+	var packet [160]byte
+	open := wsframe.AppendFrame(nil, wsframe.Text, sh.appendOpen(packet[:0], slot, sh.srv.upgrades))
+	sh.hook(h, true)
+	sh.setCookie(h, slot)
+	sh.answerPoll(h, slot, e, queued{sh.srv.appendInitial(open), true})
 	sh.srv.h.Open(sh.handle(slot), &sh.req)
 }
 
-// answerPoll answers a poll with a payload.
-func (sh *shard) answerPoll(h *httpConn, payload []byte) {
-	sh.answerSession(h, payload, valueText, encoding.Identity)
-}
-
-// answerQueue answers a poll with what is queued, compressed if the client takes
-// it, and some of it may be.
-func (sh *shard) answerQueue(h *httpConn, e *ext) {
-	payload, plain := e.takeQueue()
+// answerPoll answers a poll with messages in the form that its client takes,
+// compressed if it takes that and some of them may be.
+func (sh *shard) answerPoll(h *httpConn, slot uint32, e *ext, messages ...queued) {
+	payload, contentType := sh.sessions.At(slot).payload(messages)
+	if e.callback != "" {
+		payload, contentType = appendCallback(nil, e.callback, payload), valueScript
+	}
 	coding := encoding.Identity
-	if !plain {
+	if slices.ContainsFunc(messages, func(q queued) bool { return !q.plain }) {
 		payload, coding = sh.encode(payload, h.coding)
 	}
-	sh.answerSession(h, payload, valueText, coding)
+	sh.answerSession(h, payload, contentType, coding)
+}
+
+// payload returns the payload of messages, and its type.
+func (s *session) payload(messages []queued) (payload, contentType []byte) {
+	octets := s.is(revision3) && !s.is(noBinary) &&
+		slices.ContainsFunc(messages, func(q queued) bool { return hasBinary(q.frames) })
+	for i, q := range messages {
+		switch {
+		case octets:
+			payload = appendBinaryPayload3(payload, q.frames)
+		case s.is(revision3):
+			payload = appendPayload3(payload, q.frames)
+		default:
+			payload = appendPayload(payload, q.frames, i > 0)
+		}
+	}
+	if octets {
+		return payload, valueBytes
+	}
+	return payload, valueText
+}
+
+// answerQueue answers a poll with what is queued.
+func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
+	messages := e.queue
+	e.queue, e.queued = nil, 0
+	sh.answerPoll(h, slot, e, messages...)
 }
 
 func (sh *shard) answerSession(h *httpConn, body, contentType []byte, coding encoding.Coding) {
@@ -42,6 +78,7 @@ func (sh *shard) answerSession(h *httpConn, body, contentType []byte, coding enc
 	if coding != encoding.Identity {
 		fields = append(fields, http1.Field{Name: fieldEncoding, Value: []byte(coding)})
 	}
+	fields = append(fields, h.hooked...)
 	sh.answer(h, http.StatusOK, fields, body, false)
 }
 
@@ -52,10 +89,10 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 	h.coding = sh.pollCoding()
 	if s.is(closing) {
 		if len(e.queue) > 0 {
-			sh.answerQueue(h, e)
+			sh.answerQueue(h, slot, e)
 			return
 		}
-		sh.answerPoll(h, deferredClose)
+		sh.answerPoll(h, slot, e, queued{deferredClose, true})
 		sh.free(slot)
 		return
 	}
@@ -91,24 +128,24 @@ func (sh *shard) releasePoll(slot uint32) {
 	if e == nil || !e.polled() || len(e.queue) > 0 {
 		return
 	}
-	sh.answerGet(e, []byte{noop})
+	sh.answerGet(slot, e, noopFrame)
 }
 
 // answerGet answers the poll that waits.
-func (sh *shard) answerGet(e *ext, payload []byte) {
+func (sh *shard) answerGet(slot uint32, e *ext, frames []byte) {
 	h := sh.httpOf(e.get)
 	e.get = loop.Conn{}
 	if h != nil {
-		sh.answerPoll(h, payload)
+		sh.answerPoll(h, slot, e, queued{frames, true})
 	}
 }
 
 // flushGet answers the poll that waits with what is queued.
-func (sh *shard) flushGet(e *ext) {
+func (sh *shard) flushGet(slot uint32, e *ext) {
 	h := sh.httpOf(e.get)
 	e.get = loop.Conn{}
 	if h != nil {
-		sh.answerQueue(h, e)
+		sh.answerQueue(h, slot, e)
 	}
 }
 
@@ -153,34 +190,27 @@ func (sh *shard) flushPollers() {
 			continue
 		}
 		if e.polled() && len(e.queue) > 0 {
-			sh.flushGet(e)
+			sh.flushGet(sh.pollers[i], e)
 		}
 	}
 	sh.pollers = sh.pollers[:0]
 }
 
-// takeQueue empties the queue into a payload, which is plain if all of it is.
-func (e *ext) takeQueue() (payload []byte, plain bool) {
-	plain = true
-	for i, q := range e.queue {
-		payload = appendPayload(payload, q.frames, i > 0)
-		plain = plain && q.plain
-	}
-	e.queue, e.queued = nil, 0
-	return payload, plain
-}
-
-// deferredClose is what Node answers to the poll that comes after the close.
-var deferredClose = []byte{noop, separator, closed}
+var (
+	closeFrame = []byte{0x81, 1, closed}
+	noopFrame  = []byte{0x81, 1, noop}
+	// deferredClose is what Node answers to the poll that comes after the close.
+	deferredClose = slices.Concat(noopFrame, closeFrame)
+)
 
 // post receives a payload.
 func (sh *shard) post(h *httpConn, slot uint32) {
 	e := sh.ext(slot)
 	e.last = h.conn
 	ref := sh.ref(slot)
-	if e.post.Valid() {
+	if e.post.Valid() || e.held.Valid() {
 		// Two at once (Node: "overlap from client"): this one is refused, the
-		// other one cut.
+		// other one cut, or answered if it was whole.
 		other := e.post
 		e.post = loop.Conn{}
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
@@ -188,7 +218,8 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 		other.Abort()
 		return
 	}
-	if bytes.HasPrefix(sh.req.Get("Content-Type"), []byte("application/octet-stream")) {
+	octets, callback := bytes.HasPrefix(sh.req.Get("Content-Type"), valueBytes), e.callback != ""
+	if octets && (!sh.sessions.At(slot).is(revision3) || callback) {
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
 		sh.close(slot, TransportError)
 		return
@@ -197,13 +228,17 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	finish := func(body []byte) {
 		slot := sh.lookup(ref)
 		if slot == 0 {
-			sh.refuse(h, unknownSID)
+			sh.answerRefusal(h, unknownSID) // sh.req may be another's by now
 			return
 		}
 		if e := sh.peekExt(slot); e != nil {
 			e.post = loop.Conn{}
 		}
-		if !sh.payload(slot, body) {
+		found := true
+		if callback {
+			body, found = callbackBody(body)
+		}
+		if found && !sh.payload(slot, body, octets) {
 			sh.answer(h, http.StatusBadRequest, nil, nil, false)
 			return
 		}
@@ -223,29 +258,74 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 
 // payload handles the packets of a polling payload. It is false when one could
 // not be decoded; those before it were handled.
-func (sh *shard) payload(slot uint32, b []byte) bool {
-	gen := sh.sessions.At(slot).gen
-	for more := true; more; {
+func (sh *shard) payload(slot uint32, b []byte, octets bool) bool {
+	gen, revision := sh.sessions.At(slot).gen, sh.sessions.At(slot).flags&revision3
+	for more := len(b) > 0 || !octets; more; {
 		s := sh.sessions.At(slot)
 		if s.gen != gen || s.is(closing) {
 			return true
 		}
 		var p []byte
-		p, b, more = cutPacket(b)
-		if len(p) > 0 && p[0] == encoded {
-			data, ok := decodeBase64(p[1:])
-			if !ok {
-				sh.close(slot, ParseError)
-				return false
-			}
-			sh.heard(slot, false)
-			sh.srv.h.Message(sh.handle(slot), data, true)
-			continue
+		binary, ok := false, true
+		switch {
+		case octets:
+			p, b, binary, ok = cutBinaryPacket3(b)
+			more = len(b) > 0
+		case revision != 0:
+			p, b, ok = cutPacket3(b)
+			more = len(b) > 0
+		default:
+			p, b, more = cutPacket(b)
 		}
-		if !sh.packet(slot, p) {
+		switch {
+		case !ok:
+			sh.close(slot, ParseError)
+			return false
+		case len(p) == 0 && revision != 0 && !octets: // Node skips it too
+		case binary:
+			ok = sh.binaryPacket(slot, p)
+		default:
+			ok = sh.packet(slot, p)
+		}
+		if !ok {
 			return false
 		}
 	}
+	return true
+}
+
+// binaryPacket handles a packet of bytes of an open session. It is false when
+// the packet could not be decoded, which has closed the session.
+func (sh *shard) binaryPacket(slot uint32, p []byte) bool {
+	if sh.sessions.At(slot).is(revision3) {
+		switch {
+		case len(p) == 0 || p[0] > noop-'0':
+			return sh.packet(slot, nil)
+		case p[0] != typedMessage:
+			return sh.packet(slot, []byte{'0' + p[0]})
+		}
+		p = p[1:]
+	}
+	sh.heard(slot, false)
+	sh.srv.h.Message(sh.handle(slot), p, true)
+	return true
+}
+
+// base64Packet is binaryPacket for what was sent as base64.
+func (sh *shard) base64Packet(slot uint32, p []byte) bool {
+	if sh.sessions.At(slot).is(revision3) {
+		if len(p) == 0 || p[0] != message {
+			return sh.packet(slot, p[:min(len(p), 1)])
+		}
+		p = p[1:]
+	}
+	data, ok := decodeBase64(p)
+	if !ok {
+		sh.close(slot, ParseError)
+		return false
+	}
+	sh.heard(slot, false)
+	sh.srv.h.Message(sh.handle(slot), data, true)
 	return true
 }
 
@@ -260,13 +340,13 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 	case message:
 		sh.heard(slot, false)
 		sh.srv.h.Message(sh.handle(slot), p[1:], false)
-	case pong:
-		sh.heard(slot, true)
-	case ping: // Node: "invalid heartbeat direction"
-		sh.close(slot, TransportError)
+	case encoded:
+		return sh.base64Packet(slot, p[1:])
+	case ping, pong:
+		sh.beaten(slot, p[0])
 	case closed:
 		if e := sh.peekExt(slot); e != nil && e.polled() {
-			sh.answerGet(e, []byte{noop})
+			sh.answerGet(slot, e, noopFrame)
 		}
 		sh.close(slot, TransportClose)
 	case opened, upgrade, noop:
@@ -285,9 +365,9 @@ func (sh *shard) closePolling(slot uint32, reason Reason) {
 	e := sh.ext(slot)
 	if e.polled() {
 		if len(e.queue) > 0 && reason == ForcedClose {
-			sh.flushGet(e)
+			sh.flushGet(slot, e)
 		} else {
-			sh.answerGet(e, []byte{closed})
+			sh.answerGet(slot, e, closeFrame)
 			sh.free(slot)
 			return
 		}

@@ -24,6 +24,9 @@ type Prepared struct {
 
 	once     sync.Once
 	deflated []byte // frames with those compressed that are worth it
+
+	onceTyped sync.Once
+	typed     *Prepared // for Engine.IO 3: itself if there is no binary message
 }
 
 // Prepare encodes one message.
@@ -90,6 +93,22 @@ func (p *Prepared) compress(z *zipper) []byte {
 	return b
 }
 
+// withTypes returns the message as a WebSocket of Engine.IO 3 has it: with a type
+// byte before each binary message. It is made once, as its compressed form is.
+func (p *Prepared) withTypes() *Prepared {
+	p.onceTyped.Do(func() {
+		p.typed = p
+		if !hasBinary(p.frames) {
+			return
+		}
+		p.typed = &Prepared{Plain: p.Plain, frames: withTypes(p.frames)}
+		for _, part := range p.parts {
+			p.typed.parts = append(p.typed.parts, part.withTypes())
+		}
+	})
+	return p.typed
+}
+
 // Size returns the bytes of the message on a WebSocket.
 func (p *Prepared) Size() int { return len(p.frames) }
 
@@ -113,18 +132,25 @@ func AppendBinary(dst, data []byte) []byte {
 	return wsframe.AppendFrame(dst, wsframe.Binary, data)
 }
 
-// withoutBinary returns frames with every binary message as text: base64 as in
-// a polling payload. Node: the query parameter b64.
-func withoutBinary(frames []byte) []byte {
+// withoutBinary returns frames with every binary message as text: base64 behind
+// prefix, as in a polling payload. Node: the query parameter b64.
+func withoutBinary(frames []byte, prefix string) []byte {
+	return eachBinary(frames, func(dst, p []byte) []byte {
+		dst = wsframe.AppendHeader(dst, wsframe.Header{Fin: true, Op: wsframe.Text,
+			Length: int64(len(prefix) + base64.StdEncoding.EncodedLen(len(p)))})
+		return base64.StdEncoding.AppendEncode(append(dst, prefix...), p)
+	})
+}
+
+// eachBinary returns frames with every binary message replaced by what f appends
+// for it, frames itself if there is none.
+func eachBinary(frames []byte, f func(dst, data []byte) []byte) []byte {
 	var dst []byte
 	done := 0
 	for i := 0; i < len(frames); {
 		h, p, n := cutFrame(frames[i:])
 		if h.Op == wsframe.Binary {
-			dst = append(dst, frames[done:i]...)
-			dst = wsframe.AppendHeader(dst, wsframe.Header{Fin: true, Op: wsframe.Text,
-				Length: int64(1 + base64.StdEncoding.EncodedLen(len(p)))})
-			dst = base64.StdEncoding.AppendEncode(append(dst, encoded), p)
+			dst = f(append(dst, frames[done:i]...), p)
 			done = i + n
 		}
 		i += n

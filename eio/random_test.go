@@ -156,13 +156,17 @@ func (m *mob) query(transport string) string {
 		pick(m, "", "", "", "&b64=1") + "&sid=" + m.sid()
 }
 
+func (m *mob) wsRequest(query string) []byte {
+	return pick(m, wsRequest, deflateRequest, windowRequest)(query)
+}
+
 // act does what the next bytes of the script say.
 func (m *mob) act() {
 	switch m.next(18) {
 	case 16: // as a client should do it, but not alone in the world
 		w := &client{peer: m.sim.Connect(m.next(2))}
 		m.clients = append(m.clients, w)
-		m.send(w, wsRequest("EIO=4&transport=websocket&sid="+m.sid()))
+		m.send(w, m.wsRequest("EIO=4&transport=websocket&sid="+m.sid()))
 		for _, packet := range []string{"2probe", "5", "4first"} {
 			if m.next(3) == 1 {
 				m.act()
@@ -176,13 +180,13 @@ func (m *mob) act() {
 	case 0, 1:
 		m.send(m.client(), getRequest("EIO=4&transport=polling"))
 	case 2:
-		m.send(m.client(), wsRequest("EIO=4&transport=websocket"))
+		m.send(m.client(), m.wsRequest("EIO=4&transport=websocket"))
 	case 3, 4:
-		m.send(m.client(), getRequest(m.query("polling")))
+		m.send(m.client(), pick(m, getRequest, gzipRequest)(m.query("polling")))
 	case 5, 6:
 		m.send(m.client(), postRequest(m.query("polling"), pick(m, "4x", "4x\x1e4y", "bAQID", "3", "1", "2", "4a\x1e1\x1e4b", "", "x", "4"+string(make([]byte, 300)))))
 	case 7, 8:
-		m.send(m.client(), wsRequest(m.query("websocket")))
+		m.send(m.client(), m.wsRequest(m.query("websocket")))
 	case 9, 10, 11:
 		m.send(m.client(), textFrame(pick(m, "4x", "4y", "2probe", "5", "3", "1", "2", "", "x", "bAQID", "b*", "0", "6", "4"+string(make([]byte, 300)))))
 	case 12:
@@ -223,7 +227,9 @@ func (m *mob) frame() []byte {
 	op := pick(m, wsframe.Binary, wsframe.Ping, wsframe.Pong, wsframe.Close, wsframe.Continuation, wsframe.Text)
 	data := []byte(pick(m, "", "4x", "\x03\xe8", "\x03\xed", "\xff"))
 	b := wsframe.AppendMaskedFrame(nil, op, data, testKey)
-	switch m.next(8) {
+	switch m.next(9) {
+	case 4:
+		b = compressedFrame(op, pick(m, data, make([]byte, 100), make([]byte, 10_000)))
 	case 1:
 		b[0] &^= 0x80 // not the last piece
 	case 2:
@@ -252,6 +258,7 @@ func playMob(t *testing.T, script []byte) *mob {
 	m.srv, m.sim = newSim(t, m, Options{
 		PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, UpgradeTimeout: 400 * time.Millisecond,
 		CloseTimeout: 600 * time.Millisecond, MaxPayload: 200, MaxQueue: 300, MaxFragments: 4,
+		Compression: &Compression{Threshold: 50, MaxInflated: 5000}, HTTPCompression: &HTTPCompression{Threshold: 50},
 		HeadTimeout: 150 * time.Millisecond, BodyTimeout: 350 * time.Millisecond, IdleTimeout: 450 * time.Millisecond,
 	}, loop.Options{Loops: 2, MaxOutbound: 2000, ReadBuffer: 512})
 	for len(m.script) > 0 && !t.Failed() {

@@ -2,6 +2,7 @@ package eio
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 
@@ -14,25 +15,45 @@ type refusal struct {
 	code    int
 	message string
 	status  int
+	name    string // of ErrorContext
+	err     error  // of ErrorContext
+	gate    bool   // is answered alike whatever was asked for
+}
+
+func bad(name string) refusal {
+	return refusal{code: CodeBadRequest, message: "Bad request", status: http.StatusBadRequest, name: name}
 }
 
 var (
-	unknownTransport   = refusal{0, "Transport unknown", http.StatusBadRequest}
-	unknownSID         = refusal{1, "Session ID unknown", http.StatusBadRequest}
-	badHandshakeMethod = refusal{2, "Bad handshake method", http.StatusBadRequest}
-	badRequest         = refusal{3, "Bad request", http.StatusBadRequest}
-	unsupportedVersion = refusal{5, "Unsupported protocol version", http.StatusBadRequest}
+	unknownTransport   = refusal{code: CodeUnknownTransport, message: "Transport unknown", status: http.StatusBadRequest}
+	unknownSID         = refusal{code: CodeUnknownSID, message: "Session ID unknown", status: http.StatusBadRequest}
+	badHandshakeMethod = refusal{code: CodeBadHandshakeMethod, message: "Bad handshake method", status: http.StatusBadRequest}
+	badRequest         = bad("")
+	invalidOrigin      = bad("INVALID_ORIGIN")
+	transportMismatch  = bad("TRANSPORT_MISMATCH")
+	protocolMismatch   = bad("PROTOCOL_MISMATCH")
+	handshakeError     = bad("TRANSPORT_HANDSHAKE_ERROR")
+	middlewareFailure  = bad("MIDDLEWARE_FAILURE")
+	forbidden          = refusal{code: CodeForbidden, message: "Forbidden", status: http.StatusForbidden}
+	unsupportedVersion = refusal{code: CodeUnsupportedVersion, message: "Unsupported protocol version", status: http.StatusBadRequest}
 )
 
-// refuse answers an engine request with r: JSON, or bare text when a WebSocket
-// was asked for, after which the connection ends.
+// refuse answers the engine request that is sh.req with r.
 func (sh *shard) refuse(h *httpConn, r refusal) {
-	if h.upgrade {
+	sh.report(r)
+	sh.answerRefusal(h, r)
+}
+
+// answerRefusal answers with r: JSON, or bare text when a WebSocket was asked for,
+// after which the connection ends.
+func (sh *shard) answerRefusal(h *httpConn, r refusal) {
+	if h.upgrade && !r.gate {
 		sh.answer(h, http.StatusBadRequest, []http1.Field{{Name: fieldType, Value: valueHTML}}, []byte(r.message), true)
 		return
 	}
-	body := fmt.Appendf(nil, `{"code":%d,"message":%q}`, r.code, r.message)
-	sh.answer(h, r.status, []http1.Field{{Name: fieldType, Value: valueJSON}}, body, false)
+	message, _ := json.Marshal(r.message) // a string can always be encoded
+	body := fmt.Appendf(nil, `{"code":%d,"message":%s}`, r.code, message)
+	sh.answer(h, r.status, []http1.Field{{Name: fieldType, Value: valueJSON}}, body, h.upgrade)
 }
 
 // engineRequest verifies a request under Path, in Node's order, and acts on it.
@@ -45,13 +66,12 @@ func (sh *shard) engineRequest(h *httpConn) {
 	}
 	for _, c := range sh.req.Get("Origin") {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			sh.refuse(h, badRequest)
+			sh.refuse(h, invalidOrigin)
 			return
 		}
 	}
 	ua := sh.req.Get("User-Agent")
 	h.oldIE = bytes.Contains(ua, []byte(";MSIE")) || bytes.Contains(ua, []byte("Trident/"))
-	revision, _ := sh.req.Query("EIO")
 	if sid, _ := sh.req.Query("sid"); sid != "" {
 		ref, ok := srv.ids.Parse([]byte(sid))
 		slot := sh.lookup(ref)
@@ -59,44 +79,54 @@ func (sh *shard) engineRequest(h *httpConn) {
 			sh.refuse(h, unknownSID)
 			return
 		}
-		sh.sessionRequest(h, slot, transport, revision)
+		sh.sessionRequest(h, slot, transport)
 		return
 	}
 	switch {
 	case string(sh.req.Method) != http.MethodGet:
 		sh.refuse(h, badHandshakeMethod)
 	case transport == "websocket" && !h.upgrade, transport == "polling" && h.upgrade:
-		sh.refuse(h, badRequest)
-	case revision != "4":
+		sh.refuse(h, handshakeError)
+	case !srv.o.AllowEIO3 && sh.requested().has(revision3):
 		sh.refuse(h, unsupportedVersion)
 	case srv.draining.Load():
-		// A refusal before the upgrade makes clients back off; a close after
-		// it would not.
-		sh.answer(h, http.StatusServiceUnavailable, nil, nil, true)
-	case transport == "websocket":
-		sh.openWS(h)
+		sh.unavailable(h)
 	default:
-		sh.openPolling(h)
+		sh.admit(h, transport)
 	}
 }
 
 // sessionRequest acts on a request that names a live session.
-func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport, revision string) {
+func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport string) {
 	s := sh.sessions.At(slot)
 	switch {
-	case revision != "4":
-		sh.refuse(h, badRequest)
+	case s.is(revision3) != sh.requested().has(revision3):
+		sh.refuse(h, protocolMismatch)
 	case h.upgrade && transport == "websocket" && string(sh.req.Method) == http.MethodGet:
 		sh.startProbe(h, slot)
 	case h.upgrade, transport != "polling", s.is(overWS):
-		sh.refuse(h, badRequest)
+		sh.refuse(h, transportMismatch)
 	case string(sh.req.Method) == http.MethodGet:
+		sh.hook(h, false)
 		sh.poll(h, slot)
 	case string(sh.req.Method) == http.MethodPost:
+		sh.hook(h, false)
 		sh.post(h, slot)
 	default:
 		sh.answer(h, http.StatusInternalServerError, nil, nil, false)
 	}
+}
+
+// requested returns the flags that a request asks for. Whatever is not revision 4
+// is 3, as in Node.
+func (sh *shard) requested() (f flags) {
+	if revision, _ := sh.req.Query("EIO"); revision != "4" {
+		f |= revision3
+	}
+	if b64, _ := sh.req.Query("b64"); b64 != "" {
+		f |= noBinary
+	}
+	return f
 }
 
 // appendOpen appends the open packet. The five keys are all required by

@@ -40,9 +40,12 @@ const (
 	inflates        // its client may send compressed messages
 	deflates        // its client takes compressed messages
 	paused          // PauseRead was called
+	revision3       // its client speaks Engine.IO 3
 )
 
-func (s *session) is(f flags) bool { return s.flags&f != 0 }
+func (f flags) has(g flags) bool { return f&g != 0 }
+
+func (s *session) is(f flags) bool { return s.flags.has(f) }
 func (s *session) set(f flags)     { s.flags |= f }
 func (s *session) unset(f flags)   { s.flags &^= f }
 
@@ -59,6 +62,7 @@ type ext struct {
 	queued   int        // bytes in queue
 	flush    bool       // is on shard.pollers
 	overflow bool       // the queue overflowed; to be closed
+	callback string     // the function that polls' answers are given to: JSONP; "" if they are not
 	probing  loop.Conn  // the WebSocket of an upgrade in progress
 	probed   bool       // it was answered
 	upgrade  flags      // what the session is to have of noBinary, inflates and deflates then
@@ -89,6 +93,7 @@ type shard struct {
 	turn    loop.Timer
 	pollers []uint32 // slots of sessions with something for a waiting poll
 	reader  wsframe.Reader
+	tally   tally
 	scratch []byte // responses and payloads, valid until the next use
 	zip     zipper
 
@@ -110,11 +115,12 @@ func newShard(s *Server, l *loop.Loop) *shard {
 	return sh
 }
 
-// newSession opens a session; its transport is the caller's business.
-func (sh *shard) newSession() uint32 {
+// newSession opens a session with the flags that the request gave; its transport
+// is the caller's business.
+func (sh *shard) newSession(f flags) uint32 {
 	slot := sh.sessions.Alloc()
 	s := sh.sessions.At(slot)
-	*s = session{gen: (s.gen + 1) & genMask, flags: inUse}
+	*s = session{gen: (s.gen + 1) & genMask, flags: inUse | f}
 	sh.open++
 	sh.startHeartbeat(slot)
 	return slot
@@ -198,7 +204,10 @@ func (sh *shard) free(slot uint32) {
 
 // close ends a session for the handler and tells the client in the way of its
 // transport.
-func (sh *shard) close(slot uint32, reason Reason) {
+func (sh *shard) close(slot uint32, reason Reason) { sh.closeWith(slot, reason, emptyClose) }
+
+// closeWith is close; frame is how it ends a WebSocket.
+func (sh *shard) closeWith(slot uint32, reason Reason, frame []byte) {
 	s := sh.sessions.At(slot)
 	if !s.is(inUse) || s.is(closing) {
 		return
@@ -208,7 +217,7 @@ func (sh *shard) close(slot uint32, reason Reason) {
 	sh.beat.clear(slot)
 	sh.srv.h.Close(sh.handle(slot), reason)
 	if s.is(overWS) {
-		sh.hangUp(sh.loop.Conn(s.conn))
+		hangUpWith(sh.loop.Conn(s.conn), frame)
 		sh.free(slot)
 		return
 	}
@@ -218,9 +227,11 @@ func (sh *shard) close(slot uint32, reason Reason) {
 
 // hangUp ends a WebSocket from our side: a close frame without a code, as Node
 // sends it.
-func (sh *shard) hangUp(c loop.Conn) {
+func (sh *shard) hangUp(c loop.Conn) { hangUpWith(c, emptyClose) }
+
+func hangUpWith(c loop.Conn, frame []byte) {
 	c.SetTag(0)
-	c.Write(emptyClose)
+	c.Write(frame)
 	c.Close()
 }
 
@@ -248,8 +259,8 @@ func (sh *shard) send(slot uint32, frames []byte, share, plain bool) {
 // write gives frames to the session's WebSocket.
 func (sh *shard) write(s *session, frames []byte, share, plain bool) {
 	c := sh.loop.Conn(s.conn)
-	if s.is(noBinary) {
-		frames = withoutBinary(frames)
+	if s.is(noBinary | revision3) {
+		frames = s.adapt(frames)
 	}
 	if s.is(deflates) && !plain && !sh.zip.o.PreparedOnly {
 		b, ok := sh.zip.deflate(sh.zip.scratch[:0], frames)
@@ -263,6 +274,18 @@ func (sh *shard) write(s *session, frames []byte, share, plain bool) {
 		c.WriteShared(frames)
 	} else {
 		c.Write(frames)
+	}
+}
+
+// adapt returns frames in the form that the session's WebSocket takes.
+func (s *session) adapt(frames []byte) []byte {
+	switch {
+	case !s.is(revision3):
+		return withoutBinary(frames, string(encoded))
+	case s.is(noBinary):
+		return withoutBinary(frames, encodedText3)
+	default:
+		return withTypes(frames)
 	}
 }
 
@@ -323,6 +346,15 @@ func (s Session) Transport() string {
 	return "polling"
 }
 
+// Revision returns the revision of Engine.IO that the client speaks: 4, or 3
+// with Options.AllowEIO3. It still answers within Handler.Close.
+func (s Session) Revision() int {
+	if r := s.at(); r != nil && r.is(revision3) {
+		return 3
+	}
+	return 4
+}
+
 // RemoteAddr returns the peer's address; the zero AddrPort when no connection
 // is open at this moment, or none that has an address. While polling it is the
 // address of the latest request.
@@ -381,6 +413,9 @@ func (s Session) SendPrepared(p *Prepared, now bool) {
 	case !r.is(overWS) || r.is(noBinary):
 		s.sh.send(s.slot, p.frames, shared, p.Plain)
 	default:
+		if r.is(revision3) {
+			p = p.withTypes()
+		}
 		frames := p.frames
 		if r.is(deflates) {
 			frames = p.deflate(&s.sh.zip)

@@ -3,9 +3,11 @@ package eio
 import (
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,31 +22,42 @@ import (
 //
 //	--- title                         a new scenario: another server, other connections
 //	options pingInterval=300ms …      before anything else; times, sizes, flags
+//	options revision=3 …              Engine.IO 3 is allowed, and what clients speak from now on; allowEIO3: only allowed
 //	given polling a                   a session, $sid from now on, is opened over polling on connection a
 //	given websocket a                 … or over a WebSocket
 //	given upgraded a w                … or on a and then upgraded to the WebSocket w
 //	C a connect                       connection a is opened; it is also when first named
 //	C a GET query                     … and sends a request to the path
 //	C a POST query | body
+//	C a octets query | hex            a POST of bytes
 //	C a chunked query | piece | …     a POST with the body in chunks
 //	C a WS query | Name: value | …    the opening handshake of a WebSocket, with further fields
 //	C a head METHOD target | Name: value | …   any request head, of HTTP/1.1 unless the target is followed by another version
 //	C a text data                     a masked frame; also: binary hex, ping data, pong data, close code
+//	C a compressed data               a masked text frame that is compressed
 //	C a raw hex, C a bytes text       bytes as they are
 //	C a END, C a FIN                  the client ends its direction, or both
 //	S a 200 body                      the next thing that a receives: a response, - for an empty body
 //	S a field Name: value             … which has this field; "no field Name": it has not
+//	                                  a body that is compressed is shown as it was
 //	S a 101
-//	S a text data                     … or a frame; also: binary hex, pong data, close code (or -)
+//	S a text data                     … or a frame; also: binary hex, pong data, close code (or -);
+//	                                  "compressed" before text and binary if it is
 //	S a FIN                           the server has closed
 //	S a nothing
 //	A open, A message data, A binary hex, A close reason     what the handler sees, in order
 //	H send data, H binary hex         what the handler does; also: prepared data, shared hex, volatile data
-//	H close, H last data              … closes the session, after it has sent data in the same step
+//	H close, H last data              … closes the session, after it has sent data in the same step; also: closeWith code reason
+//	H drain                           the server takes no new sessions
 //	H close all                       the server stops
 //	+300ms                            time passes
 //
-// In data, \x1e and the like are bytes. $sid is the session's id: learnt when
+// The options origins=a,b, credentials and hint=text are of CORS; cookie=name
+// and initial=data as they say; errors has the handler see what is refused, as
+// "A error code context…"; headers adds X-First and X-Each to the answers that
+// the hooks are for.
+//
+// In data, \x1e and the like are bytes, and a{300} is a 300 times. $sid is the session's id: learnt when
 // it is first expected, as is any other $name. $poll and $ws are the queries of
 // requests with that id. Whatever is received and not expected is an error, and
 // so is whatever is left of the server when all have gone.
@@ -93,6 +106,7 @@ type play struct {
 	file  string
 	line  int
 	cut   bool // every byte is sent by itself
+	old   bool // clients speak Engine.IO 3
 	o     Options
 	sim   *loop.Sim
 	srv   *Server
@@ -209,8 +223,47 @@ func (p *play) options(rest string) {
 			p.o.CloseTimeout = d
 		case "maxFragments":
 			p.o.MaxFragments = n
+		case "compression": // with its threshold
+			p.o.Compression = &Compression{Threshold: n}
+		case "maxInflated":
+			p.o.Compression.MaxInflated = n
+		case "serverWindow":
+			p.o.Compression.ServerMaxWindowBits = n
+		case "clientWindow":
+			p.o.Compression.ClientMaxWindowBits = n
+		case "preparedOnly":
+			p.o.Compression.PreparedOnly = true
+		case "httpCompression": // with its threshold, or off
+			p.o.HTTPCompression = &HTTPCompression{Threshold: n, Off: v == "off"}
+		case "revision":
+			p.o.AllowEIO3, p.old = true, v == "3"
+		case "allowEIO3":
+			p.o.AllowEIO3 = true
 		case "noUpgrades":
 			p.o.NoUpgrades = true
+		case "origins":
+			p.cors().Origins = strings.Split(v, ",")
+		case "own": // host only
+			p.cors()
+		case "credentials":
+			p.cors().Credentials = true
+		case "hint":
+			p.cors().Hint = v
+		case "allowed":
+			p.cors().AllowedHeaders = strings.Split(v, ",")
+		case "exposed":
+			p.cors().ExposedHeaders = strings.Split(v, ",")
+		case "maxAge":
+			p.cors().MaxAge = d
+		case "cookie":
+			p.o.Cookie = &http.Cookie{Name: v}
+		case "initial":
+			p.o.InitialPacket = []byte(v)
+		case "headers":
+			p.o.InitialHeaders = func(h http.Header, r *http1.Request) { h.Set("X-First", string(r.Target[:5])); h.Set("Upgrade", "no") }
+			p.o.Headers = func(h http.Header, r *http1.Request) { h.Set("X-Each", string(r.Method)); h.Set("Bad", "a\r\nb") }
+		case "errors":
+			p.o.OnConnectionError = p.refused
 		case "transports":
 			p.o.Transports = strings.Split(v, ",")
 		case "path":
@@ -218,6 +271,22 @@ func (p *play) options(rest string) {
 		default:
 			p.fail("unknown option %s", k)
 		}
+	}
+}
+
+func (p *play) cors() *CORS {
+	if p.o.CORS == nil {
+		p.o.CORS = &CORS{Origins: []string{}}
+	}
+	return p.o.CORS
+}
+
+func (p *play) refused(e ConnectionError) {
+	c := e.Context
+	words := []string{"error", strconv.Itoa(e.Code), c.Name, c.Transport, c.SID, c.Method, c.Origin, c.Protocol}
+	p.seen = append(p.seen, strings.Join(slices.DeleteFunc(words, func(s string) bool { return s == "" }), " "))
+	if len(e.Request.Path) == 0 || e.Message == "" {
+		p.fail("an error without its request or its message: %+v", e)
 	}
 }
 
@@ -234,15 +303,28 @@ func (p *play) actor(name string) *actor {
 var (
 	escapes = regexp.MustCompile(`\\x[0-9a-f]{2}`)
 	names   = regexp.MustCompile(`\$[a-z]+`)
+
+	repeated = regexp.MustCompile(`[a-z0-9]\{\d+\}`)
 )
 
 func (p *play) unescape(s string) string {
-	s = strings.ReplaceAll(s, "$poll", "EIO=4&transport=polling&sid=$sid")
-	s = strings.ReplaceAll(s, "$ws", "EIO=4&transport=websocket&sid=$sid")
+	s = strings.ReplaceAll(s, "$poll", p.revision()+"&transport=polling&sid=$sid")
+	s = strings.ReplaceAll(s, "$ws", p.revision()+"&transport=websocket&sid=$sid")
 	for name, id := range p.ids {
 		s = strings.ReplaceAll(s, name, id)
 	}
+	s = repeated.ReplaceAllStringFunc(s, func(e string) string {
+		n, _ := strconv.Atoi(e[2 : len(e)-1])
+		return strings.Repeat(e[:1], n)
+	})
 	return escapes.ReplaceAllStringFunc(s, func(e string) string { b, _ := hex.DecodeString(e[2:]); return string(b) })
+}
+
+func (p *play) revision() string {
+	if p.old {
+		return "EIO=3"
+	}
+	return "EIO=4"
 }
 
 // end checks that nothing happened that the transcript does not tell, and that

@@ -24,12 +24,8 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		sh.hangUp(h.conn)
 		return
 	}
-	b64, _ := sh.req.Query("b64")
 	e := sh.ext(slot)
-	e.probing, e.probed, e.upgrade = h.conn, false, zip
-	if b64 != "" {
-		e.upgrade |= noBinary
-	}
+	e.probing, e.probed, e.upgrade = h.conn, false, zip|sh.requested()
 	e.reader = sh.srv.newReader()
 	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)
@@ -101,11 +97,12 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s := sh.sessions.At(slot)
 	if e.polled() {
-		sh.answerGet(e, []byte{closed}) // a correct client has none
+		sh.answerGet(slot, e, closeFrame) // a correct client has none
 	}
 	sh.releasePost(slot)
 	e.probing = loop.Conn{}
 	sh.dropExt(slot)
+	s.unset(noBinary) // each transport says for itself whether it takes bytes
 	s.set(overWS | e.upgrade)
 	s.conn = c.Key()
 	for _, q := range e.queue {

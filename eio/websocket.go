@@ -38,11 +38,13 @@ func (sh *shard) upgradeHTTP(h *httpConn) (zip flags, ok bool) {
 		protocol = first
 	}
 	zip, extensions := sh.zip.negotiate(&sh.req)
+	sid, _ := sh.req.Query("sid")
+	sh.hook(h, sid == "")
 	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, func(dst []byte) []byte {
-		if extensions == nil {
-			return dst
+		if extensions != nil {
+			dst = fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", extensions)
 		}
-		return fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", extensions)
+		return appendFields(appendFields(dst, h.hooked), h.fields)
 	})
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
@@ -56,16 +58,13 @@ func (sh *shard) openWS(h *httpConn) {
 	if !ok {
 		return
 	}
-	slot := sh.newSession()
+	slot := sh.newSession(overWS | zip | sh.requested())
 	s := sh.sessions.At(slot)
-	s.set(overWS | zip)
-	if b64, _ := sh.req.Query("b64"); b64 != "" {
-		s.set(noBinary)
-	}
 	s.conn = h.conn.Key()
 	h.conn.SetTag(tagWS | slot)
 	var packet [160]byte
 	b := wsframe.AppendFrame(sh.scratch[:0], wsframe.Text, sh.appendOpen(packet[:0], slot, "[]"))
+	b = sh.srv.appendInitial(b)
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
 	sh.srv.h.Open(sh.handle(slot), &sh.req)
@@ -131,19 +130,8 @@ func (sh *shard) resetReader() {
 func (sh *shard) messageWS(c loop.Conn, slot uint32, m wsframe.Message) {
 	switch m.Op {
 	case wsframe.Binary:
-		sh.heard(slot, false)
-		sh.srv.h.Message(sh.handle(slot), m.Data, true)
+		sh.binaryPacket(slot, m.Data)
 	case wsframe.Text:
-		if len(m.Data) > 0 && m.Data[0] == encoded {
-			data, ok := decodeBase64(m.Data[1:])
-			if !ok {
-				sh.close(slot, ParseError)
-				return
-			}
-			sh.heard(slot, false)
-			sh.srv.h.Message(sh.handle(slot), data, true)
-			return
-		}
 		sh.packet(slot, m.Data)
 	case wsframe.Ping:
 		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))

@@ -51,17 +51,25 @@ func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte) {
 		p.done(Args{}, ErrClosed)
 		return
 	}
-	sh.await(slot, id, p)
+	if !sh.await(slot, id, p) {
+		p.done(Args{}, ErrTooManyAcks)
+		return
+	}
 	sh.send(slot, frames, false)
 }
 
-// await expects an acknowledgement of a socket.
-func (sh *shard) await(slot uint32, id uint64, p *pendingAck) {
+// await expects an acknowledgement of a socket; it is false if too many are due.
+func (sh *shard) await(slot uint32, id uint64, p *pendingAck) bool {
 	x := sh.ext(slot)
+	if len(x.acks) >= sh.srv.o.MaxPendingAcks {
+		sh.tally.acks.Add(1)
+		return false
+	}
 	if x.acks == nil {
 		x.acks = map[uint64]*pendingAck{}
 	}
 	x.acks[id] = p
+	return true
 }
 
 // takeAck forgets an acknowledgement and returns it, nil if there is none.

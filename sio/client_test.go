@@ -163,6 +163,9 @@ type client struct {
 	early []string // packets that came before the WebSocket did
 	open  string   // the open packet
 	id    string   // of the last socket that was accepted
+
+	inflater   wsframe.Inflater
+	compressed bool // the last packet was
 }
 
 // dial opens a session over WebSocket.
@@ -176,7 +179,10 @@ func (srv *server) dialQuery(query string) *client {
 }
 
 // handshake opens a WebSocket.
-func (srv *server) handshake(query string) *client {
+func (srv *server) handshake(query string) *client { return srv.handshakeWith(query, "") }
+
+// handshakeWith opens a WebSocket with further fields in the request.
+func (srv *server) handshakeWith(query, fields string) *client {
 	srv.t.Helper()
 	conn, err := net.Dial("tcp", srv.addr)
 	if err != nil {
@@ -185,7 +191,8 @@ func (srv *server) handshake(query string) *client {
 	srv.t.Cleanup(func() { conn.Close() })
 	c := &client{t: srv.t, conn: conn}
 	nonce := [16]byte{1, 2, 3}
-	c.write(wsframe.AppendClientHandshake(nil, srv.addr, "/socket.io/?"+query, nonce))
+	head := wsframe.AppendClientHandshake(nil, srv.addr, "/socket.io/?"+query, nonce)
+	c.write(append(append(head[:len(head)-2:len(head)], fields...), "\r\n"...))
 	for {
 		n, err := wsframe.CheckAccept(c.in, nonce)
 		if err != nil {
@@ -278,6 +285,11 @@ func (c *client) next() string {
 		if n > 0 && len(c.in) >= n+int(h.Length) {
 			data := c.in[n : n+int(h.Length)]
 			c.in = c.in[n+int(h.Length):]
+			if c.compressed = h.RSV != 0; c.compressed {
+				if data, err = c.inflater.Append(nil, data, 1<<24); err != nil {
+					c.t.Fatalf("received what cannot be inflated: %v", err)
+				}
+			}
 			switch {
 			case h.Op == wsframe.Text:
 				return string(data)

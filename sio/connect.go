@@ -16,6 +16,9 @@ func (srv *Server) Open(es eio.Session, r *http1.Request) {
 		sh.handshakes[es.Ref()] = newHandshake(es, r)
 	}
 	sh.arrivals.add(sh, es.Ref())
+	if srv.isOld(es) {
+		sh.greet(es)
+	}
 }
 
 // keepsHandshake tells whether anybody could ask for one.
@@ -43,13 +46,18 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 }
 
 // connect handles a CONNECT packet (Socket.IO protocol 5, "Connection to a
-// namespace").
-func (sh *shard) connect(es eio.Session, p *parser.Packet) {
+// namespace"); query is what a client of Socket.IO 2 gave with the name.
+func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
+	old := sh.srv.isOld(es)
 	if sh.find(es, p.Namespace) != 0 {
-		es.Close() // a second CONNECT is a violation; Node's server closes too
+		if old && string(p.Namespace) == "/" {
+			return // some ask for what they have been given
+		}
+		sh.violated(es) // by a second CONNECT; Node's server closes too
 		return
 	}
 	if sh.count(es) >= sh.srv.o.MaxNamespaces {
+		sh.tally.namespaces.Add(1)
 		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
 		return
 	}
@@ -57,6 +65,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet) {
 	if in == nil {
 		e := &Error{Message: "Invalid namespace"}
 		if full {
+			sh.tally.namespaces.Add(1)
 			e.Message = "too many namespaces"
 		}
 		sh.refuse(es, string(p.Namespace), e)
@@ -64,9 +73,12 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet) {
 	}
 	slot := sh.newSocket(es, in)
 	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
-		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()], p.Data)
+		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()].withQuery(query), p.Data)
 	}
-	if sh.srv.log != nil && sh.recover(es, slot, p.Data) {
+	if old {
+		sh.setID(slot, oldID(es, in.name))
+	}
+	if sh.srv.log != nil && !old && sh.recover(es, slot, p.Data) {
 		return
 	}
 	sh.enterNamespace(es, slot)
@@ -113,7 +125,7 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 		}
 		delete(sh.claims, slot) // refused, for good
 		sh.drop(es, slot)
-		sh.refuse(es, s.in.name, clientError(refused))
+		sh.reject(es, s.in.name, clientError(refused))
 	}))
 	return nil
 }
@@ -139,11 +151,14 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
 	sh.local.Add(slot, r.gen, sh.instance(slot).id)
-	ref, pid := sh.ref(slot), ""
-	if sh.srv.log != nil {
-		pid = sh.srv.pid(ref)
+	ref, id, pid := sh.ref(slot), "", ""
+	if !sh.srv.isOld(es) {
+		id = sh.srv.id(ref)
+		if sh.srv.log != nil {
+			pid = sh.srv.pid(ref)
+		}
 	}
-	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, sh.srv.id(ref), pid)
+	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, id, pid)
 	n := len(text)
 	text = eio.AppendText(text, text)
 	sh.transmit(es, text[n:], false)
@@ -178,6 +193,7 @@ func (sh *shard) settle(slot uint32) {
 
 // refuse answers a CONNECT with a CONNECT_ERROR.
 func (sh *shard) refuse(es eio.Session, name string, e *Error) {
+	sh.tally.refused.Add(1)
 	text, err := parser.AppendConnectError(nil, name, e.Message, e.Data)
 	if err != nil {
 		sh.srv.o.Logger.Warn("data of a refusal cannot be encoded", "namespace", name, "error", err)
@@ -266,7 +282,7 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 	case r.state == connecting && !closing: // by a middleware
 		name := sh.instance(slot).name
 		sh.drop(es, slot)
-		sh.refuse(es, name, &Error{Message: "disconnected"})
+		sh.reject(es, name, &Error{Message: "disconnected"})
 	case !closing:
 		sh.sayDisconnect(es, slot)
 		sh.leave(es, slot, ServerDisconnect)
@@ -325,6 +341,7 @@ func (a *arrivals) expire(sh *shard) {
 	now, i := sh.loop.Now(), 0
 	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
 		if es, ok := sh.srv.eio.Lookup(sh.loop, a.queue[i].session); ok && es.User()&everJoined == 0 {
+			sh.tally.timeouts.Add(1)
 			es.Close()
 		}
 	}

@@ -3,6 +3,7 @@ package sio
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -22,7 +23,8 @@ type Handshake struct {
 	Time    time.Time
 	URL     string // path and query, as sent
 
-	head string // "Name: value\n" for each field
+	head  string // "Name: value\n" for each field
+	query string // that a client of Socket.IO 2 gave with the namespace's name
 }
 
 func newHandshake(es eio.Session, r *http1.Request) *Handshake {
@@ -36,10 +38,13 @@ func newHandshake(es eio.Session, r *http1.Request) *Handshake {
 	return &Handshake{Address: es.RemoteAddr(), Time: time.Now(), URL: string(r.Target), head: b.String()}
 }
 
-// Query returns the parameters of the URL.
+// Query returns the parameters of the URL. A client of Socket.IO 2 can add some
+// for a namespace, which replace those of the same name.
 func (h *Handshake) Query() url.Values {
 	_, query, _ := strings.Cut(h.URL, "?")
 	v, _ := url.ParseQuery(query) // what can be parsed
+	more, _ := url.ParseQuery(h.query)
+	maps.Copy(v, more)
 	return v
 }
 
@@ -68,7 +73,7 @@ type detail struct {
 	handshake *Handshake
 	auth      []byte
 	data      any
-	id, pid   string // of a socket that was recovered: not those of its Ref
+	id, pid   string // that are not those of the Ref: after a recovery, and with Socket.IO 2
 	recovered bool
 	ctx       context.Context
 	cancel    context.CancelFunc

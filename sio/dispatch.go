@@ -14,7 +14,11 @@ import (
 func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 	sh := srv.shards[es.Loop().Index()]
 	done, err := sh.assemble(es, data, binary)
+	if done && err == nil && len(sh.packet.Event) > srv.o.MaxEventName && sh.packet.Type == parser.Event {
+		err = errEventName
+	}
 	if err != nil {
+		sh.tally.badPackets.Add(1)
 		srv.o.Logger.Debug("bad packet", "session", es.ID(), "error", err)
 		es.Close()
 		return
@@ -57,13 +61,17 @@ func (sh *shard) assemble(es eio.Session, data []byte, binary bool) (done bool, 
 // handle acts on a packet. What a client may not send in its state ends the
 // session (Socket.IO protocol 5; Node's server does the same).
 func (sh *shard) handle(es eio.Session, p *parser.Packet) {
+	var query []byte
+	if sh.srv.isOld(es) {
+		query = cutQuery(p)
+	}
 	if p.Type == parser.Connect {
-		sh.connect(es, p)
+		sh.connect(es, p, query)
 		return
 	}
 	slot := sh.find(es, p.Namespace)
 	if slot == 0 {
-		es.Close()
+		sh.violated(es)
 		return
 	}
 	state := sh.sockets.At(slot).state
@@ -77,7 +85,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	case p.Type == parser.Ack && state == connected:
 		sh.acked(slot, p)
 	default:
-		es.Close()
+		sh.violated(es)
 	}
 }
 

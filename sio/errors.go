@@ -10,7 +10,17 @@ import (
 // ErrClosed is returned for a socket that is no longer connected.
 var ErrClosed = errors.New("sio: socket is closed")
 
-var errParser = errors.New("sio: packet of another parser")
+// ErrTooManyRooms is reported for a room that was not joined: Options.MaxRooms.
+var ErrTooManyRooms = errors.New("sio: too many rooms")
+
+// ErrTooManyAcks is returned for an event that was not sent:
+// Options.MaxPendingAcks.
+var ErrTooManyAcks = errors.New("sio: too many acknowledgements are due")
+
+var (
+	errParser    = errors.New("sio: packet of another parser")
+	errEventName = errors.New("sio: event with a name that is too long")
+)
 
 // An Error is for the client's eyes: a middleware that returns it refuses the
 // connection with its message and data (the client's connect_error), and a

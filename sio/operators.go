@@ -62,13 +62,27 @@ func (sh *shard) in(slot uint32, room string) bool {
 
 // joinRoom puts a socket into a room other than its own.
 func (sh *shard) joinRoom(slot uint32, room string) {
-	if !sh.isOwn(slot, room) {
-		sh.local.Join(slot, sh.instance(slot).id, room)
+	id, most := sh.instance(slot).id, sh.srv.o.MaxRooms
+	r := sh.sockets.At(slot)
+	switch {
+	case sh.isOwn(slot, room):
+	case most > 0 && int(r.rooms) >= most && !sh.local.Has(slot, id, room):
+		sh.tally.rooms.Add(1)
+		sh.srv.fail(sh.socket(slot), "join", ErrTooManyRooms)
+	case sh.local.Join(slot, id, room) && most > 0:
+		r.rooms++
 	}
 }
 
-// isOwn tells whether room is the socket's own id, a room that it is always in
-// and that is not kept.
+// leaveRoom takes a socket out of a room other than its own.
+func (sh *shard) leaveRoom(slot uint32, room string) {
+	if !sh.isOwn(slot, room) && sh.local.Leave(slot, sh.instance(slot).id, room) && sh.srv.o.MaxRooms > 0 {
+		sh.sockets.At(slot).rooms--
+	}
+}
+
+// isOwn tells whether room is the socket's own id, a room that it is always in:
+// it is kept only if the id is not that of the Ref.
 func (sh *shard) isOwn(slot uint32, room string) bool {
 	if sh.srv.named.Load() {
 		return room == sh.srv.id(sh.ref(slot))
@@ -127,7 +141,7 @@ func (b BroadcastOperator) Join(rooms ...string) {
 func (b BroadcastOperator) Leave(rooms ...string) {
 	b.each(b.targets(), func(sh *shard, slot uint32) {
 		for _, room := range rooms {
-			sh.local.Leave(slot, sh.instance(slot).id, room)
+			sh.leaveRoom(slot, room)
 		}
 	}, nil)
 }
@@ -170,8 +184,10 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 		c.expect(len(b.server().shards))
 		m := newMessage(frames, b.plain)
 		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
+			if !sh.await(slot, id, p) {
+				return // as if it had left without answering
+			}
 			c.expect(1)
-			sh.await(slot, id, p)
 			sh.local.CatchUp(slot)
 			if es := sh.session(slot); m.to(es) != nil {
 				es.SendPrepared(m.to(es), false)

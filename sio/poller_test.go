@@ -25,15 +25,17 @@ type poller struct {
 }
 
 // poll opens a session over polling.
-func (srv *server) poll() *poller {
+func (srv *server) poll() *poller { return srv.pollQuery("EIO=4&transport=polling") }
+
+func (srv *server) pollQuery(query string) *poller {
 	srv.t.Helper()
 	tr := &http.Transport{}
 	srv.t.Cleanup(tr.CloseIdleConnections)
 	p := &poller{t: srv.t, srv: srv, http: &http.Client{Transport: tr, Timeout: patience}, base: "http://" + srv.addr + "/socket.io/"}
-	p.url = p.base + "?EIO=4&transport=polling"
+	p.url = p.base + "?" + query
 	_, body := p.get()
 	var open struct{ SID string }
-	if err := json.Unmarshal([]byte(strings.TrimPrefix(body, "0")), &open); err != nil {
+	if err := json.Unmarshal([]byte(body[max(strings.Index(body, "{"), 0):]), &open); err != nil {
 		srv.t.Fatalf("the open packet is %q: %v", body, err)
 	}
 	p.sid = open.SID

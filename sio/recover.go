@@ -155,7 +155,9 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*message
 	alive := slot != 0 && sh.sockets.At(slot).state == connecting
 	for _, room := range append(c.saved.rooms, c.saved.id) {
 		if alive {
-			sh.local.Join(slot, in.id, room)
+			if sh.local.Join(slot, in.id, room) && room != c.saved.id && sh.srv.o.MaxRooms > 0 {
+				sh.sockets.At(slot).rooms++
+			}
 		}
 		sh.local.Arrived(in.id, room)
 	}
@@ -196,8 +198,8 @@ func (sh *shard) forgetName(pid string) {
 
 // remember keeps a socket that leaves for a reason after which it may come back.
 func (sh *shard) remember(slot uint32, reason Reason) {
-	if sh.srv.log == nil {
-		return
+	if sh.srv.log == nil || sh.srv.isOld(sh.session(slot)) {
+		return // or it does not know how to come back
 	}
 	s := sh.socket(slot)
 	pid := sh.srv.pid(s.ref)

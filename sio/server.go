@@ -66,6 +66,15 @@ type Options struct {
 	MaxInstances int
 	// MaxNamespaces bounds the namespaces of one connection. Zero means 128.
 	MaxNamespaces int
+	// MaxRooms bounds the rooms of a socket beside its own, up to 10000. One more
+	// is not joined, and OnError told ErrTooManyRooms. Zero means no bound.
+	MaxRooms int
+	// MaxPendingAcks bounds the acknowledgements that a socket may owe: EmitAck
+	// returns ErrTooManyAcks beyond. Zero means 1024.
+	MaxPendingAcks int
+	// MaxEventName bounds the name of an event that a client sends, in bytes; its
+	// connection is closed beyond. Zero means 256.
+	MaxEventName int
 
 	// Recovery gives clients that come back soon their sockets again.
 	Recovery Recovery
@@ -87,7 +96,7 @@ type Options struct {
 
 	// OnError gets the error that a handler returned, or a panic as
 	// *PanicError, with the event's name ("connect" and "disconnect" for those
-	// handlers). It must be safe for concurrent use. Nil logs a warning.
+	// handlers); and ErrTooManyRooms, with "join". It must be safe for concurrent use. Nil logs a warning.
 	OnError func(s Socket, event string, err error)
 	// Logger gets what an operator should know. Nil means slog.Default().
 	Logger *slog.Logger
@@ -114,10 +123,16 @@ type Server struct {
 	down     atomic.Bool    // Shutdown was called
 }
 
+// maxMaxRooms bounds Options.MaxRooms: rooms are counted in 16 bits, also those
+// of a socket that joined as many before it was recovered.
+const maxMaxRooms = 10_000
+
 // withDefaults returns o with what its zero values mean.
 func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
+	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
+	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Engine.Path = cmp.Or(o.Engine.Path, "/socket.io/")
 	o.Engine.Logger = cmp.Or(o.Engine.Logger, o.Logger)
@@ -140,6 +155,9 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
+	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName) < 1 {
+		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 10000")
+	}
 	srv := &Server{o: o}
 	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {
@@ -308,6 +326,9 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 
 // Engine returns the engine, for its counters.
 func (srv *Server) Engine() *loop.Engine { return srv.engine }
+
+// CompressionStats returns what compression did, of all connections.
+func (srv *Server) CompressionStats() eio.CompressionStats { return srv.eio.CompressionStats() }
 
 // fail reports an error of a handler.
 func (srv *Server) fail(s Socket, event string, err error) {

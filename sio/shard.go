@@ -22,7 +22,8 @@ type record struct {
 	next     uint32 // the session's next socket, in the order of joining
 	instance uint32 // index into shard.instances
 	state    state
-	extended bool // has an extension in shard.exts
+	extended bool   // has an extension in shard.exts
+	rooms    uint16 // how many it has joined; counted if Options.MaxRooms is set
 }
 
 type state uint8
@@ -64,6 +65,7 @@ type shard struct {
 	assemblers map[uint64]*parser.Assembler // sessions in the middle of a packet with attachments
 	handshakes map[uint64]*Handshake        // by session
 	claims     map[uint32]claim             // connecting sockets that are being recovered
+	tally      tally
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
 

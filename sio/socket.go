@@ -169,7 +169,7 @@ func (s Socket) Join(rooms ...string) {
 func (s Socket) Leave(rooms ...string) {
 	s.post(func(sh *shard, slot uint32) {
 		for _, room := range rooms {
-			sh.local.Leave(slot, s.in.id, room)
+			sh.leaveRoom(slot, room)
 		}
 	})
 }
@@ -182,7 +182,11 @@ func (s Socket) Rooms() (names []string) {
 		if sh.sockets.At(slot).state != connecting {
 			names = append(names, s.ID())
 		}
-		names = append(names, sh.local.Rooms(slot)...)
+		for _, room := range sh.local.Rooms(slot) {
+			if !sh.isOwn(slot, room) {
+				names = append(names, room)
+			}
+		}
 	})
 	return names
 }
@@ -199,6 +203,22 @@ func (s Socket) Disconnect(closing bool) {
 // socket.conn.close().
 func (s Socket) CloseConn() {
 	s.post(func(sh *shard, slot uint32) { sh.session(slot).Close() })
+}
+
+// CloseConnWith is CloseConn with a code and a reason, which the client finds in
+// the details of its disconnect event if it is on a WebSocket:
+//
+//	socket.on("disconnect", (why, {context}) => …) // "transport close", context.code, context.reason
+//
+// Over polling there is no way to tell it. The code is 1000, or from 3000 to
+// 4999 (those from 4000 on are the application's), the reason at most 123 bytes
+// of UTF-8; anything else is an error, and nothing is closed.
+func (s Socket) CloseConnWith(code uint16, reason string) error {
+	if err := eio.CheckClose(code, reason); err != nil {
+		return err
+	}
+	s.post(func(sh *shard, slot uint32) { _ = sh.session(slot).CloseWith(code, reason) })
+	return nil
 }
 
 // Transport returns "polling" or "websocket", and "" when the socket has left.

@@ -7,6 +7,9 @@ import { io } from "socket.io-client";
 // $PARSER=msgpack has clients, and the reference server, speak MessagePack.
 export const PARSER = process.env.PARSER === "msgpack" ? (await import("socket.io-msgpack-parser")).default : undefined;
 
+// $DEFLATE=1 has the reference server compress, and clients too, whatever size.
+export const DEFLATE = process.env.DEFLATE ? { perMessageDeflate: { threshold: 1 } } : {};
+
 export const MODES = ["polling", "websocket", "upgrade"];
 
 const TRANSPORTS = {
@@ -47,6 +50,7 @@ export class Context {
       reconnectionDelayMax: 200,
       randomizationFactor: 0,
       ...(PARSER && { parser: PARSER }),
+      ...DEFLATE,
       ...rest,
     });
     this.#sockets.push(socket);

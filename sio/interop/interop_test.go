@@ -106,6 +106,29 @@ func TestInteropRecovery(t *testing.T) {
 	node(t, "run.mjs", url, "order")
 }
 
+// TestInteropCompression plays the scenarios with messages compressed in both
+// directions.
+func TestInteropCompression(t *testing.T) {
+	t.Setenv("DEFLATE", "1")
+	var srv *sio.Server
+	url := listen(t, sio.Options{
+		Engine: eio.Options{
+			PingInterval: time.Second, PingTimeout: 3 * time.Second,
+			Compression: &eio.Compression{Threshold: 1},
+		},
+	}, func(s *sio.Server) { srv = s; serveAll(s) })
+	node(t, "run.mjs", url)
+	if c := srv.CompressionStats(); c.Deflated == 0 || c.Inflated == 0 || c.Polls == 0 {
+		t.Errorf("CompressionStats() = %+v, want some of all", c)
+	}
+}
+
+// TestInteropCompressionReference shows that Node's server passes them too.
+func TestInteropCompressionReference(t *testing.T) {
+	t.Setenv("DEFLATE", "1")
+	node(t, "run.mjs", "reference", "compression:")
+}
+
 // TestInteropMessagePack plays the scenarios with clients of the other parser.
 func TestInteropMessagePack(t *testing.T) {
 	t.Setenv("PARSER", "msgpack")

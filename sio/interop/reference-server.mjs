@@ -65,12 +65,12 @@
 
 import { createServer } from "node:http";
 import { Server } from "socket.io";
-import { PARSER } from "./harness.mjs";
+import { DEFLATE, PARSER } from "./harness.mjs";
 
 const TRENDS = /^\/campaigns\/([^/]+)\/trends$/;
 
 const http = createServer((req, res) => res.writeHead(404).end());
-const io = new Server(http, { pingInterval: 1000, pingTimeout: 3000, maxHttpBufferSize: 1e6, ...(PARSER && { parser: PARSER }) });
+const io = new Server(http, { pingInterval: 1000, pingTimeout: 3000, maxHttpBufferSize: 1e6, ...(PARSER && { parser: PARSER }), ...DEFLATE });
 
 function roomsOf(socket) {
   return [...socket.rooms].filter((room) => room !== socket.id).sort();

@@ -1,0 +1,197 @@
+package eio
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sioedge/sioedge/loop/http1"
+)
+
+// CORS says from where pages may use the server. Unlike Node's cors it does not
+// only tell browsers: a request of another origin is refused, be it a poll or
+// the handshake of a WebSocket, which browsers let any page make.
+type CORS struct {
+	// Origins that are allowed, such as "https://app.example.com",
+	// "https://*.example.com" or "http://localhost:*": a * stands for at least one
+	// character. "*" by itself is any origin, "null" that of files and sandboxed
+	// frames. The host that the request is for is always allowed, so without any
+	// Origins it is the only one; and so are requests that name no origin, whose
+	// clients are no browsers. Node: cors.origin.
+	Origins []string
+	// Credentials lets pages of other origins send cookies, and see what is
+	// answered then. It cannot be had with the origin "*". Node: cors.credentials.
+	Credentials bool
+	// Methods and AllowedHeaders are what pages of other origins may send. Nil
+	// means Node's methods, and whatever headers they ask for. Node: cors.methods,
+	// cors.allowedHeaders.
+	Methods, AllowedHeaders []string
+	// ExposedHeaders of answers are shown to pages of other origins. Node:
+	// cors.exposedHeaders.
+	ExposedHeaders []string
+	// MaxAge is how long a browser may remember all this, in whole seconds. Zero
+	// leaves it to the browser. Node: cors.maxAge.
+	MaxAge time.Duration
+	// Hint is appended to the message of a refusal, for whoever has to find out
+	// what to change.
+	Hint string
+}
+
+// cors is CORS, ready for use.
+type cors struct {
+	any       bool
+	patterns  []string      // in lower case
+	allowed   []http1.Field // of every answer to an origin that is allowed
+	preflight []http1.Field // of the answer to OPTIONS, on top
+	reflects  bool          // pages may send any header
+	hint      string
+}
+
+var (
+	fieldVary         = []byte("Vary")
+	fieldAllowOrigin  = []byte("Access-Control-Allow-Origin")
+	fieldAllowHeaders = []byte("Access-Control-Allow-Headers")
+)
+
+const requestHeaders = "Access-Control-Request-Headers"
+
+func newCORS(o *CORS) (*cors, error) {
+	c := &cors{reflects: o.AllowedHeaders == nil, hint: o.Hint}
+	for _, p := range o.Origins {
+		if !isOrigin(p) {
+			return nil, fmt.Errorf("eio: CORS: %q is not an origin such as https://*.example.com", p)
+		}
+		c.any = c.any || p == "*"
+		c.patterns = append(c.patterns, strings.ToLower(p))
+	}
+	if c.any && o.Credentials {
+		return nil, errors.New(`eio: CORS: Credentials would give every site the cookies; name the Origins instead of "*"`)
+	}
+	if o.MaxAge < 0 {
+		return nil, errors.New("eio: CORS: MaxAge must not be negative")
+	}
+	var bad error
+	field := func(name string, values ...string) http1.Field {
+		f := http1.Field{Name: []byte(name), Value: []byte(strings.Join(values, ","))}
+		if !f.Valid() {
+			bad = fmt.Errorf("eio: CORS: %s cannot be %q", name, f.Value)
+		}
+		return f
+	}
+	if c.any {
+		c.allowed = append(c.allowed, field("Access-Control-Allow-Origin", "*"))
+	}
+	if o.Credentials {
+		c.allowed = append(c.allowed, field("Access-Control-Allow-Credentials", "true"))
+	}
+	if len(o.ExposedHeaders) > 0 {
+		c.allowed = append(c.allowed, field("Access-Control-Expose-Headers", o.ExposedHeaders...))
+	}
+	methods := o.Methods
+	if methods == nil {
+		methods = []string{"GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"}
+	}
+	c.preflight = append(c.preflight, field("Access-Control-Allow-Methods", methods...))
+	if !c.reflects {
+		c.preflight = append(c.preflight, field("Access-Control-Allow-Headers", o.AllowedHeaders...))
+	}
+	if o.MaxAge > 0 {
+		c.preflight = append(c.preflight, field("Access-Control-Max-Age", strconv.Itoa(int(o.MaxAge/time.Second))))
+	}
+	c.allowed, c.preflight = slices.Clip(c.allowed), slices.Clip(c.preflight)
+	return c, bad
+}
+
+// isOrigin tells whether p can be an origin as browsers send it (RFC 6454, 6.2),
+// or match one.
+func isOrigin(p string) bool {
+	scheme, host, ok := strings.Cut(p, "://")
+	return p == "*" || p == "null" || ok && scheme != "" && host != "" &&
+		!strings.ContainsFunc(scheme+host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/\,"<>?#@`, r) })
+}
+
+// judge tells whether a request may be served, and which fields its answers
+// have. They may be appended to.
+func (c *cors) judge(r *http1.Request) (fields []http1.Field, allowed bool) {
+	if c.any {
+		return c.allowed, true
+	}
+	// Caches must not give one origin's answer to another.
+	fields = []http1.Field{{Name: fieldVary, Value: []byte("Origin")}}
+	origin := r.Get("Origin")
+	if origin == nil {
+		return fields, true
+	}
+	lower := strings.ToLower(string(origin))
+	if !isOrigin(lower) || !ownHost(lower, strings.ToLower(string(r.Host))) &&
+		!slices.ContainsFunc(c.patterns, func(p string) bool { return glob(p, lower) }) {
+		return fields, false
+	}
+	return append(append(fields, http1.Field{Name: fieldAllowOrigin, Value: bytes.Clone(origin)}), c.allowed...), true
+}
+
+// ownHost tells whether an origin is where a request was sent. Whether that
+// was by TLS is not looked at: a proxy may have ended it. Both are in lower
+// case.
+func ownHost(origin, host string) bool {
+	scheme, authority, _ := strings.Cut(origin, "://")
+	port, web := map[string]string{"http": ":80", "https": ":443"}[scheme]
+	return web && host != "" && strings.TrimSuffix(authority, port) == strings.TrimSuffix(host, port)
+}
+
+// glob tells whether s is like pattern, in which a * stands for at least one
+// character. As a / is only before the host, a * does not reach from the scheme
+// into it. The time is at most the product of the lengths.
+func glob(pattern, s string) bool {
+	p, i := 0, 0
+	star, from := -1, 0 // the latest *, and where what it stands for ends
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, from = p, i+1
+			p, i = p+1, i+1
+		case p < len(pattern) && pattern[p] == s[i]:
+			p, i = p+1, i+1
+		case star >= 0:
+			from++
+			p, i = star+1, from
+		default:
+			return false
+		}
+	}
+	return p == len(pattern)
+}
+
+// cross settles where a request under the path comes from: its answers get the
+// fields for that. It is false when the request was answered: a preflight, or
+// one that is refused, unless it is for a file, which anybody may have.
+func (sh *shard) cross(h *httpConn, file bool) bool {
+	c := sh.srv.cors
+	fields, allowed := c.judge(&sh.req)
+	h.fields = fields
+	preflight := string(sh.req.Method) == http.MethodOptions
+	switch {
+	case !allowed && (preflight || !file):
+		sh.tally.origins.Add(1)
+		origin := sh.req.Get("Origin")
+		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, gate: true,
+			message: fmt.Sprintf("origin %s is not allowed%s", origin[:min(len(origin), 200)], c.hint)})
+		return false
+	case preflight:
+		h.fields = append(slices.Clip(h.fields), c.preflight...)
+		if asked := sh.req.Get(requestHeaders); c.reflects {
+			h.fields = append(h.fields, http1.Field{Name: fieldVary, Value: []byte(requestHeaders)})
+			if len(asked) > 0 {
+				h.fields = append(h.fields, http1.Field{Name: fieldAllowHeaders, Value: bytes.Clone(asked)})
+			}
+		}
+		sh.answer(h, http.StatusNoContent, nil, nil, false)
+		return false
+	}
+	return true
+}

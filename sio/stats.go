@@ -1,0 +1,48 @@
+package sio
+
+import (
+	"sync/atomic"
+
+	"github.com/sioedge/sioedge/eio"
+)
+
+// Stats counts what was refused since the start. Connections and bytes are
+// counted by Engine, compression by eio.Server.
+type Stats struct {
+	Requests eio.Stats // HTTP requests, WebSocket handshakes among them
+
+	BadPackets int64 // connections closed for a packet that could not be decoded, or was past Limits or MaxEventName
+	Violations int64 // connections closed for a packet that may not come when it came
+	Timeouts   int64 // connections closed because they joined no namespace within ConnectTimeout
+	Refused    int64 // namespaces that clients were refused, for whatever reason
+	Namespaces int64 // of these: for MaxNamespaces or MaxInstances
+	Rooms      int64 // rooms that were not joined for MaxRooms
+	Acks       int64 // events that were not sent for MaxPendingAcks
+}
+
+// tally is what a loop counts of Stats. It is read from anywhere.
+type tally struct {
+	badPackets, violations, timeouts, refused, namespaces, rooms, acks atomic.Int64
+}
+
+// Stats returns the counters of all loops. Any goroutine may call it.
+func (srv *Server) Stats() Stats {
+	st := Stats{Requests: srv.eio.Stats()}
+	for _, sh := range srv.shards {
+		t := &sh.tally
+		st.BadPackets += t.badPackets.Load()
+		st.Violations += t.violations.Load()
+		st.Timeouts += t.timeouts.Load()
+		st.Refused += t.refused.Load()
+		st.Namespaces += t.namespaces.Load()
+		st.Rooms += t.rooms.Load()
+		st.Acks += t.acks.Load()
+	}
+	return st
+}
+
+// violated ends a session whose client sent what it may not send in its state.
+func (sh *shard) violated(es eio.Session) {
+	sh.tally.violations.Add(1)
+	es.Close()
+}
