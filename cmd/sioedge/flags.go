@@ -16,6 +16,7 @@ type config struct {
 	path          string
 	loops         int
 	transports    []string
+	eio3          bool
 	pingInterval  time.Duration
 	pingTimeout   time.Duration
 	upgrade       time.Duration
@@ -31,6 +32,9 @@ type config struct {
 	recovery      time.Duration
 	recoveryBuf   string
 	maxNamespaces int
+	maxRooms      int
+	origins       []string
+	cookie        string
 	compress      string
 	compressFrom  int
 	compressLevel int
@@ -58,6 +62,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.StringVar(&c.path, "path", "/socket.io/", "path of Socket.IO's requests")
 	f.IntVar(&c.loops, "loops", 0, "event loops; 0: one for each core")
 	f.StringSliceVar(&c.transports, "transports", []string{"polling", "websocket"}, "transports that are served")
+	f.BoolVar(&c.eio3, "eio3", false, "serve clients of Socket.IO 2 as well: Engine.IO 3")
 	f.DurationVar(&c.pingInterval, "ping-interval", 25*time.Second, "time between pings")
 	f.DurationVar(&c.pingTimeout, "ping-timeout", 20*time.Second, "how long a ping may stay unanswered")
 	f.DurationVar(&c.upgrade, "upgrade-timeout", 10*time.Second, "how long an upgrade to WebSocket may take")
@@ -73,6 +78,9 @@ func flags(c *config) *pflag.FlagSet {
 	f.DurationVar(&c.recovery, "recovery", 2*time.Minute, "how long a client that lost its connection may come back for what it missed; 0: never")
 	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events kept for those clients")
 	f.IntVar(&c.maxNamespaces, "max-namespaces", 16, "namespaces of one connection")
+	f.IntVar(&c.maxRooms, "max-rooms", 128, "rooms of one socket beside its own; 0: any number")
+	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com; * alone: any; empty: the server's own host, and with --demo any")
+	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
 	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")
 	f.StringVar(&c.compress, "compress", "off", "WebSocket messages compressed for clients that offer it: off, broadcast (once for all recipients) or all")
 	f.IntVar(&c.compressFrom, "compress-threshold", 1024, "bytes from which on messages, and answers to polls, are compressed")

@@ -48,6 +48,9 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"a threshold of nothing":           {"serve", "--compress-threshold", "0"},
 		"an inflated size that is none":    {"serve", "--max-inflated", "big"},
 		"a path that cannot be one":        {"serve", "--path", "/a b/"},
+		"an origin without a scheme":       {"serve", "--origins", "example.com"},
+		"a cookie's name that is none":     {"serve", "--cookie", "a b"},
+		"fewer than no rooms":              {"serve", "--max-rooms", "-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command()

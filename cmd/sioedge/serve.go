@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -75,7 +77,7 @@ func serve(ctx context.Context, c *config) error {
 	go func() {
 		<-stop.Done()
 		cancel() // the second signal ends the process
-		o.Logger.Info("stopping", "drain", c.drain)
+		o.Logger.Info("stopping", "drain", c.drain.String())
 		deadline, done := context.WithTimeout(context.Background(), c.drain)
 		defer done()
 		if err := srv.Shutdown(deadline); err != nil {
@@ -130,9 +132,10 @@ func (c *config) options() (sio.Options, error) {
 	}
 	o := sio.Options{
 		Engine: eio.Options{
-			Path: c.path, Transports: c.transports,
+			Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
 			PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
 			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue,
+			CORS: c.cors(),
 		},
 		Loop: loop.Options{
 			Loops: c.loops, MaxConns: c.maxConns, MaxOutbound: queue,
@@ -141,10 +144,14 @@ func (c *config) options() (sio.Options, error) {
 		ConnectTimeout: c.connect,
 		Parser:         packets,
 		MaxNamespaces:  c.maxNamespaces,
+		MaxRooms:       c.maxRooms,
 		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(buffer)},
 		Limits:         parser.Limits{MaxAttachments: c.attachments},
 		DropHandshake:  !c.keepHandshake,
 		Logger:         logger,
+	}
+	if c.cookie != "" {
+		o.Engine.Cookie = &http.Cookie{Name: c.cookie}
 	}
 	o.Engine.HTTPCompression = &eio.HTTPCompression{Threshold: c.compressFrom}
 	if o.Engine.Compression, err = c.compression(); err != nil {
@@ -157,6 +164,24 @@ func (c *config) options() (sio.Options, error) {
 		o.Handler = demo.Page()
 	}
 	return o, err
+}
+
+// cors returns what --origins says. Pages of origins that are named may send
+// their cookies; when any may come, none.
+func (c *config) cors() *eio.CORS {
+	origins := c.allowed()
+	return &eio.CORS{
+		Origins: origins, Credentials: len(origins) > 0 && !slices.Contains(origins, "*"),
+		Hint: "; the server's --origins says which are",
+	}
+}
+
+// allowed returns the origins whose pages may use the server beside its own.
+func (c *config) allowed() []string {
+	if c.demo && len(c.origins) == 0 {
+		return []string{"*"}
+	}
+	return c.origins
 }
 
 // compression returns what the flags say about WebSocket messages, nil for off.
@@ -234,6 +259,12 @@ func (c *config) announce(log *slog.Logger, addrs []net.Addr, srv *sio.Server, c
 	}
 	log.Info("limits", "loops", len(srv.Engine().Loops()), "descriptors", descriptors(), "connections", srv.Engine().MaxConns(),
 		"max-payload", c.maxPayload, "queue-max", c.queueMax)
+	switch origins := c.allowed(); {
+	case slices.Contains(origins, "*"):
+		log.Info("origins: pages of any site may connect", "demo", c.demo)
+	default:
+		log.Info("origins: pages of this host may connect, and of those named", "origins", strings.Join(origins, ","))
+	}
 	if c.serveClient && !client {
 		log.Warn("the browser client is not built in; build with make, or give --client-dir")
 	}

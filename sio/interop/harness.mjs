@@ -2,13 +2,21 @@
 // waiting for events without missing any, and a proxy that misbehaves.
 
 import { connect as dial, createServer } from "node:net";
-import { io } from "socket.io-client";
+
+// $CLIENT is the major version of the client; 2 speaks Engine.IO 3.
+export const CLIENT = Number(process.env.CLIENT ?? 4);
+const client = await import(CLIENT === 4 ? "socket.io-client" : `socket.io-client-${CLIENT}`);
+const io = client.io ?? client.default;
 
 // $PARSER=msgpack has clients, and the reference server, speak MessagePack.
 export const PARSER = process.env.PARSER === "msgpack" ? (await import("socket.io-msgpack-parser")).default : undefined;
 
 // $DEFLATE=1 has the reference server compress, and clients too, whatever size.
 export const DEFLATE = process.env.DEFLATE ? { perMessageDeflate: { threshold: 1 } } : {};
+
+// REFUSED is the event of a client that the server does not let into a namespace.
+// Version 2 gives it what the server said, later ones an error.
+export const REFUSED = CLIENT === 2 ? "error" : "connect_error";
 
 export const MODES = ["polling", "websocket", "upgrade"];
 
@@ -195,7 +203,7 @@ export function connected(socket) {
   if (socket.connected) return Promise.resolve();
   const done = new Promise((resolve, reject) => {
     socket.once("connect", resolve);
-    socket.once("connect_error", reject);
+    socket.once(REFUSED, (err) => reject(CLIENT === 2 ? new Error(`refused: ${JSON.stringify(err)}`) : err));
   });
   socket.connect();
   return within(done, "connection");

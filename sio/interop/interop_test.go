@@ -129,6 +129,24 @@ func TestInteropCompressionReference(t *testing.T) {
 	node(t, "run.mjs", "reference", "compression:")
 }
 
+// TestInteropClient2 plays the scenarios with clients of version 2, which speak
+// Engine.IO 3, and TestInteropClient3 with those of version 3; the others on
+// Node's server.
+func TestInteropClient2(t *testing.T)          { playOld(t, "2", "") }
+func TestInteropClient3(t *testing.T)          { playOld(t, "3", "") }
+func TestInteropClient2Reference(t *testing.T) { playOld(t, "2", "reference") }
+func TestInteropClient3Reference(t *testing.T) { playOld(t, "3", "reference") }
+
+func playOld(t *testing.T, version, target string) {
+	t.Setenv("CLIENT", version)
+	if target == "" {
+		target = listen(t, sio.Options{
+			Engine: eio.Options{PingInterval: time.Second, PingTimeout: 3 * time.Second, AllowEIO3: true},
+		}, serveAll)
+	}
+	node(t, "run.mjs", target)
+}
+
 // TestInteropMessagePack plays the scenarios with clients of the other parser.
 func TestInteropMessagePack(t *testing.T) {
 	t.Setenv("PARSER", "msgpack")

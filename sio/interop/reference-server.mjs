@@ -1,7 +1,7 @@
 // The application that the scenarios talk to, on Node's socket.io. The Go
 // version of it must behave the same; this table is the contract of both.
 //
-// Options: pingInterval 1000, pingTimeout 3000, maxHttpBufferSize 1000000,
+// Options: pingInterval 1000, pingTimeout 3000, maxHttpBufferSize 1000000, allowEIO3,
 // connection state recovery off, everything else as socket.io has it.
 //
 // Namespaces, all with the handlers below:
@@ -70,7 +70,7 @@ import { DEFLATE, PARSER } from "./harness.mjs";
 const TRENDS = /^\/campaigns\/([^/]+)\/trends$/;
 
 const http = createServer((req, res) => res.writeHead(404).end());
-const io = new Server(http, { pingInterval: 1000, pingTimeout: 3000, maxHttpBufferSize: 1e6, ...(PARSER && { parser: PARSER }), ...DEFLATE });
+const io = new Server(http, { pingInterval: 1000, pingTimeout: 3000, maxHttpBufferSize: 1e6, allowEIO3: true, ...(PARSER && { parser: PARSER }), ...DEFLATE });
 
 function roomsOf(socket) {
   return [...socket.rooms].filter((room) => room !== socket.id).sort();

@@ -1,7 +1,7 @@
 // Acknowledgements in both directions.
 
 import assert from "node:assert/strict";
-import { call, callAll, fence, next, range, sleep } from "../harness.mjs";
+import { CLIENT, call, callAll, fence, next, range, sleep } from "../harness.mjs";
 
 export default [
   {
@@ -11,7 +11,7 @@ export default [
       assert.deepEqual(await callAll(socket, "echo"), []);
       assert.deepEqual(await callAll(socket, "echo", 1), [1]);
       assert.deepEqual(await callAll(socket, "echo", 1, "two", { three: [3] }), [1, "two", { three: [3] }]);
-      assert.equal(await socket.timeout(5000).emitWithAck("echo", "promised"), "promised");
+      if (CLIENT === 4) assert.equal(await socket.timeout(5000).emitWithAck("echo", "promised"), "promised");
     },
   },
   {
@@ -41,6 +41,7 @@ export default [
   },
   {
     name: "a question of the client times out, its late answer is ignored",
+    since: 4,
     async run(t) {
       const socket = await t.connect();
       const calls = [];

@@ -1,7 +1,7 @@
 // Message sizes at the limit, and what the client sees beyond it.
 
 import assert from "node:assert/strict";
-import { call, callAll, next, range } from "../harness.mjs";
+import { CLIENT, MODES, call, callAll, next, range } from "../harness.mjs";
 
 const MAX_PAYLOAD = 1_000_000;
 
@@ -39,6 +39,7 @@ export default [
   {
     name: "a message of exactly the limit is accepted",
     json: true, // MessagePack: a packet has another size
+    modes: CLIENT === 2 ? ["websocket", "upgrade"] : MODES, // polling writes its length too
     async run(t) {
       const socket = await t.connect();
       await t.upgraded(socket);
@@ -56,7 +57,7 @@ export default [
       const { reason, details } = await end;
       if (t.mode === "polling") {
         assert.equal(reason, "transport error");
-        assert.equal(details.description, 413);
+        if (CLIENT === 4) assert.equal(details.description, 413);
       } else {
         assert.match(reason, /^transport (close|error)$/);
       }
@@ -69,16 +70,18 @@ export default [
     modes: ["websocket"],
     async run(t) {
       const socket = await t.connect();
-      const exact = Buffer.alloc(MAX_PAYLOAD, 7);
-      assert.equal(await call(socket, "measure", exact), MAX_PAYLOAD);
+      const most = CLIENT === 2 ? MAX_PAYLOAD - 1 : MAX_PAYLOAD; // the type is a byte of it
+      const exact = Buffer.alloc(most, 7);
+      assert.equal(await call(socket, "measure", exact), most);
       const end = broken(socket);
-      socket.emit("measure", Buffer.alloc(MAX_PAYLOAD + 1), () => assert.fail("it was answered"));
+      socket.emit("measure", Buffer.alloc(most + 1), () => assert.fail("it was answered"));
       assert.match((await end).reason, /^transport (close|error)$/);
       assert.equal(await call(socket, "echo", "back"), "back");
     },
   },
   {
     name: "many messages together may have more than the limit",
+    modes: CLIENT === 4 ? MODES : ["websocket"], // others do not divide their requests
     async run(t) {
       const socket = await t.connect();
       const text = "y".repeat(300_000);

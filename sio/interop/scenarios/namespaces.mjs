@@ -1,13 +1,24 @@
 // Several namespaces, refusals, patterns.
 
 import assert from "node:assert/strict";
-import { call, collect, connected, eventually, fence, next } from "../harness.mjs";
+import { CLIENT, REFUSED, call, collect, connected, eventually, fence, next } from "../harness.mjs";
 
 // refused connects a client that must be refused, and resolves with the error.
 async function refused(socket) {
-  const refusal = next(socket, "connect_error");
+  const refusal = next(socket, REFUSED);
   socket.connect();
   return (await refusal)[0];
+}
+
+// assertUnauthorized checks what the middleware of /private says.
+function assertUnauthorized(err) {
+  const data = { code: 401, hint: ["token"] };
+  if (CLIENT === 2) {
+    assert.deepEqual(err, data); // it gets no more
+    return;
+  }
+  assert.equal(err.message, "not authorized");
+  assert.deepEqual(err.data, data);
 }
 
 export default [
@@ -41,6 +52,7 @@ export default [
   },
   {
     name: "a namespace has its own auth",
+    since: 3,
     async run(t) {
       const main = await t.connect("/", { auth: { of: "manager" } });
       const other = await t.join(main, "/other", { auth: { of: "other" } });
@@ -69,13 +81,12 @@ export default [
   },
   {
     name: "a middleware refuses with message and data, and accepts later",
+    since: 3,
     async run(t) {
       const socket = t.socket("/private", { auth: { token: "wrong" } });
-      const err = await refused(socket);
-      assert.equal(err.message, "not authorized");
-      assert.deepEqual(err.data, { code: 401, hint: ["token"] });
+      assertUnauthorized(await refused(socket));
       assert.equal(socket.connected, false);
-      assert.equal(socket.active, false);
+      if (CLIENT === 4) assert.equal(socket.active, false);
 
       socket.auth = { token: "secret", user: "Ada" };
       await connected(socket);
@@ -86,8 +97,7 @@ export default [
     name: "a refusal leaves the other namespaces alone",
     async run(t) {
       const main = await t.connect();
-      const err = await refused(main.io.socket("/private"));
-      assert.equal(err.message, "not authorized");
+      assertUnauthorized(await refused(main.io.socket("/private")));
       const allowed = await t.join(main, "/other");
       assert.equal(await call(allowed, "echo", 1), 1);
       assert.equal(await call(main, "echo", 2), 2);
@@ -109,7 +119,7 @@ export default [
       assert.equal(await call(main, "echo", "here"), "here");
 
       await connected(other);
-      assert.notEqual(other.id, id);
+      if (CLIENT > 2) assert.notEqual(other.id, id);
       assert.equal(await call(other, "echo", "back"), "back");
     },
   },

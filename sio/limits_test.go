@@ -1,0 +1,249 @@
+package sio_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/sio"
+)
+
+func TestBoundsAreChecked(t *testing.T) {
+	for _, o := range []sio.Options{{MaxRooms: -1}, {MaxRooms: 10_001}, {MaxNamespaces: -1}, {MaxPendingAcks: -1}, {MaxEventName: -1}} {
+		if _, err := sio.New(o); err == nil {
+			t.Errorf("New(%d rooms, %d namespaces, %d acks, %d bytes) = nil error, want one", o.MaxRooms, o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName)
+		}
+	}
+}
+
+func TestMaxRooms(t *testing.T) {
+	srv := serve(t, sio.Options{MaxRooms: 3}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	joined := sockets(srv.Of("/"))
+	srv.join("40")
+	s := take(t, joined)
+	rooms := func(want ...string) {
+		t.Helper()
+		if got := s.Rooms()[1:]; !slices.Equal(got, want) {
+			t.Errorf("Rooms() = %v, want %v", got, want)
+		}
+	}
+	s.Join("a", "b", s.ID(), "b", "c", "d", "a")
+	rooms("a", "b", "c")
+	if got := take(t, srv.log.new); got != "join: "+sio.ErrTooManyRooms.Error() {
+		t.Errorf("OnError got %q, want join and ErrTooManyRooms", got)
+	}
+	s.Leave("b", "b", "never joined", s.ID())
+	srv.Of("/").To(s.ID()).Join("e", "f")
+	rooms("a", "c", "e")
+	srv.Of("/").All().Leave("a")
+	s.Join("g")
+	rooms("c", "e", "g")
+	if n := srv.Stats().Rooms; n != 2 {
+		t.Errorf("Stats().Rooms = %d, want 2: d and f", n)
+	}
+	// The room that was not joined is not kept alive, nor does it get anything.
+	if err := srv.Of("/").To("d", "f").Emit("nobody"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A client that joins rooms as fast as it can gets as far as the bound.
+func TestMaxRoomsHostile(t *testing.T) {
+	const most, asked = 128, 10_000
+	srv := serve(t, sio.Options{MaxRooms: most}, func(srv *sio.Server) {
+		sio.On(srv.Of("/"), "join", func(s sio.Socket, room string) error { s.Join(room); return nil })
+		echo(srv.Of("/"))
+	})
+	joined := sockets(srv.Of("/"))
+	c := srv.join("40")
+	var packets []string
+	for i := range asked {
+		packets = append(packets, fmt.Sprintf(`42["join","room %d"]`, i))
+	}
+	c.send(packets...)
+	c.quiet("")
+	s := take(t, joined)
+	if n := len(s.Rooms()) - 1; n != most || srv.Stats().Rooms != asked-most {
+		t.Errorf("the socket is in %d rooms, and %d were refused; want %d and %d", n, srv.Stats().Rooms, most, asked-most)
+	}
+}
+
+func TestMaxPendingAcks(t *testing.T) {
+	srv := serve(t, sio.Options{MaxPendingAcks: 2}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	joined := sockets(srv.Of("/"))
+	c := srv.join("40")
+	s := take(t, joined)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	answers := make(chan error, 2)
+	for i := range 2 {
+		go func() {
+			_, err := s.EmitAck(ctx, "ask")
+			answers <- err
+		}()
+		c.expect(fmt.Sprintf(`42%d["ask"]`, i))
+	}
+	if _, err := s.EmitAck(ctx, "ask"); !errors.Is(err, sio.ErrTooManyAcks) {
+		t.Errorf("a third EmitAck = %v, want ErrTooManyAcks", err)
+	}
+	if all, err := srv.Of("/").All().EmitAck(ctx, "ask"); len(all) != 0 || err != nil {
+		t.Errorf("EmitAck to all = %v, %v, want no answers", all, err)
+	}
+	c.quiet("")
+	c.send("430[]", "431[]")
+	for range 2 {
+		if err := take(t, answers); err != nil {
+			t.Errorf("EmitAck = %v, want an answer", err)
+		}
+	}
+	go func() {
+		_, err := s.EmitAck(ctx, "ask")
+		answers <- err
+	}()
+	c.expect(`424["ask"]`)
+	c.send("434[]")
+	if err := take(t, answers); err != nil {
+		t.Errorf("EmitAck after the answers = %v, want one more", err)
+	}
+	if n := srv.Stats().Acks; n != 2 {
+		t.Errorf("Stats().Acks = %d, want 2", n)
+	}
+}
+
+// What a client may not send ends its connection, and is counted.
+func TestHostilePackets(t *testing.T) {
+	name := func(n int) string { return strings.Repeat("n", n) }
+	for _, c := range []struct {
+		name    string
+		packets []string
+		bad     int64
+		wrong   int64
+	}{
+		{"a name of 256 bytes", []string{`42["` + name(256) + `"]`}, 0, 0},
+		{"a name of 257 bytes", []string{`42["` + name(257) + `"]`}, 1, 0},
+		{"a name of many bytes with an attachment", []string{`451-["` + name(900_000) + `",{"_placeholder":true,"num":0}]`, "<00>"}, 1, 0},
+		{"arguments as deep as they may be", []string{`42["a",` + strings.Repeat("[", 127) + strings.Repeat("]", 127) + `]`}, 0, 0},
+		{"arguments that are too deep", []string{`42["a",` + strings.Repeat("[", 128) + strings.Repeat("]", 128) + `]`}, 1, 0},
+		{"too many arguments", []string{`42["a"` + strings.Repeat(",1", 5000) + `]`}, 1, 0},
+		{"too many attachments", []string{`4511-["a"]`}, 1, 0},
+		{"an attachment of nothing", []string{"<00>"}, 1, 0},
+		{"an event for a namespace that was not joined", []string{`42/x,["a"]`}, 0, 1},
+		{"a second CONNECT", []string{"40"}, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
+			client := srv.join("40")
+			client.send(c.packets...)
+			if c.bad+c.wrong == 0 {
+				client.quiet("")
+			} else {
+				client.ended("close -")
+			}
+			if st := srv.Stats(); st.BadPackets != c.bad || st.Violations != c.wrong {
+				t.Errorf("Stats() = %+v, want %d bad packets and %d violations", st, c.bad, c.wrong)
+			}
+		})
+	}
+}
+
+func TestRefusedNamespacesAreCounted(t *testing.T) {
+	srv := serve(t, sio.Options{MaxNamespaces: 2, ConnectTimeout: 50 * time.Millisecond}, func(srv *sio.Server) {
+		echo(srv.Of("/"))
+		srv.Of("/a")
+		srv.Of("/b")
+		srv.Of("/private").Use(func(sio.Socket) error { return &sio.Error{Message: "no"} })
+	})
+	c := srv.join("40")
+	for _, step := range [][2]string{
+		{"40/private,", `44/private,{"message":"no"}`},
+		{"40/nowhere,", `44/nowhere,{"message":"Invalid namespace"}`},
+		{"40/a,", `40/a,{"sid":"$sid"}`},
+		{"40/b,", `44/b,{"message":"too many namespaces"}`},
+		{"40/nowhere,", `44/nowhere,{"message":"too many namespaces"}`},
+	} {
+		c.send(step[0])
+		c.expect(step[1])
+	}
+	late := srv.dial()
+	late.ended("close -")
+	if st := srv.Stats(); st.Refused != 4 || st.Namespaces != 2 || st.Timeouts != 1 {
+		t.Errorf("Stats() = %+v, want 4 refused, 2 of them for their number, and 1 too late", st)
+	}
+}
+
+func TestCloseConnWith(t *testing.T) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	joined := sockets(srv.Of("/"))
+	gone := make(chan sio.Reason, 1)
+	srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { gone <- r })
+	c := srv.join("40")
+	s := take(t, joined)
+	if err := s.CloseConnWith(1001, ""); err == nil {
+		t.Error("CloseConnWith(1001) = nil, want an error")
+	}
+	if err := s.CloseConnWith(4401, strings.Repeat("x", 124)); err == nil {
+		t.Error("CloseConnWith(4401, 124 bytes) = nil, want an error")
+	}
+	c.quiet("") // it is still there
+	if err := s.Emit("last"); err != nil {
+		t.Error(err)
+	}
+	if err := s.CloseConnWith(4401, "token expired"); err != nil {
+		t.Errorf("CloseConnWith(4401) = %v", err)
+	}
+	c.ended(`42["last"]`, "close 4401")
+	if r := take(t, gone); r != eio.ForcedClose {
+		t.Errorf("reason = %q, want %q", r, eio.ForcedClose)
+	}
+	if err := s.CloseConnWith(4401, "again"); err != nil {
+		t.Errorf("CloseConnWith of one that has gone = %v, want nil", err)
+	}
+}
+
+// The client's files, and what is not there, have the fields of CORS; only they
+// are for everybody.
+func TestCORSOfClientFiles(t *testing.T) {
+	files := fstest.MapFS{"socket.io.js": {Data: []byte("/*! Socket.IO v4.8.4 */")}}
+	srv := serve(t, sio.Options{Client: files, Engine: eio.Options{CORS: &eio.CORS{Origins: []string{"https://app.example"}}}},
+		func(srv *sio.Server) { srv.Of("/") })
+	for _, c := range []struct {
+		path, origin, allowed string
+		status                int
+	}{
+		{"socket.io.js", "https://app.example", "https://app.example", 200},
+		{"socket.io.js", "https://evil.example", "", 200},
+		{"socket.io.js", "", "", 200},
+		{"nothing.js", "https://app.example", "https://app.example", 400},
+		{"nothing.js", "https://evil.example", "", 403},
+		{"?EIO=4&transport=polling", "https://evil.example", "", 403},
+	} {
+		r, err := http.NewRequest("GET", "http://"+srv.addr+"/socket.io/"+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close = true
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if got := resp.Header.Get("Access-Control-Allow-Origin"); resp.StatusCode != c.status || got != c.allowed || !slices.Contains(resp.Header["Vary"], "Origin") {
+			t.Errorf("GET %s from %q = %d %v, want %d and %q allowed", c.path, c.origin, resp.StatusCode, resp.Header, c.status, c.allowed)
+		}
+	}
+	if st := srv.Stats().Requests; st.Origins != 2 {
+		t.Errorf("Stats().Requests = %+v, want 2 for their origins", st)
+	}
+}
