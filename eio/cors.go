@@ -22,7 +22,8 @@ type CORS struct {
 	// character. "*" by itself is any origin, "null" that of files and sandboxed
 	// frames. The host that the request is for is always allowed, so without any
 	// Origins it is the only one; and so are requests that name no origin, whose
-	// clients are no browsers. Node: cors.origin.
+	// clients are no browsers. (JSONP names none: there it is that of the Referer.)
+	// Node: cors.origin.
 	Origins []string
 	// Credentials lets pages of other origins send cookies, and see what is
 	// answered then. It cannot be had with the origin "*". Node: cors.credentials.
@@ -115,24 +116,38 @@ func isOrigin(p string) bool {
 		!strings.ContainsFunc(scheme+host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/\,"<>?#@`, r) })
 }
 
-// judge tells whether a request may be served, and which fields its answers
-// have. They may be appended to.
-func (c *cors) judge(r *http1.Request) (fields []http1.Field, allowed bool) {
+// judge tells where a request comes from and whether it may be served, and which
+// fields its answers have. They may be appended to.
+func (c *cors) judge(r *http1.Request) (origin []byte, fields []http1.Field, allowed bool) {
 	if c.any {
-		return c.allowed, true
+		return nil, c.allowed, true
 	}
 	// Caches must not give one origin's answer to another.
 	fields = []http1.Field{{Name: fieldVary, Value: []byte("Origin")}}
-	origin := r.Get("Origin")
-	if origin == nil {
-		return fields, true
+	if origin = r.Get("Origin"); origin == nil {
+		if _, jsonp := r.QueryView("j"); !jsonp {
+			return nil, fields, true
+		}
+		origin = refererOrigin(r.Get("Referer"))
 	}
 	lower := strings.ToLower(string(origin))
 	if !isOrigin(lower) || !ownHost(lower, strings.ToLower(string(r.Host))) &&
 		!slices.ContainsFunc(c.patterns, func(p string) bool { return glob(p, lower) }) {
-		return fields, false
+		return origin, fields, false
 	}
-	return append(append(fields, http1.Field{Name: fieldAllowOrigin, Value: bytes.Clone(origin)}), c.allowed...), true
+	return origin, append(append(fields, http1.Field{Name: fieldAllowOrigin, Value: bytes.Clone(origin)}), c.allowed...), true
+}
+
+// refererOrigin returns the origin of a URL. Any page can load what JSONP answers,
+// as a script, and the browser does not send an Origin with that; a page that
+// has it send no Referer either is of no origin that could be allowed.
+func refererOrigin(url []byte) []byte {
+	scheme, rest, ok := bytes.Cut(url, []byte("://"))
+	host, _, _ := bytes.Cut(rest, []byte("/"))
+	if !ok {
+		return []byte("unknown")
+	}
+	return url[:len(scheme)+len("://")+len(host)]
 }
 
 // ownHost tells whether an origin is where a request was sent. Whether that
@@ -172,13 +187,12 @@ func glob(pattern, s string) bool {
 // one that is refused, unless it is for a file, which anybody may have.
 func (sh *shard) cross(h *httpConn, file bool) bool {
 	c := sh.srv.cors
-	fields, allowed := c.judge(&sh.req)
+	origin, fields, allowed := c.judge(&sh.req)
 	h.fields = fields
 	preflight := string(sh.req.Method) == http.MethodOptions
 	switch {
 	case !allowed && (preflight || !file):
 		sh.tally.origins.Add(1)
-		origin := sh.req.Get("Origin")
 		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, gate: true,
 			message: fmt.Sprintf("origin %s is not allowed%s", origin[:min(len(origin), 200)], c.hint)})
 		return false

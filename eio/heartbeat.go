@@ -22,10 +22,17 @@ func (sh *shard) startHeartbeat(slot uint32) {
 }
 
 // expectPing arms the end of a session whose client pings: Engine.IO 3. For the
-// wheel its ping is one that we have sent.
+// wheel its ping is one that we have sent. A client that is paused is sent pongs
+// instead, in time for pings that are not read: it would give us up, and we would
+// not notice that it has gone.
 func (sh *shard) expectPing(slot uint32) {
-	sh.sessions.At(slot).set(awaitPong)
-	sh.beat.set(slot, sh.loop.Now()+(sh.srv.o.PingInterval+sh.srv.o.PingTimeout).Milliseconds())
+	s, o := sh.sessions.At(slot), &sh.srv.o
+	s.set(awaitPong)
+	wait := o.PingInterval + o.PingTimeout
+	if s.is(paused) {
+		wait = max(o.PingTimeout/2, time.Millisecond)
+	}
+	sh.beat.set(slot, sh.loop.Now()+wait.Milliseconds())
 	sh.wind()
 }
 
@@ -54,6 +61,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 	}
 	if s.is(revision3) {
 		sh.expectPing(slot)
+		sh.send(slot, pongFrame, shared, true)
 		return
 	}
 	s.set(awaitPong)

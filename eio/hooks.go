@@ -80,15 +80,14 @@ func (sh *shard) report(r refusal) {
 	f(e)
 }
 
-// hook has the application add fields to the answer of a request that succeeds;
-// first says that it opens a session.
-func (sh *shard) hook(h *httpConn, first bool) {
+// hook has the application add fields to the answer of a request that succeeds.
+func (sh *shard) hook(h *httpConn) {
 	o := &sh.srv.o
-	if o.Headers == nil && (!first || o.InitialHeaders == nil) {
+	if o.Headers == nil && o.InitialHeaders == nil {
 		return
 	}
 	header := http.Header{}
-	if first && o.InitialHeaders != nil {
+	if sid, _ := sh.req.QueryView("sid"); len(sid) == 0 && o.InitialHeaders != nil {
 		o.InitialHeaders(header, &sh.req)
 	}
 	if o.Headers != nil {
@@ -159,8 +158,7 @@ func newCookie(template *http.Cookie) (*http.Cookie, error) {
 	return &c, c.Valid()
 }
 
-// Stats counts requests that were not served, since the start. The gauges are
-// those of the engine.
+// Stats counts requests that were not served, since the start.
 type Stats struct {
 	Refused   [CodeUnsupportedVersion + 1]int64 // by code
 	Origins   int64                             // of the forbidden ones: for their origin

@@ -224,11 +224,12 @@ func (sh *shard) owner(h *httpConn) *loop.Loop {
 // body being received, or to a WebSocket.
 func (sh *shard) request(h *httpConn) {
 	srv, path := sh.srv, string(sh.req.Path)
+	below := sh.forEngine()
 	var handler http.Handler
-	if srv.o.Route != nil && !sh.forEngine() {
+	if srv.o.Route != nil && !below {
 		handler = srv.o.Route(path)
 	}
-	below := strings.HasPrefix(path+"/", srv.o.Path)
+	below = below || strings.HasPrefix(path, srv.o.Path)
 	if below && srv.cors != nil && !sh.cross(h, handler != nil) {
 		return
 	}

@@ -2,7 +2,8 @@ package eio
 
 import "bytes"
 
-// The packet types of Engine.IO 4, as the first character of a packet.
+// The packet types of Engine.IO 4, as the first character of a packet. In Engine.IO
+// 3 ping and pong go the other way, and encoded is followed by a type.
 const (
 	opened  = '0' // server to client: the handshake
 	closed  = '1' // either side, ends the session

@@ -15,6 +15,9 @@ func (s Session) PauseRead() {
 		return
 	}
 	r.set(paused)
+	if r.is(revision3) {
+		s.sh.expectPing(s.slot)
+	}
 	if r.is(overWS) {
 		s.sh.loop.Conn(r.conn).PauseRead()
 	}

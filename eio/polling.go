@@ -23,7 +23,7 @@ func (sh *shard) openPolling(h *httpConn) {
 	}
 	var packet [160]byte
 	open := wsframe.AppendFrame(nil, wsframe.Text, sh.appendOpen(packet[:0], slot, sh.srv.upgrades))
-	sh.hook(h, true)
+	sh.hook(h)
 	sh.setCookie(h, slot)
 	sh.answerPoll(h, slot, e, queued{sh.srv.appendInitial(open), true})
 	sh.srv.h.Open(sh.handle(slot), &sh.req)

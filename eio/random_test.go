@@ -2,6 +2,7 @@ package eio
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,10 +15,11 @@ import (
 // each chosen by the next byte of script, to a server whose handler does so
 // too. What must hold whatever they do is checked on the way and at the end.
 type mob struct {
-	t      *testing.T
-	script []byte
-	srv    *Server
-	sim    *loop.Sim
+	t        *testing.T
+	script   []byte
+	revision string // that its clients speak
+	srv      *Server
+	sim      *loop.Sim
 
 	clients  []*client
 	ids      []string // of all sessions there ever were
@@ -131,6 +133,10 @@ func (m *mob) react(s Session) {
 	_, _, _ = s.Transport(), s.RemoteAddr(), s.ID()
 }
 
+func postOctets(query, body string) []byte {
+	return []byte("POST /engine.io/?" + query + " HTTP/1.1\r\nHost: h\r\nContent-Type: application/octet-stream\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
+}
+
 // client returns a client, old or new.
 func (m *mob) client() *client {
 	if n := len(m.clients); n > 0 && m.next(4) != 1 {
@@ -152,8 +158,22 @@ func (m *mob) sid() string {
 }
 
 func (m *mob) query(transport string) string {
-	return "EIO=" + pick(m, "4", "4", "4", "4", "4", "4", "3") + "&transport=" + pick(m, transport, transport, transport, transport, "polling", "websocket", "x") +
+	return "EIO=" + pick(m, m.revision, m.revision, m.revision, m.revision, m.revision, "4", "3") + "&transport=" + pick(m, transport, transport, transport, transport, "polling", "websocket", "x") +
 		pick(m, "", "", "", "&b64=1") + "&sid=" + m.sid()
+}
+
+// fresh is the query that opens a session.
+func (m *mob) fresh(transport string) string {
+	return "EIO=" + m.revision + "&transport=" + transport + pick(m, "", "", "", "", "&b64=1", "&j=1")
+}
+
+// body is one for a POST, with packets of the revision.
+func (m *mob) body() string {
+	large := "4" + string(make([]byte, 300))
+	if m.revision == "4" {
+		return pick(m, "4x", "4x\x1e4y", "bAQID", "3", "1", "2", "4a\x1e1\x1e4b", "", "x", large, "d=4x")
+	}
+	return pick(m, "2:4x", "2:4x2:4y", "6:b4AQID", "1:2", "1:2", "1:1", "1:3", "2:4a1:12:4b", "", "x", "301:"+large, "d=2:4x", "0:", "\x01\x02\xff\x04x")
 }
 
 func (m *mob) wsRequest(query string) []byte {
@@ -166,7 +186,7 @@ func (m *mob) act() {
 	case 16: // as a client should do it, but not alone in the world
 		w := &client{peer: m.sim.Connect(m.next(2))}
 		m.clients = append(m.clients, w)
-		m.send(w, m.wsRequest("EIO=4&transport=websocket&sid="+m.sid()))
+		m.send(w, m.wsRequest("EIO="+m.revision+"&transport=websocket&sid="+m.sid()))
 		for _, packet := range []string{"2probe", "5", "4first"} {
 			if m.next(3) == 1 {
 				m.act()
@@ -175,16 +195,16 @@ func (m *mob) act() {
 		}
 	case 17:
 		for range m.next(6) {
-			m.send(m.client(), textFrame("3"))
+			m.send(m.client(), textFrame(map[string]string{"4": "3", "3": "2"}[m.revision])) // what keeps a session
 		}
 	case 0, 1:
-		m.send(m.client(), getRequest("EIO=4&transport=polling"))
+		m.send(m.client(), getRequest(m.fresh("polling")))
 	case 2:
-		m.send(m.client(), m.wsRequest("EIO=4&transport=websocket"))
+		m.send(m.client(), m.wsRequest(m.fresh("websocket")))
 	case 3, 4:
 		m.send(m.client(), pick(m, getRequest, gzipRequest)(m.query("polling")))
 	case 5, 6:
-		m.send(m.client(), postRequest(m.query("polling"), pick(m, "4x", "4x\x1e4y", "bAQID", "3", "1", "2", "4a\x1e1\x1e4b", "", "x", "4"+string(make([]byte, 300)))))
+		m.send(m.client(), pick(m, postRequest, postRequest, postRequest, postOctets)(m.query("polling"), m.body()))
 	case 7, 8:
 		m.send(m.client(), m.wsRequest(m.query("websocket")))
 	case 9, 10, 11:
@@ -253,9 +273,9 @@ func (m *mob) send(c *client, b []byte) {
 }
 
 // playMob runs a script and checks what is left when everybody has gone.
-func playMob(t *testing.T, script []byte) *mob {
-	m := &mob{t: t, script: script, sessions: map[uint64]*seen{}, polled: map[uint64]bool{}}
-	m.srv, m.sim = newSim(t, m, Options{
+func playMob(t *testing.T, script []byte, revision string) *mob {
+	m := &mob{t: t, script: script, revision: revision, sessions: map[uint64]*seen{}, polled: map[uint64]bool{}}
+	m.srv, m.sim = newSim(t, m, Options{AllowEIO3: revision == "3",
 		PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, UpgradeTimeout: 400 * time.Millisecond,
 		CloseTimeout: 600 * time.Millisecond, MaxPayload: 200, MaxQueue: 300, MaxFragments: 4,
 		Compression: &Compression{Threshold: 50, MaxInflated: 5000}, HTTPCompression: &HTTPCompression{Threshold: 50},
@@ -290,7 +310,7 @@ func TestRandomClients(t *testing.T) {
 		for i := range script {
 			script[i] = byte(rnd.IntN(256))
 		}
-		m := playMob(t, script)
+		m := playMob(t, script, []string{"4", "4", "3"}[seed%3])
 		sessions += len(m.sessions)
 		upgrades += m.upgrades
 		if t.Failed() {
@@ -314,7 +334,8 @@ func FuzzClients(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) < 4000 {
-			playMob(t, script)
+			playMob(t, script, "4")
+			playMob(t, script, "3")
 		}
 	})
 }

@@ -107,10 +107,10 @@ func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport string) {
 	case h.upgrade, transport != "polling", s.is(overWS):
 		sh.refuse(h, transportMismatch)
 	case string(sh.req.Method) == http.MethodGet:
-		sh.hook(h, false)
+		sh.hook(h)
 		sh.poll(h, slot)
 	case string(sh.req.Method) == http.MethodPost:
-		sh.hook(h, false)
+		sh.hook(h)
 		sh.post(h, slot)
 	default:
 		sh.answer(h, http.StatusInternalServerError, nil, nil, false)

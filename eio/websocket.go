@@ -38,8 +38,7 @@ func (sh *shard) upgradeHTTP(h *httpConn) (zip flags, ok bool) {
 		protocol = first
 	}
 	zip, extensions := sh.zip.negotiate(&sh.req)
-	sid, _ := sh.req.Query("sid")
-	sh.hook(h, sid == "")
+	sh.hook(h)
 	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, func(dst []byte) []byte {
 		if extensions != nil {
 			dst = fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", extensions)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/sio/parser"
 )
 
 func TestBoundsAreChecked(t *testing.T) {
@@ -151,6 +152,20 @@ func TestHostilePackets(t *testing.T) {
 				t.Errorf("Stats() = %+v, want %d bad packets and %d violations", st, c.bad, c.wrong)
 			}
 		})
+	}
+}
+
+// What waits for a packet's attachments is bounded in bytes.
+func TestHostileAttachments(t *testing.T) {
+	srv := serve(t, sio.Options{Limits: parser.Limits{MaxAttachmentBytes: 1000}}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	const head = `453-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}]`
+	c := srv.join("40")
+	c.send(head, "<"+strings.Repeat("00", 400)+">")
+	eventually(t, "the wait for the attachments", func() bool { return srv.Held()["assemblers"] == 1 })
+	c.send("<" + strings.Repeat("00", 600) + ">")
+	c.ended("close -")
+	if st := srv.Stats(); st.BadPackets != 1 {
+		t.Errorf("Stats() = %+v, want one bad packet", st)
 	}
 }
 

@@ -87,6 +87,19 @@ func TestCompressionFlags(t *testing.T) {
 	}
 }
 
+func TestOldClientsAreServedIfAsked(t *testing.T) {
+	for args, want := range map[string]bool{"": false, "--eio3": true} {
+		var c config
+		if err := flags(&c).Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		o, err := c.options()
+		if err != nil || o.Engine.AllowEIO3 != want {
+			t.Errorf("sioedge %s: AllowEIO3 = %v, %v, want %v", args, o.Engine.AllowEIO3, err, want)
+		}
+	}
+}
+
 func TestUnknownEnvironmentIsRefused(t *testing.T) {
 	var c config
 	if err := environment(flags(&c), []string{"SIOEDGE_PING_INTERVALL=3s"}); err == nil {
