@@ -130,10 +130,13 @@ func (sh *shard) restartHeartbeat(slot uint32) {
 }
 
 // heartbeatTick is the resolution of the wheel in ms, a power of two: fine
-// enough for short intervals, coarse enough to cost nothing.
+// enough for short intervals, and as coarse as a heartbeat allows otherwise. A
+// loop that has nothing else to do is woken by it, and each wake-up costs the Go
+// runtime's monitor thread about 0.5 ms of CPU (measured: a tick of 64 ms on two
+// loops 45 ms a second, of 256 ms a quarter of that).
 func heartbeatTick(interval, timeout time.Duration) int64 {
 	tick := int64(1)
-	for tick < 64 && tick*32 <= min(interval, timeout).Milliseconds() {
+	for tick < 256 && tick*32 <= min(interval, timeout).Milliseconds() {
 		tick *= 2
 	}
 	return tick

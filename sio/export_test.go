@@ -1,5 +1,7 @@
 package sio
 
+import "runtime"
+
 // Held counts what the server keeps for its clients, on all loops together: all
 // zero when there are none. Inboxes are kept for a while after their use, and
 // arrivals for ConnectTimeout; both are left out.
@@ -52,3 +54,13 @@ func (s Socket) Writable() (ok bool) {
 
 // Gone tells whether the socket has left and its place is free.
 func (s Socket) Gone() bool { return s.gone() }
+
+// AwaitRunning waits until the loops run.
+func (srv *Server) AwaitRunning() {
+	for !srv.served.Load() {
+		runtime.Gosched()
+	}
+	for _, sh := range srv.shards {
+		sh.loop.Ask(func() {})
+	}
+}

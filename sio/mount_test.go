@@ -23,6 +23,7 @@ import (
 // paths are answered "other".
 func mount(t *testing.T, o sio.Options, register func(*sio.Server)) (*server, *httptest.Server) {
 	srv := serve(t, o, register)
+	srv.AwaitRunning()
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "other") })
