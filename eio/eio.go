@@ -166,6 +166,10 @@ type Options struct {
 	// as result: 404, or the error "Transport unknown" below Path.
 	Route func(path string) http.Handler
 
+	// Node names this process in the ids of its sessions. Zero means a random
+	// one.
+	Node Node
+
 	// Logger gets what an operator should know; peers' misbehaviour is Debug.
 	// Nil means slog.Default().
 	Logger *slog.Logger
@@ -250,7 +254,7 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if s.websocket && !o.NoUpgrades {
 		s.upgrades = `["websocket"]`
 	}
-	s.ids, err = NewIDs("engine.io session")
+	s.ids, err = NewIDs(cmp.Or(o.Node, NewNode()), "engine.io session")
 	return s, err
 }
 

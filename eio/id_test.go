@@ -9,7 +9,7 @@ import (
 
 func newIDs(t *testing.T, purpose string) *IDs {
 	t.Helper()
-	x, err := NewIDs(purpose)
+	x, err := NewIDs("Node", purpose)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,14 +20,15 @@ func TestIDsRoundTrip(t *testing.T) {
 	x := newIDs(t, "test")
 	shape := regexp.MustCompile(`^[A-Za-z0-9_-]{20}$`)
 	rnd := rand.New(rand.NewPCG(1, 2))
-	refs := []uint64{0, 1, 1<<32 - 1, 1 << 32, 1 << 63, 1<<64 - 1}
+	const bits = 0xffffffff00ffffff // of a reference
+	refs := []uint64{0, 1, 1<<24 - 1, 1 << 32, 1 << 63, bits}
 	for range 1000 {
-		refs = append(refs, rnd.Uint64(), uint64(rnd.IntN(100)))
+		refs = append(refs, rnd.Uint64()&bits, uint64(rnd.IntN(100)))
 	}
 	seen := map[string]uint64{}
 	for _, ref := range refs {
 		id := x.Append([]byte("x"), ref)
-		if id[0] != 'x' || !shape.Match(id[1:]) {
+		if id[0] != 'x' || !shape.Match(id[1:]) || NodeOf(id[1:]) != "Node" {
 			t.Errorf("Append(x, %x) = %q, want x and %d characters of the alphabet", ref, id, IDLen)
 		}
 		if got, ok := x.Parse(id[1:]); !ok || got != ref {
@@ -45,7 +46,7 @@ func TestIDsRoundTrip(t *testing.T) {
 func TestIDsTellNothing(t *testing.T) {
 	x := newIDs(t, "test")
 	differ := 0
-	const n = 500
+	const n, hidden = 500, IDLen - NodeLen
 	for ref := range uint64(n) {
 		a, b := x.Append(nil, ref), x.Append(nil, ref+1)
 		for i := range a {
@@ -54,7 +55,7 @@ func TestIDsTellNothing(t *testing.T) {
 			}
 		}
 	}
-	if share := float64(differ) / (n * IDLen); share < 0.97 {
+	if share := float64(differ) / (n * hidden); share < 0.97 {
 		t.Errorf("neighbours differ in %.2f of their characters, want about 63/64", share)
 	}
 }
@@ -100,12 +101,13 @@ func TestIDsAllocations(t *testing.T) {
 }
 
 func FuzzParseID(f *testing.F) {
-	x, err := NewIDs("test")
+	x, err := NewIDs("Node", "test")
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add([]byte("AAAAAAAAAAAAAAAAAAAA"), uint64(1))
 	f.Fuzz(func(t *testing.T, id []byte, ref uint64) {
+		ref &= 0xffffffff00ffffff
 		if got, ok := x.Parse(id); ok {
 			t.Errorf("Parse(%q) = %x, true, want false", id, got)
 		}
@@ -113,4 +115,24 @@ func FuzzParseID(f *testing.F) {
 			t.Errorf("Parse(Append(%x)) = %x, %t", ref, got, ok)
 		}
 	})
+}
+
+func TestNodes(t *testing.T) {
+	for range 100 {
+		if n := NewNode(); !n.Valid() {
+			t.Errorf("NewNode() = %q, want one that is valid", n)
+		}
+	}
+	for _, bad := range []Node{"", "abc", "abcde", "ab d", "ab*d", "ab=="} {
+		if _, err := NewIDs(bad, "test"); err == nil {
+			t.Errorf("NewIDs(%q) has no error, want one", bad)
+		}
+	}
+	for id, want := range map[string]Node{
+		"ABCDEFGHIJKLMNOPQRST": "ABCD", "ABCDEFGHIJKLMNOPQRS": "", "ABCDEFGHIJKLMNOPQR\nT": "", "ABCDEFGHIJKLMNOPQRS ": "", "": "",
+	} {
+		if got := NodeOf([]byte(id)); got != want {
+			t.Errorf("NodeOf(%q) = %q, want %q", id, got, want)
+		}
+	}
 }

@@ -134,6 +134,7 @@ func (o Options) withDefaults() Options {
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
 	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Engine.Node = cmp.Or(o.Engine.Node, eio.NewNode())
 	o.Engine.Path = cmp.Or(o.Engine.Path, "/socket.io/")
 	o.Engine.Logger = cmp.Or(o.Engine.Logger, o.Logger)
 	o.Loop.Logger = cmp.Or(o.Loop.Logger, o.Logger)
@@ -172,12 +173,12 @@ func newServer(o Options) (*Server, error) {
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
 		return nil, err
 	}
-	if srv.ids, err = eio.NewIDs("socket.io socket"); err != nil {
+	if srv.ids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io socket"); err != nil {
 		return nil, err
 	}
 	if o.Recovery.Window > 0 {
 		srv.log = newPacketLog(o.Recovery)
-		srv.pids, err = eio.NewIDs("socket.io private")
+		srv.pids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io private")
 	}
 	return srv, err
 }

@@ -9,6 +9,9 @@ const (
 	chunkLen  = 1 << chunkBits
 )
 
+// Max is the highest index there is.
+const Max = 1<<24 - 1
+
 // Of is a slab of T. The zero value is empty and ready for use. It is not safe
 // for use by several goroutines at once.
 type Of[T any] struct {
@@ -26,7 +29,7 @@ func (s *Of[T]) Alloc() uint32 {
 		s.free = s.free[:n-1]
 		return i
 	}
-	if s.next+1 == 0 {
+	if s.next == Max {
 		panic("slab: no index left")
 	}
 	s.next++
