@@ -45,7 +45,7 @@ const (
 // it is one message alone. A Run that Deliver has seen never changes, so that
 // something made of its messages can be kept under its address.
 type Run struct {
-	Broadcasts []*Broadcast
+	Broadcasts []*Broadcast // in the order of publishing, at least one
 
 	one [1]*Broadcast // what Broadcasts usually fits in
 }

@@ -31,7 +31,8 @@ type shard struct {
 	mu       sync.Mutex
 	rooms    map[key]*entry
 	expected map[expectation]int
-	_        [40]byte // one shard a cache line
+	watch    func(k key, occupied bool) // nil: nobody
+	_        [32]byte                   // one shard a cache line
 }
 
 // An expectation is of members of a room in a loop, see Directory.Expect.
@@ -77,6 +78,19 @@ func NewDirectory(loops int) *Directory {
 		d.locals = append(d.locals, &Local{dir: d, index: i})
 	}
 	return d
+}
+
+// Watch has f called whenever a room gets its first members, or the first that
+// are expected, and when it has none any more. It must be set before the loops
+// run. F is called with the room's shard locked: it must not block.
+func (d *Directory) Watch(f func(ns uint32, name string, occupied bool)) {
+	for i := range d.shards {
+		d.shards[i].watch = func(k key, occupied bool) {
+			if !k.everyone {
+				f(k.ns, k.name, occupied)
+			}
+		}
+	}
 }
 
 // Local returns a loop's own part.
@@ -252,6 +266,9 @@ func (s *shard) open(h uint32, k key, loop int) *entry {
 		k.name = strings.Clone(k.name) // it may be a piece of something large
 		e = &entry{key: k, hash: h}
 		s.rooms[k] = e
+		if s.watch != nil {
+			s.watch(k, true)
+		}
 	}
 	if loop < 64 {
 		e.loops |= 1 << loop
@@ -275,6 +292,9 @@ func (s *shard) close(e *entry, loop int) {
 	}
 	if e.loops == 0 && e.high == nil {
 		delete(s.rooms, e.key)
+		if s.watch != nil {
+			s.watch(e.key, false)
+		}
 	}
 }
 

@@ -25,8 +25,13 @@ func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, e
 	}
 	answers := make(chan answer, 1)
 	id := s.in.acks.Add(1) - 1
-	frames, _, err := s.in.encodeEvent(id, true, event, args)
-	if err != nil {
+	var frames []byte
+	err := s.in.ns.outgoing(s.itself(), event, args, func(_ BroadcastOperator, event string, args []any) error {
+		e, err := encodeEvent(event, args)
+		frames = frame(s.in.name, e, id, true)
+		return err
+	})
+	if err != nil || frames == nil {
 		return Args{}, err
 	}
 	pending := &pendingAck{done: func(a Args, err error) { answers <- answer{a, err} }}

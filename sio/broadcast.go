@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"bytes"
 	"errors"
 	"math/bits"
 
@@ -24,6 +25,7 @@ type BroadcastOperator struct {
 	direct     bool      // to sender alone, until rooms are named
 	volatile   bool
 	plain      bool // never compressed
+	local      bool // not to other servers
 }
 
 // add appends without touching what other operators share.
@@ -56,6 +58,12 @@ func (b BroadcastOperator) Compress(may bool) BroadcastOperator {
 	return b
 }
 
+// Local leaves out the sockets of other servers. Node: local.
+func (b BroadcastOperator) Local() BroadcastOperator {
+	b.local = true
+	return b
+}
+
 // targets returns the instances that b addresses.
 func (b BroadcastOperator) targets() []*instance {
 	switch r := &b.server().registry; {
@@ -71,36 +79,72 @@ func (b BroadcastOperator) targets() []*instance {
 	}
 }
 
-func (b BroadcastOperator) server() *Server {
-	if b.in != nil {
-		return b.in.ns.srv
-	}
-	return b.ns.srv
+func (b BroadcastOperator) server() *Server { return b.namespace().srv }
+
+// Emit encodes the event once and sends it to every socket addressed, each once.
+// It returns before they have it; the error is about the arguments. They are
+// encoded as encoding/json does, with byte slices as binary attachments.
+func (b BroadcastOperator) Emit(event string, args ...any) error {
+	return b.namespace().outgoing(b, event, args, (BroadcastOperator).emit)
 }
 
-// Emit encodes the event once (for each instance of a namespace with
-// parameters) and sends it to every socket addressed, each once. It returns
-// before they have it; the error is about the arguments. They are encoded as
-// encoding/json does, with byte slices as binary attachments.
-func (b BroadcastOperator) Emit(event string, args ...any) error {
+func (b BroadcastOperator) emit(event string, args []any) error {
 	if b.direct && !b.volatile {
 		return Socket{b.in, b.sender}.emit(event, args, b.plain)
 	}
-	for _, in := range b.targets() {
-		if b.server().log != nil && (!b.volatile || endsInString(args)) {
-			if err := b.emitLogged(in, event, args); err != nil {
-				return err
-			}
-			continue
-		}
-		frames, _, err := in.encodeEvent(0, false, event, args)
-		if err != nil {
-			return err
-		}
-		srv := b.server()
-		srv.wake(srv.post(&delivery{srv: srv, b: b.broadcast(in, frames)}))
+	e, err := encodeEvent(event, args)
+	if err != nil {
+		return err
+	}
+	e.Volatile, e.Plain = b.volatile, b.plain
+	b.deliver(e)
+	if c, t := b.cluster(); c != nil {
+		c.Emit(t, e)
 	}
 	return nil
+}
+
+// deliver sends an event to the sockets of this server.
+func (b BroadcastOperator) deliver(e rooms.Event) {
+	srv := b.server()
+	for _, in := range b.targets() {
+		if srv.log != nil && (!e.Volatile || endsInString(e.Data)) {
+			b.deliverLogged(in, e)
+			continue
+		}
+		srv.wake(srv.post(&delivery{srv: srv, b: b.broadcast(in, frame(in.name, e, 0, false))}))
+	}
+}
+
+// cluster returns the adapter and what it is told of b; nil if it has no part in
+// this.
+func (b BroadcastOperator) cluster() (rooms.Adapter, rooms.Target) {
+	srv := b.server()
+	if srv.cluster == nil || b.local || b.direct {
+		return nil, rooms.Target{}
+	}
+	t := rooms.Target{Namespace: b.name, Rooms: b.to, Except: b.except}
+	switch {
+	case b.in != nil:
+		t.Namespace = b.in.name
+	case b.name != "":
+	case b.ns.match != nil:
+		return nil, rooms.Target{} // a function has no name on the wire
+	default:
+		t.Namespace = b.ns.name
+	}
+	if b.sender != 0 {
+		t.Except = add(t.Except, []string{srv.id(b.sender)})
+	}
+	return srv.cluster, t
+}
+
+// namespace returns the one that b belongs to.
+func (b BroadcastOperator) namespace() *Namespace {
+	if b.in != nil {
+		return b.in.ns
+	}
+	return b.ns
 }
 
 // broadcast makes what the rooms carry.
@@ -160,19 +204,25 @@ func (srv *Server) wake(these sleepers) {
 	}
 }
 
-// encodeEvent encodes an event into frames of their own; end is where the text
-// ends and the attachments begin.
-func (in *instance) encodeEvent(id uint64, hasID bool, event string, args []any) (frames []byte, end int, err error) {
+// encodeEvent encodes an event, into memory of its own but for the attachments.
+func encodeEvent(event string, args []any) (rooms.Event, error) {
 	buf := packets.Get()
 	defer packets.Put(buf)
-	text, attachments, err := parser.AppendEvent(buf.B[:0], in.name, id, hasID, event, args)
-	buf.B = text[:0]
+	data, attachments, err := parser.AppendArgs(buf.B[:0], event, args)
+	buf.B = data[:0]
 	if err != nil {
-		return nil, 0, encodeError(err)
+		return rooms.Event{}, encodeError(err)
 	}
-	frames = appendFrames(nil, text, nil)
-	end = len(frames)
-	return appendFrames(frames, nil, attachments), end, nil
+	return rooms.Event{Data: bytes.Clone(data), Attachments: attachments}, nil
+}
+
+// frame returns the frames of an event.
+func frame(namespace string, e rooms.Event, id uint64, hasID bool) []byte {
+	buf := packets.Get()
+	defer packets.Put(buf)
+	buf.B = parser.AppendHead(buf.B[:0], parser.Event, len(e.Attachments), namespace, id, hasID)
+	buf.B = append(buf.B, e.Data...)
+	return appendFrames(nil, buf.B, e.Attachments)
 }
 
 // packets holds scratch space for packets before they are framed.

@@ -171,6 +171,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	sh.inbox(slot).put(task{name: "connect", hold: true, run: func() error {
 		for _, h := range t.connect {
 			if sh.srv.call(s, "connect", func() error { return h(s) }) != nil {
+				sh.gens.shut(s.ref.Slot(), s.ref.Gen())
 				s.Disconnect(false)
 				return nil
 			}
@@ -284,11 +285,13 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 		sh.drop(es, slot)
 		sh.reject(es, name, &Error{Message: "disconnected"})
 	case !closing:
+		sh.shut(slot)
 		sh.sayDisconnect(es, slot)
 		sh.leave(es, slot, ServerDisconnect)
 	default:
 		for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
 			if sh.sockets.At(slot).state == connected {
+				sh.shut(slot)
 				sh.sayDisconnect(es, slot)
 			}
 			sh.leave(es, slot, ServerDisconnect)

@@ -94,7 +94,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
 	in := sh.instance(slot)
 	e := in.ns.table.Load().lookup(p.Event)
-	if e == nil {
+	if e == nil || sh.gens.isShut(slot, sh.sockets.At(slot).gen) {
 		return
 	}
 	s := sh.socket(slot)
@@ -147,6 +147,7 @@ type inbox struct {
 	session uint64
 
 	holding atomic.Int32 // tasks with hold
+	shut    atomic.Bool  // by us: the events that wait are not handled
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -247,7 +248,19 @@ func (b *inbox) do(t *task) {
 		srv.call(b.s, t.name, t.run)
 		return
 	}
+	// In this order: when the socket is gone, and with it the bit, shut is set.
+	if b.sh.gens.isShut(b.s.ref.Slot(), b.s.ref.Gen()) || b.shut.Load() {
+		return
+	}
 	srv.call(b.s, t.msg.event, func() error { return t.handler(b.s, t.msg) })
+}
+
+// shut has no event of a socket handled any more: we are disconnecting it.
+func (sh *shard) shut(slot uint32) {
+	sh.gens.shut(slot, sh.sockets.At(slot).gen)
+	if x := sh.exts[slot]; x != nil && x.inbox != nil {
+		x.inbox.shut.Store(true)
+	}
 }
 
 // sweepEvery is how often inboxes are looked at, to free those that have had

@@ -31,6 +31,7 @@ type Error struct {
 	Data    any // encoded as JSON; left out when nil
 }
 
+// Error returns the Message.
 func (e *Error) Error() string { return e.Message }
 
 // A DecodeError says which argument of an event did not fit its type.
@@ -39,6 +40,7 @@ type DecodeError struct {
 	Err error
 }
 
+// Error names the argument and the cause.
 func (e *DecodeError) Error() string { return fmt.Sprintf("sio: argument %d: %v", e.Arg, e.Err) }
 
 // Unwrap returns the cause.
@@ -46,10 +48,11 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // A PanicError is a panic in a handler, which ended that call and nothing else.
 type PanicError struct {
-	Value any
-	Stack []byte
+	Value any    // of the panic
+	Stack []byte // of its goroutine, as debug.Stack returns it
 }
 
+// Error shows the value and the stack, on several lines.
 func (e *PanicError) Error() string { return fmt.Sprintf("sio: panic: %v\n%s", e.Value, e.Stack) }
 
 // A Reason says why a socket was disconnected, in Node's words.
@@ -77,6 +80,7 @@ type EncodeError struct {
 	Err error
 }
 
+// Error names the argument and the cause.
 func (e *EncodeError) Error() string { return fmt.Sprintf("sio: argument %d: %v", e.Arg, e.Err) }
 
 // Unwrap returns the cause.

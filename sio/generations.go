@@ -31,10 +31,32 @@ func (g *generations) next(slot uint32) uint32 {
 }
 
 // is tells whether slot is in generation gen, from any goroutine.
-func (g *generations) is(slot, gen uint32) bool {
+func (g *generations) is(slot, gen uint32) bool { return g.load(slot)&^shutBit == gen }
+
+// load returns the generation of slot, which may have shutBit, or noGen.
+func (g *generations) load(slot uint32) uint32 {
 	if slot/genChunk >= uint32(len(g.chunks)) {
-		return false
+		return noGen
 	}
 	c := g.chunks[slot/genChunk].Load()
-	return c != nil && c[slot%genChunk].Load() == gen
+	if c == nil {
+		return noGen
+	}
+	return c[slot%genChunk].Load()
 }
+
+const noGen = ^uint32(0)
+
+// shutBit is set in a generation whose socket is about to be disconnected by
+// us: the events of its client that wait are not handled.
+const shutBit = 1 << 31
+
+// shut sets shutBit if slot is in generation gen, from any goroutine.
+func (g *generations) shut(slot, gen uint32) {
+	if g.load(slot) == gen {
+		g.at(slot).CompareAndSwap(gen, gen|shutBit)
+	}
+}
+
+// isShut tells whether slot is in generation gen and shut.
+func (g *generations) isShut(slot, gen uint32) bool { return g.load(slot) == gen|shutBit }

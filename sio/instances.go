@@ -26,6 +26,10 @@ type registry struct {
 	all      atomic.Pointer[[]*Namespace]
 	literals atomic.Pointer[map[string]*instance]
 
+	// opened and dropped are told of instances, with mu held; nil: nobody is.
+	opened, dropped func(in *instance)
+	known           func(pattern string) // is told of patterns
+
 	mu   sync.Mutex           // of what follows, and of changing the above
 	last uint32               // id
 	live map[string]*instance // of patterns and functions
@@ -62,6 +66,12 @@ func (r *registry) add(ns *Namespace) {
 		}
 		literals[ns.name] = ns.in
 		r.literals.Store(&literals)
+	}
+	if r.opened != nil && ns.in != nil {
+		r.opened(ns.in)
+	}
+	if r.known != nil && ns.pattern != nil {
+		r.known(ns.name)
 	}
 }
 
@@ -119,6 +129,9 @@ func (r *registry) open(ns *Namespace, name string, params []param) (in *instanc
 		}
 		in = r.newInstance(ns, strings.Clone(name), params)
 		r.live[in.name] = in
+		if r.opened != nil {
+			r.opened(in)
+		}
 	}
 	in.holds++
 	return in, false
@@ -133,6 +146,9 @@ func (r *registry) release(in *instance) {
 	defer r.mu.Unlock()
 	if in.holds--; in.holds == 0 {
 		delete(r.live, in.name)
+		if r.dropped != nil {
+			r.dropped(in)
+		}
 	}
 }
 
@@ -149,6 +165,16 @@ func (r *registry) of(ns *Namespace) (all []*instance) {
 		}
 	}
 	return all
+}
+
+// called returns the instance called name, nil if there is none.
+func (r *registry) called(name string) *instance {
+	if in := (*r.literals.Load())[name]; in != nil {
+		return in
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.live[name]
 }
 
 // named returns the live instance called name if it is one of ns, else nil.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"sync/atomic"
 
+	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -56,6 +57,7 @@ type Msg struct {
 	id    uint64
 	wants bool
 	acked atomic.Bool
+	reply func(rooms.Value) // gets the answer, of a message that is no client's
 
 	inline [4][]byte // backs raw
 }
@@ -106,6 +108,13 @@ func (m *Msg) WantsAck() bool { return m.wants }
 func (m *Msg) Ack(args ...any) error {
 	if !m.wants || m.acked.Load() {
 		return nil
+	}
+	if m.reply != nil {
+		v, err := valueOf(args)
+		if err == nil && !m.acked.Swap(true) {
+			m.reply(v)
+		}
+		return err
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)

@@ -27,6 +27,7 @@ type Namespace struct {
 	pattern *pattern
 	match   func(name string, auth json.RawMessage) bool
 
+	ears  ears       // of what other servers say
 	mu    sync.Mutex // held while registering
 	table atomic.Pointer[table]
 }
@@ -40,6 +41,8 @@ type table struct {
 	connect       []func(Socket) error
 	disconnecting []func(Socket, Reason)
 	disconnect    []func(Socket, Reason)
+	outgoing      []func(EmitFunc) EmitFunc
+	servers       map[string]func(*Msg) error
 }
 
 type entry struct {

@@ -1,9 +1,7 @@
 package sio
 
 import (
-	"context"
 	"slices"
-	"sync"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
@@ -116,6 +114,13 @@ func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint
 // Join puts the sockets addressed into rooms. A broadcast emitted after it by
 // the same goroutine reaches them. Node: socketsJoin.
 func (b BroadcastOperator) Join(rooms ...string) {
+	b.join(rooms)
+	if c, t := b.cluster(); c != nil {
+		c.Join(t, rooms)
+	}
+}
+
+func (b BroadcastOperator) join(rooms []string) {
 	targets, srv := b.targets(), b.server()
 	for i := range srv.shards {
 		for _, in := range targets {
@@ -139,6 +144,13 @@ func (b BroadcastOperator) Join(rooms ...string) {
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
 func (b BroadcastOperator) Leave(rooms ...string) {
+	b.leave(rooms)
+	if c, t := b.cluster(); c != nil {
+		c.Leave(t, rooms)
+	}
+}
+
+func (b BroadcastOperator) leave(rooms []string) {
 	b.each(b.targets(), func(sh *shard, slot uint32) {
 		for _, room := range rooms {
 			sh.leaveRoom(slot, room)
@@ -149,11 +161,19 @@ func (b BroadcastOperator) Leave(rooms ...string) {
 // Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does.
 // Node: disconnectSockets.
 func (b BroadcastOperator) Disconnect(closing bool) {
+	b.disconnect(closing)
+	if c, t := b.cluster(); c != nil {
+		c.Disconnect(t, closing)
+	}
+}
+
+func (b BroadcastOperator) disconnect(closing bool) {
 	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, closing) }, nil)
 }
 
-// Sockets returns the sockets addressed, in no order. It asks every loop and
-// waits. Node: fetchSockets.
+// Sockets returns the sockets addressed, those of this server, in no order. It
+// asks every loop and waits, so an inline handler must not call it. See
+// [BroadcastOperator.FetchSockets] for those of others.
 func (b BroadcastOperator) Sockets() (all []Socket) {
 	targets := b.targets()
 	for _, sh := range b.server().shards {
@@ -166,94 +186,4 @@ func (b BroadcastOperator) Sockets() (all []Socket) {
 		})
 	}
 	return all
-}
-
-// EmitAck sends an event to every socket addressed and waits for the
-// acknowledgements of all, or for ctx, whose error then comes with the answers
-// so far. A socket that leaves without answering is not waited for. Answers
-// are in the order of arrival; volatile has no effect.
-func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...any) ([]Args, error) {
-	c := &collection{due: 1, all: make(chan struct{})} // us, until everything is posted
-	p := &pendingAck{done: c.answer}
-	for _, in := range b.targets() {
-		id := in.acks.Add(1) - 1
-		frames, _, err := in.encodeEvent(id, true, event, args)
-		if err != nil {
-			return nil, err
-		}
-		c.expect(len(b.server().shards))
-		m := newMessage(frames, b.plain)
-		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
-			if !sh.await(slot, id, p) {
-				return // as if it had left without answering
-			}
-			c.expect(1)
-			sh.local.CatchUp(slot)
-			if es := sh.session(slot); m.to(es) != nil {
-				es.SendPrepared(m.to(es), false)
-			}
-		}, func(*shard) { c.settle(nil) })
-		c.expect(-ended)
-	}
-	c.settle(nil)
-	select {
-	case <-c.all:
-		return c.take(), nil
-	case <-ctx.Done():
-		for _, sh := range b.server().shards {
-			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.forgetAcks(p) }))
-		}
-		return c.take(), ctx.Err()
-	}
-}
-
-// A collection gathers the acknowledgements of a broadcast.
-type collection struct {
-	all chan struct{} // closed when nothing is due
-
-	mu      sync.Mutex
-	due     int // loops that have not sent yet, and answers
-	answers []Args
-}
-
-func (c *collection) expect(n int) {
-	c.mu.Lock()
-	c.due += n
-	c.mu.Unlock()
-}
-
-func (c *collection) answer(a Args, err error) {
-	if err != nil {
-		c.settle(nil)
-		return
-	}
-	c.settle(&a)
-}
-
-func (c *collection) settle(a *Args) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a != nil {
-		c.answers = append(c.answers, *a)
-	}
-	if c.due--; c.due == 0 {
-		close(c.all)
-	}
-}
-
-func (c *collection) take() []Args {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.answers)
-}
-
-// forgetAcks forgets an acknowledgement that several sockets owe.
-func (sh *shard) forgetAcks(p *pendingAck) {
-	for slot, x := range sh.exts {
-		for id, q := range x.acks {
-			if q == p {
-				sh.takeAck(slot, id)
-			}
-		}
-	}
 }

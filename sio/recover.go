@@ -6,6 +6,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // A claim is a socket that is being recovered: its CONNECT has been read, its
@@ -243,44 +244,30 @@ func (srv *Server) Recoveries() Recoveries {
 	return srv.log.counts
 }
 
-// encodeLogged encodes an event with an offset as its last argument. The offset
-// is where in frames it is to be written.
-func (in *instance) encodeLogged(event string, args []any) (frames, offset []byte, err error) {
-	frames, end, err := in.encodeEvent(0, false, event, append(args[:len(args):len(args)], blankOffset))
-	if err != nil {
-		return nil, nil, err
-	}
-	end -= len(`"]`)
-	return frames, frames[end-offsetLen : end], nil
+// frameLogged returns the frames of an event with an offset as its last argument.
+// The offset is where in frames it is to be written.
+func frameLogged(namespace string, e rooms.Event) (frames, offset []byte) {
+	buf := packets.Get()
+	defer packets.Put(buf)
+	buf.B = parser.AppendHead(buf.B[:0], parser.Event, len(e.Attachments), namespace, 0, false)
+	buf.B = append(buf.B, e.Data[:len(e.Data)-1]...)
+	buf.B = append(buf.B, `,"`+blankOffset+`"]`...)
+	frames = appendFrames(nil, buf.B, nil)
+	end := len(frames) - len(`"]`)
+	return appendFrames(frames, nil, e.Attachments), frames[end-offsetLen : end]
 }
 
-// endsInString tells whether a client would take the last argument for an
-// offset.
-func endsInString(args []any) bool {
-	if len(args) == 0 {
-		return false
-	}
-	switch v := args[len(args)-1].(type) {
-	case string:
-		return true
-	case json.RawMessage:
-		return len(v) > 0 && v[0] == '"'
-	case bool, int, int64, float64, []byte, nil, map[string]any, []any:
-		return false
-	}
-	return true // a type that may become a string
-}
+// endsInString tells whether a client would take the last argument of an event,
+// or its name, for an offset.
+func endsInString(data []byte) bool { return len(data) > 1 && data[len(data)-2] == '"' }
 
-// emitLogged is Emit for one instance where events are kept.
-func (b BroadcastOperator) emitLogged(in *instance, event string, args []any) error {
-	frames, offset, err := in.encodeLogged(event, args)
-	if err != nil {
-		return err
-	}
+// deliverLogged is deliver for one instance where events are kept.
+func (b BroadcastOperator) deliverLogged(in *instance, e rooms.Event) {
+	frames, offset := frameLogged(in.name, e)
 	srv := b.server()
 	d := &delivery{srv: srv, b: b.broadcast(in, frames)}
 	srv.log.mu.Lock()
-	if b.volatile {
+	if e.Volatile {
 		// Not kept. But it must not take the place of the last offset that
 		// the client has, so it repeats that.
 		srv.log.write(offset, srv.log.last())
@@ -290,7 +277,6 @@ func (b BroadcastOperator) emitLogged(in *instance, event string, args []any) er
 	wake := srv.post(d)
 	srv.log.mu.Unlock()
 	srv.wake(wake)
-	return nil
 }
 
 // emitLogged is Emit where events are kept.
@@ -298,10 +284,11 @@ func (s Socket) emitLogged(event string, args []any, plain bool) error {
 	if s.gone() {
 		return ErrClosed
 	}
-	frames, offset, err := s.in.encodeLogged(event, args)
+	e, err := encodeEvent(event, args)
 	if err != nil {
 		return err
 	}
+	frames, offset := frameLogged(s.in.name, e)
 	log := s.srv().log
 	log.mu.Lock()
 	defer log.mu.Unlock()

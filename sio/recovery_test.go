@@ -134,9 +134,13 @@ func TestRecoveryDialogue(t *testing.T) {
 	ns.To("r1").Emit("b", 2)
 	ns.Emit("c")
 	r.takes(2)
-	ns.All().Volatile().Emit("v")
-	if p := r.next(); p != `42["v"]` {
+	ns.All().Volatile().Emit("v", 1)
+	if p := r.next(); p != `42["v",1]` {
 		t.Fatalf("received %s, want the volatile event without an offset", p)
+	}
+	ns.All().Volatile().Emit("v") // for the client, even a name is an offset
+	if p, want := r.next(), fmt.Sprintf(`42["v",%q]`, r.offset); p != want {
+		t.Fatalf("received %s, want %s: the offset that the client has", p, want)
 	}
 	r.cut()
 	gone(t, left, r.sid)

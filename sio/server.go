@@ -79,6 +79,9 @@ type Options struct {
 	// Recovery gives clients that come back soon their sockets again.
 	Recovery Recovery
 
+	// Adapter joins the server to others. Nil: it is alone. Node: adapter.
+	Adapter rooms.Adapter
+
 	// DropHandshake frees the copy of a session's first request as soon as its
 	// first namespace has been joined and OnConnect has returned. Handshake
 	// then knows only the address. It saves several hundred bytes a
@@ -112,8 +115,10 @@ type Server struct {
 	ids    *eio.IDs
 	pids   *eio.IDs   // private ids, for recovery
 	log    *packetLog // nil: no recovery
-	shards []*shard
-	client *clientFiles
+	// cluster is Options.Adapter.
+	cluster rooms.Adapter
+	shards  []*shard
+	client  *clientFiles
 
 	registry registry
 	details  details
@@ -121,6 +126,7 @@ type Server struct {
 	handlers sync.WaitGroup // goroutines that run handlers
 	served   atomic.Bool    // Serve was called
 	down     atomic.Bool    // Shutdown was called
+	parted   atomic.Bool    // from the cluster
 }
 
 // maxMaxRooms bounds Options.MaxRooms: rooms are counted in 16 bits, also those
@@ -151,7 +157,10 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	srv.bind(srv.engine.Loops())
-	return srv, nil
+	if o.Adapter != nil {
+		err = srv.join(o.Adapter)
+	}
+	return srv, err
 }
 
 // newServer makes all of a Server but its loops.
@@ -279,7 +288,7 @@ func (srv *Server) Serve(ctx context.Context) error {
 	for _, sh := range srv.shards {
 		sh.shutdown()
 	}
-	return err
+	return errors.Join(err, srv.part(context.Background()))
 }
 
 // ListenAndServe binds the addresses and serves until Shutdown.
@@ -302,7 +311,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	if !srv.served.Load() {
-		return srv.engine.Shutdown(ctx) // there is nobody, and no loop that runs
+		return errors.Join(srv.engine.Shutdown(ctx), srv.part(ctx)) // there is nobody, and no loop that runs
 	}
 	srv.engine.StopAccepting()
 	srv.eio.Drain()
@@ -322,7 +331,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	case <-waited:
 	case <-ctx.Done():
 	}
-	return errors.Join(ctx.Err(), srv.engine.Shutdown(ctx))
+	return errors.Join(ctx.Err(), srv.engine.Shutdown(ctx), srv.part(ctx))
 }
 
 // Engine returns the engine, for its counters.

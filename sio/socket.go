@@ -104,7 +104,17 @@ func (s Socket) mail(text []byte, attachments [][]byte, plain bool) error {
 // Emit sends an event to the client. Arguments are encoded as encoding/json
 // does, with byte slices as binary attachments. The error is [ErrClosed] or
 // about the arguments; nil does not mean that the client has the event.
-func (s Socket) Emit(event string, args ...any) error { return s.emit(event, args, false) }
+func (s Socket) Emit(event string, args ...any) error {
+	if len(s.in.ns.table.Load().outgoing) > 0 {
+		return s.itself().Emit(event, args...)
+	}
+	return s.emit(event, args, false)
+}
+
+// itself addresses the socket alone.
+func (s Socket) itself() BroadcastOperator {
+	return BroadcastOperator{in: s.in, sender: s.ref, direct: true}
+}
 
 // emit is Emit; what is plain is never compressed.
 func (s Socket) emit(event string, args []any, plain bool) error {
@@ -124,12 +134,12 @@ func (s Socket) emit(event string, args []any, plain bool) error {
 // Volatile addresses the client itself; the event is dropped if it cannot be
 // sent at once.
 func (s Socket) Volatile() BroadcastOperator {
-	return BroadcastOperator{in: s.in, sender: s.ref, direct: true, volatile: true}
+	return s.itself().Volatile()
 }
 
 // Compress addresses the client itself, as [BroadcastOperator.Compress] says.
 func (s Socket) Compress(may bool) BroadcastOperator {
-	return BroadcastOperator{in: s.in, sender: s.ref, direct: true, plain: !may}
+	return s.itself().Compress(may)
 }
 
 // Broadcast addresses every socket of the namespace but this one.

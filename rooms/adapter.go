@@ -1,0 +1,179 @@
+package rooms
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// An Adapter joins a server to others, so that what is addressed to a room
+// reaches its members everywhere. The server serves its own sockets by itself
+// and first; the adapter carries what the others need to know, and gives the
+// server, its Host, what comes from them.
+//
+// Methods without a context may be called on event loops and with locks held:
+// they note what is to be done and return. What one goroutine asks for is done
+// in that order. Names of namespaces are those on the wire, or the pattern of a
+// namespace with parameters, which stands for all its instances on servers that
+// know the pattern.
+type Adapter interface {
+	// Start is called once, before anything else. An error is about the
+	// configuration: whoever is unreachable is tried again and again.
+	Start(h Host) error
+	// Close leaves the cluster, telling the others, and frees everything.
+	Close(ctx context.Context) error
+
+	// Open and Drop say that a namespace begins and ceases to exist here.
+	Open(namespace string)
+	Drop(namespace string)
+	// Occupied and Vacated say that a room has members here, and has none any
+	// more. Sockets' own rooms are not told: their names begin with Host.Node.
+	Occupied(namespace, room string)
+	Vacated(namespace, room string)
+
+	// Emit sends an event to the sockets of the other servers.
+	Emit(t Target, e Event)
+	// Join, Leave and Disconnect do to sockets of the other servers what
+	// BroadcastOperator's methods of these names do.
+	Join(t Target, rooms []string)
+	Leave(t Target, rooms []string)
+	Disconnect(t Target, closing bool)
+	// ServerSideEmit sends an event to the other servers themselves.
+	ServerSideEmit(namespace string, e Event)
+
+	// EmitAck sends an event to the sockets of the other servers and calls
+	// answer for each acknowledgement, until all have come. Of ctx, the deadline
+	// is told to the others.
+	EmitAck(ctx context.Context, t Target, e Event, answer func(Value)) error
+	// Members asks the other servers for their sockets.
+	Members(ctx context.Context, t Target) ([]Member, error)
+	// RoomNames asks the other servers for the names of their rooms.
+	RoomNames(ctx context.Context, namespace string) ([]string, error)
+	// ServerSideAsk is ServerSideEmit with one answer of each server.
+	ServerSideAsk(ctx context.Context, namespace string, e Event) ([]Value, error)
+
+	// Status says how the adapter is and what it did. Any goroutine may ask.
+	Status() Status
+}
+
+// A Host is what an adapter knows of its server. Methods do not block unless
+// they say so.
+type Host interface {
+	// Node is what the ids of the server's sockets and sessions begin with.
+	Node() string
+	// Deliver sends an event to the server's sockets.
+	Deliver(t Target, e Event)
+	// DeliverAck does, and waits: counted is told how many sockets there are,
+	// answer each acknowledgement. It returns when all have answered or left, or
+	// ctx is done.
+	DeliverAck(ctx context.Context, t Target, e Event, counted func(clients int), answer func(Value))
+	// Join, Leave and Disconnect are for the server's own sockets.
+	Join(t Target, rooms []string)
+	Leave(t Target, rooms []string)
+	Disconnect(t Target, closing bool)
+	// Members returns the server's sockets. It waits for the loops.
+	Members(t Target) []Member
+	// RoomNames returns the names of the server's rooms, the sockets' own ones
+	// included. It waits for the loops.
+	RoomNames(namespace string) []string
+	// ServerSide hands over what another server said to the servers. Answer is
+	// nil if none is wanted, and is called at most once, later.
+	ServerSide(namespace string, e Event, answer func(Value))
+	// Load tells how much the server has to do. It waits for the loops.
+	Load() Load
+}
+
+// A Target is a set of sockets, named as on the wire: those in any of Rooms (all
+// of the namespace if there are none) and in none of Except. A socket's id is a
+// room.
+type Target struct {
+	Namespace     string
+	Rooms, Except []string
+}
+
+// An Event is immutable once it is given away.
+type Event struct {
+	// Data is the JSON array of the event's name and arguments, with
+	// placeholders for Attachments, as in a Socket.IO packet.
+	Data        []byte
+	Attachments [][]byte
+	Volatile    bool
+	Plain       bool // not to be compressed
+}
+
+// A Value is the answer of a client or a server: JSON, with placeholders for
+// Attachments. Data is nil if there is no value.
+type Value struct {
+	Data        []byte
+	Attachments [][]byte
+}
+
+// A Member is a socket as other servers see it.
+type Member struct {
+	ID        string          `json:"id"`
+	Handshake json.RawMessage `json:"handshake"` // in the form of Node's socket.handshake
+	Rooms     []string        `json:"rooms"`
+	Data      json.RawMessage `json:"data"`
+}
+
+// Load is what a server tells of itself.
+type Load struct {
+	Sessions int `json:"sessions"` // Engine.IO connections
+	Sockets  int `json:"sockets"`  // in all namespaces
+}
+
+// An IncompleteError says that some servers did not answer, whose answers are
+// missing in what came with it.
+type IncompleteError struct {
+	// Missing are the names of servers that are known by one.
+	Missing []string
+	// Unnamed is how many others did not answer.
+	Unnamed int
+	// Cause is why the wait ended: a context's error, or nil if all that are
+	// missing are known to have gone.
+	Cause error
+}
+
+func (e *IncompleteError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rooms: %d servers did not answer", len(e.Missing)+e.Unnamed)
+	if len(e.Missing) > 0 {
+		fmt.Fprintf(&b, ", among them %s", strings.Join(e.Missing, ", "))
+	}
+	if e.Cause != nil {
+		fmt.Fprintf(&b, ": %v", e.Cause)
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *IncompleteError) Unwrap() error { return e.Cause }
+
+// Status of an Adapter.
+type Status struct {
+	Up     bool      // connected, with all subscriptions in place
+	Since  time.Time // when Up became what it is
+	Reason string    // why it is not up
+	Peers  []Peer    // servers that are known by name, without this one
+
+	Sent, Received int64 // messages
+	Discarded      int64 // received, but for nobody here
+	Malformed      int64 // received and not understood
+	Lost           int64 // not sent: too many waited, or the connection failed while they were on their way
+	Reconnects     int64
+	Waiting        int // messages to be sent
+	Subscriptions  int
+	Requests       int64 // that were sent
+	Incomplete     int64 // of these: some servers did not answer
+}
+
+// A Peer is another server of the same kind.
+type Peer struct {
+	Node string    // what its ids begin with
+	Name string    // for people
+	Addr string    // base URL at which it serves clients to other servers; "" if it does not
+	Seen time.Time // when it was last heard of
+	Load Load
+}

@@ -1,0 +1,157 @@
+package sio_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio"
+)
+
+// A bus joins the servers of a test: an adapter that calls the others at once.
+type bus struct {
+	mu     sync.Mutex
+	stops  []*stop
+	silent []string // servers that do not answer
+}
+
+// A stop is one server's adapter.
+type stop struct {
+	*bus
+	host rooms.Host
+
+	mu    sync.Mutex
+	known []string // "/ns" and "/ns room", as long as they are there
+	ended bool
+}
+
+func (b *bus) stop() *stop {
+	s := &stop{bus: b}
+	b.stops = append(b.stops, s)
+	return s
+}
+
+func (s *stop) Start(h rooms.Host) error    { s.host = h; return nil }
+func (s *stop) Close(context.Context) error { s.ended = true; return nil }
+func (s *stop) Open(ns string)              { s.note(ns, true) }
+func (s *stop) Drop(ns string)              { s.note(ns, false) }
+func (s *stop) Occupied(ns, room string)    { s.note(ns+" "+room, true) }
+func (s *stop) Vacated(ns, room string)     { s.note(ns+" "+room, false) }
+func (s *stop) Status() rooms.Status        { return rooms.Status{Up: true} }
+
+func (s *stop) note(what string, there bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.known, what)
+	switch {
+	case there && i < 0:
+		s.known = append(s.known, what)
+	case !there && i >= 0:
+		s.known = slices.Delete(s.known, i, i+1)
+	}
+}
+
+func (s *stop) knows(what string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.known, what)
+}
+
+// others calls f with the hosts of the other servers, and says which do not
+// answer.
+func (s *stop) others(f func(h rooms.Host)) error {
+	var missing []string
+	for _, o := range s.stops {
+		switch {
+		case o == s:
+		case slices.Contains(s.silent, o.host.Node()):
+			missing = append(missing, o.host.Node())
+		default:
+			f(o.host)
+		}
+	}
+	if missing != nil {
+		return &rooms.IncompleteError{Missing: missing}
+	}
+	return nil
+}
+
+func (s *stop) Emit(t rooms.Target, e rooms.Event) {
+	_ = s.others(func(h rooms.Host) { h.Deliver(t, e) })
+}
+func (s *stop) Join(t rooms.Target, names []string) {
+	_ = s.others(func(h rooms.Host) { h.Join(t, names) })
+}
+func (s *stop) Leave(t rooms.Target, names []string) {
+	_ = s.others(func(h rooms.Host) { h.Leave(t, names) })
+}
+func (s *stop) Disconnect(t rooms.Target, closing bool) {
+	_ = s.others(func(h rooms.Host) { h.Disconnect(t, closing) })
+}
+func (s *stop) ServerSideEmit(ns string, e rooms.Event) {
+	_ = s.others(func(h rooms.Host) { h.ServerSide(ns, e, nil) })
+}
+
+func (s *stop) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, answer func(rooms.Value)) error {
+	return s.others(func(h rooms.Host) { h.DeliverAck(ctx, t, e, func(int) {}, answer) })
+}
+
+func (s *stop) Members(_ context.Context, t rooms.Target) (all []rooms.Member, err error) {
+	err = s.others(func(h rooms.Host) { all = append(all, h.Members(t)...) })
+	return all, err
+}
+
+func (s *stop) RoomNames(_ context.Context, ns string) (all []string, err error) {
+	err = s.others(func(h rooms.Host) { all = append(all, h.RoomNames(ns)...) })
+	return all, err
+}
+
+func (s *stop) ServerSideAsk(ctx context.Context, ns string, e rooms.Event) (all []rooms.Value, err error) {
+	answers := make(chan rooms.Value, len(s.stops))
+	asked := 0
+	err = s.others(func(h rooms.Host) { asked++; h.ServerSide(ns, e, func(v rooms.Value) { answers <- v }) })
+	for range asked {
+		select {
+		case v := <-answers:
+			all = append(all, v)
+		case <-ctx.Done():
+			return all, ctx.Err()
+		}
+	}
+	return all, err
+}
+
+// A pair is two servers of a cluster, with a client on "/" of each.
+type pair struct {
+	*bus
+	servers [2]*server
+	stops   [2]*stop
+	ns      [2]*sio.Namespace
+	sockets [2]sio.Socket
+	clients [2]*client
+}
+
+func newPair(t testing.TB, o sio.Options, register func(i int, srv *sio.Server)) *pair {
+	t.Helper()
+	p := &pair{bus: &bus{}}
+	for i := range p.servers {
+		p.stops[i] = p.stop()
+		o.Adapter = p.stops[i]
+		var joined chan sio.Socket
+		p.servers[i] = serve(t, o, func(srv *sio.Server) {
+			p.ns[i] = srv.Of("/")
+			echo(p.ns[i])
+			joined = sockets(p.ns[i])
+			if register != nil {
+				register(i, srv)
+			}
+		})
+		p.clients[i] = p.servers[i].dial()
+		p.clients[i].send(`40{"token":"t"}`)
+		p.clients[i].next()
+		p.sockets[i] = take(t, joined)
+	}
+	return p
+}

@@ -1,0 +1,173 @@
+package sio
+
+import (
+	"context"
+	"sync"
+
+	"github.com/sioedge/sioedge/rooms"
+)
+
+// A host is the server as its adapter sees it.
+type host struct {
+	srv *Server
+
+	mu    sync.RWMutex
+	names map[uint32]string // of the instances, by id
+}
+
+// join connects the server to its cluster. Namespaces may be made from now on.
+func (srv *Server) join(a rooms.Adapter) error {
+	h := &host{srv: srv, names: map[uint32]string{}}
+	if err := a.Start(h); err != nil {
+		return err
+	}
+	srv.cluster = a
+	srv.registry.opened = func(in *instance) {
+		h.mu.Lock()
+		h.names[in.id] = in.name
+		h.mu.Unlock()
+		a.Open(in.name)
+	}
+	srv.registry.dropped = func(in *instance) {
+		h.mu.Lock()
+		delete(h.names, in.id)
+		h.mu.Unlock()
+		a.Drop(in.name)
+	}
+	srv.registry.known = a.Open
+	srv.rooms.Watch(func(ns uint32, room string, occupied bool) {
+		h.mu.RLock()
+		name, ok := h.names[ns]
+		h.mu.RUnlock()
+		switch {
+		case !ok:
+		case occupied:
+			a.Occupied(name, room)
+		default:
+			a.Vacated(name, room)
+		}
+	})
+	return nil
+}
+
+// part leaves the cluster.
+func (srv *Server) part(ctx context.Context) error {
+	if srv.cluster == nil || srv.parted.Swap(true) {
+		return nil
+	}
+	return srv.cluster.Close(ctx)
+}
+
+// Cluster returns how the adapter is and what it did; zero without one.
+func (srv *Server) Cluster() rooms.Status {
+	if srv.cluster == nil {
+		return rooms.Status{}
+	}
+	return srv.cluster.Status()
+}
+
+// Node returns what the ids of the server's sockets and sessions begin with.
+func (srv *Server) Node() string { return string(srv.o.Engine.Node) }
+
+// at returns the operator for a target of the cluster's, of this server alone.
+// It is false if the server knows no such namespace.
+func (h *host) at(t rooms.Target) (b BroadcastOperator, ok bool) {
+	b = BroadcastOperator{to: t.Rooms, except: t.Except, local: true}
+	r := &h.srv.registry
+	if b.in = r.called(t.Namespace); b.in != nil {
+		b.ns = b.in.ns
+		return b, true
+	}
+	for _, ns := range *r.all.Load() {
+		if ns.pattern != nil && ns.name == t.Namespace {
+			b.ns = ns
+			return b, true
+		}
+	}
+	return b, false
+}
+
+// Node returns what the ids of this server begin with.
+func (h *host) Node() string { return string(h.srv.o.Engine.Node) }
+
+// Deliver sends an event to the sockets of this server.
+func (h *host) Deliver(t rooms.Target, e rooms.Event) {
+	if b, ok := h.at(t); ok {
+		b.volatile = e.Volatile
+		b.deliver(e)
+	}
+}
+
+// DeliverAck sends an event that the sockets of this server are to answer.
+func (h *host) DeliverAck(ctx context.Context, t rooms.Target, e rooms.Event, counted func(int), answer func(rooms.Value)) {
+	b, ok := h.at(t)
+	if !ok {
+		counted(0)
+		return
+	}
+	c := newCollection()
+	c.each, c.asked = func(a Args) { answer(a.value()) }, counted
+	p := b.poll(c, e)
+	select {
+	case <-c.all:
+	case <-ctx.Done():
+		b.forget(p)
+	}
+}
+
+// Join puts sockets of this server into rooms.
+func (h *host) Join(t rooms.Target, names []string) {
+	if b, ok := h.at(t); ok {
+		b.join(names)
+	}
+}
+
+// Leave takes sockets of this server out of rooms.
+func (h *host) Leave(t rooms.Target, names []string) {
+	if b, ok := h.at(t); ok {
+		b.leave(names)
+	}
+}
+
+// Disconnect disconnects sockets of this server.
+func (h *host) Disconnect(t rooms.Target, closing bool) {
+	if b, ok := h.at(t); ok {
+		b.disconnect(closing)
+	}
+}
+
+// Members describes sockets of this server.
+func (h *host) Members(t rooms.Target) []rooms.Member {
+	b, ok := h.at(t)
+	if !ok {
+		return nil
+	}
+	return b.members()
+}
+
+// RoomNames returns the names of this server's rooms.
+func (h *host) RoomNames(namespace string) []string {
+	b, ok := h.at(rooms.Target{Namespace: namespace})
+	if !ok {
+		return nil
+	}
+	return b.roomNames()
+}
+
+// ServerSide hands over what another server said.
+func (h *host) ServerSide(namespace string, e rooms.Event, answer func(rooms.Value)) {
+	if b, ok := h.at(rooms.Target{Namespace: namespace}); ok {
+		b.ns.heard(e, answer)
+	}
+}
+
+// Load tells how much there is to do. It waits for the loops.
+func (h *host) Load() (l rooms.Load) {
+	for _, sh := range h.srv.shards {
+		sh.loop.Ask(func() {
+			l.Sessions += h.srv.eio.Count(sh.loop)
+			l.Sockets += sh.sockets.Len()
+		})
+	}
+	return l
+}

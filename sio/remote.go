@@ -1,0 +1,267 @@
+package sio
+
+import (
+	"context"
+	"encoding/json"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// A RemoteSocket is a socket of this server or of another one, as it was when it
+// was fetched: its rooms and data are copies. Its methods reach it wherever it is.
+type RemoteSocket struct {
+	ns     *Namespace
+	name   string // of the instance
+	member rooms.Member
+}
+
+// FetchSockets returns the sockets addressed, of all servers, those of this one
+// first. It waits for the other servers, or for ctx. If some of them did not
+// answer, the error is a *[rooms.IncompleteError] and comes with what there is.
+// Node: fetchSockets.
+func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	all := b.remote(b.members())
+	c, t := b.cluster()
+	if c == nil {
+		return all, nil
+	}
+	members, err := c.Members(ctx, t)
+	return append(all, b.remote(members)...), err
+}
+
+// FetchRooms returns the names of the namespace's rooms that have sockets on any
+// server, the sockets' own ones included, in no order; errors are as in
+// [BroadcastOperator.FetchSockets]. The rooms of b do not matter.
+func (b BroadcastOperator) FetchRooms(ctx context.Context) (names []string, err error) {
+	names = b.roomNames()
+	if c, t := b.cluster(); c != nil {
+		var more []string
+		more, err = c.RoomNames(ctx, t.Namespace)
+		names = append(names, more...)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	return names, err
+}
+
+func (b BroadcastOperator) remote(members []rooms.Member) []RemoteSocket {
+	all := make([]RemoteSocket, len(members))
+	name := b.name
+	if b.in != nil {
+		name = b.in.name
+	}
+	for i, m := range members {
+		all[i] = RemoteSocket{b.namespace(), name, m}
+	}
+	return all
+}
+
+// ID returns the socket's id.
+func (r RemoteSocket) ID() string { return r.member.ID }
+
+// Rooms returns the rooms that the socket was in, its own among them.
+func (r RemoteSocket) Rooms() []string { return r.member.Rooms }
+
+// Data decodes what the application stored with the socket.
+func (r RemoteSocket) Data(dst any) error {
+	if len(r.member.Data) == 0 {
+		return nil
+	}
+	return json.Unmarshal(r.member.Data, dst)
+}
+
+// Auth decodes what the client gave as auth into dst, which stays as it is if
+// it gave nothing.
+func (r RemoteSocket) Auth(dst any) error {
+	var h wireHandshake
+	if err := json.Unmarshal(r.member.Handshake, &h); err != nil || len(h.Auth) == 0 {
+		return err
+	}
+	return json.Unmarshal(h.Auth, dst)
+}
+
+// Handshake returns the session's first request, as the socket's server knows
+// it.
+func (r RemoteSocket) Handshake() *Handshake { return parseHandshake(r.member.Handshake) }
+
+// Emit sends an event to the client.
+func (r RemoteSocket) Emit(event string, args ...any) error { return r.itself().Emit(event, args...) }
+
+// EmitAck sends an event and waits for the client's acknowledgement: its first
+// argument.
+func (r RemoteSocket) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
+	answers, err := r.itself().EmitAck(ctx, event, args...)
+	switch {
+	case len(answers) > 0:
+		return answers[0], nil
+	case err == nil:
+		err = ErrClosed
+	}
+	return Args{}, err
+}
+
+// Join puts the socket into rooms.
+func (r RemoteSocket) Join(rooms ...string) { r.itself().Join(rooms...) }
+
+// Leave takes the socket out of rooms.
+func (r RemoteSocket) Leave(rooms ...string) { r.itself().Leave(rooms...) }
+
+// Disconnect makes the socket leave its namespace, as [Socket.Disconnect] does.
+func (r RemoteSocket) Disconnect(closing bool) { r.itself().Disconnect(closing) }
+
+func (r RemoteSocket) itself() BroadcastOperator {
+	return BroadcastOperator{ns: r.ns, in: r.ns.in, name: r.name}.To(r.member.ID)
+}
+
+// members describes the sockets addressed, those of this server.
+func (b BroadcastOperator) members() (all []rooms.Member) {
+	type found struct {
+		s     Socket
+		rooms []string
+	}
+	targets := b.targets()
+	for _, sh := range b.server().shards {
+		var here []found
+		sh.loop.Ask(func() {
+			for _, in := range targets {
+				for _, slot := range sh.matching(b, in) {
+					here = append(here, found{sh.socket(slot), sh.roomsOf(slot)})
+				}
+			}
+		})
+		for _, f := range here {
+			all = append(all, rooms.Member{ID: f.s.ID(), Handshake: f.s.wireHandshake(), Rooms: f.rooms, Data: f.s.wireData()})
+		}
+	}
+	return all
+}
+
+// roomNames returns the names of the rooms of the instances that b addresses.
+func (b BroadcastOperator) roomNames() (names []string) {
+	targets := b.targets()
+	for _, sh := range b.server().shards {
+		sh.loop.Ask(func() {
+			for _, in := range targets {
+				for _, slot := range sh.matching(BroadcastOperator{ns: b.ns, in: in}, in) {
+					names = append(names, sh.roomsOf(slot)...)
+				}
+			}
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// roomsOf returns the rooms of a connected socket, its own first.
+func (sh *shard) roomsOf(slot uint32) []string {
+	names := []string{sh.srv.id(sh.ref(slot))}
+	for _, room := range sh.local.Rooms(slot) {
+		if room != names[0] {
+			names = append(names, room)
+		}
+	}
+	return names
+}
+
+// wireData is what the application stored, as JSON.
+func (s Socket) wireData() json.RawMessage {
+	data := s.Data()
+	if data == nil {
+		return json.RawMessage("{}")
+	}
+	b, err := parser.AppendJSON(nil, data)
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return b
+}
+
+// A wireHandshake is Node's socket.handshake.
+type wireHandshake struct {
+	Headers map[string]any  `json:"headers"` // in lower case; a string or a list of them
+	Time    string          `json:"time"`
+	Address string          `json:"address"`
+	XDomain bool            `json:"xdomain"`
+	Secure  bool            `json:"secure"`
+	Issued  int64           `json:"issued"` // Unix ms
+	URL     string          `json:"url"`
+	Query   map[string]any  `json:"query"`
+	Auth    json.RawMessage `json:"auth"`
+}
+
+// jsTime is how JavaScript prints a date.
+const jsTime = "Mon Jan 02 2006 15:04:05 GMT-0700 (Coordinated Universal Time)"
+
+func (s Socket) wireHandshake() json.RawMessage {
+	h := s.Handshake()
+	w := wireHandshake{
+		Headers: flatten(h.Header(), strings.ToLower), Time: h.Time.UTC().Format(jsTime), Issued: h.Time.UnixMilli(),
+		URL: h.URL, Query: flatten(h.Query(), nil), Auth: json.RawMessage("{}"),
+	}
+	if h.Address.IsValid() {
+		w.Address = h.Address.Addr().Unmap().String()
+	}
+	_, w.XDomain = w.Headers["origin"]
+	if d := s.srv().details.get(s.ref); d != nil && len(d.auth) > 0 {
+		w.Auth = d.auth
+	}
+	b, err := json.Marshal(w)
+	if err != nil {
+		return json.RawMessage("{}")
+	}
+	return b
+}
+
+// flatten returns lists of one as that one.
+func flatten(m map[string][]string, name func(string) string) map[string]any {
+	out := make(map[string]any, len(m))
+	for k, v := range m {
+		if name != nil {
+			k = name(k)
+		}
+		if len(v) == 1 {
+			out[k] = v[0]
+		} else {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// parseHandshake reads what another server says of a socket; what it does not
+// say is zero.
+func parseHandshake(b json.RawMessage) *Handshake {
+	var w wireHandshake
+	_ = json.Unmarshal(b, &w) // what can be read
+	h := &Handshake{Time: time.UnixMilli(w.Issued), URL: w.URL}
+	if addr, err := netip.ParseAddr(w.Address); err == nil {
+		h.Address = netip.AddrPortFrom(addr, 0)
+	}
+	var head strings.Builder
+	for name, v := range w.Headers {
+		values, ok := v.([]any)
+		if !ok {
+			values = []any{v}
+		}
+		for _, v := range values {
+			if text, ok := v.(string); ok {
+				head.WriteString(name + ": " + strings.ReplaceAll(text, "\n", " ") + "\n")
+			}
+		}
+	}
+	h.head = head.String()
+	query := url.Values{}
+	for name, v := range w.Query {
+		if text, ok := v.(string); ok {
+			query.Set(name, text)
+		}
+	}
+	h.query = query.Encode()
+	return h
+}

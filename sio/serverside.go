@@ -1,0 +1,162 @@
+package sio
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// ServerSideEmit sends an event to the same namespace of the other servers,
+// whose [Namespace.HandleServerSide] gets it. Alone, or with Local, a server
+// sends it to nobody. Node: serverSideEmit.
+func (b BroadcastOperator) ServerSideEmit(event string, args ...any) error {
+	e, err := serverEvent(event, args)
+	if err != nil {
+		return err
+	}
+	if c, t := b.cluster(); c != nil {
+		c.ServerSideEmit(t.Namespace, e)
+	}
+	return nil
+}
+
+// ServerSideAsk is ServerSideEmit and waits for an answer of each of the other
+// servers, or for ctx. If some did not answer, the error is a
+// *[rooms.IncompleteError] and comes with the answers of the others. Node:
+// serverSideEmitWithAck.
+func (b BroadcastOperator) ServerSideAsk(ctx context.Context, event string, args ...any) ([]Args, error) {
+	e, err := serverEvent(event, args)
+	if err != nil {
+		return nil, err
+	}
+	c, t := b.cluster()
+	if c == nil {
+		return nil, nil
+	}
+	values, err := c.ServerSideAsk(ctx, t.Namespace, e)
+	answers := make([]Args, len(values))
+	for i, v := range values {
+		answers[i] = argsOf(v)
+	}
+	return answers, err
+}
+
+// ServerSideEmit is that of [Namespace.All].
+func (n *Namespace) ServerSideEmit(event string, args ...any) error {
+	return n.All().ServerSideEmit(event, args...)
+}
+
+// ServerSideAsk is that of [Namespace.All].
+func (n *Namespace) ServerSideAsk(ctx context.Context, event string, args ...any) ([]Args, error) {
+	return n.All().ServerSideAsk(ctx, event, args...)
+}
+
+// HandleServerSide sets the handler of an event that other servers send with
+// ServerSideEmit. Handlers run in order, one at a time for the namespace, on a
+// goroutine, and may block. If [Msg.WantsAck], the first argument of Ack is
+// the answer. Node: nsp.on.
+func (n *Namespace) HandleServerSide(event string, h func(m *Msg) error) {
+	n.change(func(t *table) {
+		t.servers = maps.Clone(t.servers)
+		if t.servers == nil {
+			t.servers = map[string]func(*Msg) error{}
+		}
+		t.servers[event] = h
+	})
+}
+
+// serverEvent encodes an event between servers. Node's reserved names are no
+// events there.
+func serverEvent(event string, args []any) (rooms.Event, error) {
+	if slices.Contains([]string{"connect", "connection", "new_namespace"}, event) {
+		return rooms.Event{}, fmt.Errorf("sio: %w %q", parser.ErrReserved, event)
+	}
+	return encodeEvent(event, args)
+}
+
+// heard hands an event of another server to its handler.
+func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
+	var list parser.Packet
+	if err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), n.srv.o.Limits, &list); err != nil {
+		n.srv.o.Logger.Debug("bad event of a server", "namespace", n.name, "error", err)
+		return
+	}
+	h := n.table.Load().servers[string(list.Event)]
+	if h == nil {
+		return
+	}
+	m := &Msg{event: string(list.Event), wants: answer != nil, reply: answer}
+	m.raw, m.buffers = list.Args, e.Attachments
+	n.srv.handlers.Add(1)
+	n.ears.put(func() {
+		defer n.srv.handlers.Done()
+		n.srv.call(Socket{in: &instance{ns: n, name: n.name}}, m.event, func() error { return h(m) })
+	})
+}
+
+// ears run what other servers said, in order, on a goroutine that exists while
+// there is something.
+type ears struct {
+	mu      sync.Mutex
+	heard   []func()
+	running bool
+}
+
+func (q *ears) put(f func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.heard = append(q.heard, f)
+	if !q.running {
+		q.running = true
+		// ends when nothing is left
+		go q.work()
+	}
+}
+
+func (q *ears) work() {
+	for {
+		q.mu.Lock()
+		heard := q.heard
+		q.heard, q.running = nil, len(heard) > 0
+		q.mu.Unlock()
+		if len(heard) == 0 {
+			return
+		}
+		for _, f := range heard {
+			f()
+		}
+	}
+}
+
+// valueOf is the answer that the first of args is.
+func valueOf(args []any) (rooms.Value, error) {
+	data, attachments, err := parser.AppendAckArgs(nil, args[:min(len(args), 1)])
+	if err != nil {
+		return rooms.Value{}, encodeError(err)
+	}
+	if len(args) == 0 {
+		return rooms.Value{}, nil
+	}
+	return rooms.Value{Data: data[1 : len(data)-1], Attachments: attachments}, nil
+}
+
+// argsOf is an answer as arguments.
+func argsOf(v rooms.Value) Args {
+	if v.Data == nil {
+		return Args{}
+	}
+	return Args{raw: [][]byte{v.Data}, buffers: v.Attachments}
+}
+
+// value is the first of the arguments, as an answer.
+func (a Args) value() rooms.Value {
+	if len(a.raw) == 0 {
+		return rooms.Value{}
+	}
+	return rooms.Value{Data: a.raw[0], Attachments: a.buffers}
+}
