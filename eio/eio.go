@@ -63,6 +63,12 @@ type Handler interface {
 	Close(s Session, reason Reason)
 }
 
+// The heartbeat that Options mean by zero.
+const (
+	DefaultPingInterval = 25 * time.Second
+	DefaultPingTimeout  = 20 * time.Second
+)
+
 // Options of a Server. The zero value is Node's default.
 type Options struct {
 	// Path of the HTTP requests, with or without a slash at its end (both are
@@ -199,8 +205,8 @@ type Server struct {
 // the loops before they run.
 func NewServer(h Handler, o Options) (*Server, error) {
 	o.Path = strings.TrimSuffix("/"+strings.Trim(cmp.Or(o.Path, "/engine.io/"), "/"), "/") + "/"
-	o.PingInterval = cmp.Or(o.PingInterval, 25*time.Second)
-	o.PingTimeout = cmp.Or(o.PingTimeout, 20*time.Second)
+	o.PingInterval = cmp.Or(o.PingInterval, DefaultPingInterval)
+	o.PingTimeout = cmp.Or(o.PingTimeout, DefaultPingTimeout)
 	o.UpgradeTimeout = cmp.Or(o.UpgradeTimeout, 10*time.Second)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 30*time.Second)
 	o.MaxPayload = cmp.Or(o.MaxPayload, 1_000_000)

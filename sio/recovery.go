@@ -18,8 +18,9 @@ type Recovery struct {
 	// that recovery is off. Node: maxDisconnectionDuration, 2 min.
 	Window time.Duration
 	// MaxBytes bounds the memory of the events kept for those who may come back.
-	// When it is passed the oldest go, and with them the recovery of who needs them. Zero
-	// means 64 MiB.
+	// They are kept for Window, and for as long before as a client's silence can
+	// go unnoticed. When MaxBytes is passed the oldest go, and with them the
+	// recovery of who needs them. Zero means 64 MiB.
 	MaxBytes int64
 	// RunMiddlewares has a recovered socket go through its middlewares, where
 	// Recovered is already true. Node: skipMiddlewares, the other way round.
@@ -45,8 +46,11 @@ type Recoveries struct {
 // emitted after is delivered, and nothing is both or neither.
 type packetLog struct {
 	window time.Duration
-	most   int64
-	nonce  string // of this log, in every offset
+	// proof is how long after an event was sent its connection ends, unless the
+	// client has it: a pong that follows proves it, and must come by then.
+	proof time.Duration
+	most  int64
+	nonce string // of this log, in every offset
 
 	// Guarded by mu. Lock order: packetLog, then the rooms' shards, then
 	// mailboxes.
@@ -54,6 +58,8 @@ type packetLog struct {
 	entries []logged
 	first   uint64 // place of entries[0]; places begin at 1
 	bytes   int64
+	cut     uint64                  // place of the last event that MaxBytes cost
+	cutAt   int64                   // when it had been emitted
 	saved   map[string]*savedSocket // by pid
 	queue   []expiring              // of saved, the oldest first
 	named   map[string]rooms.Ref    // recovered sockets, whose pid is not that of their Ref
@@ -86,12 +92,13 @@ type expiring struct {
 	until int64
 }
 
-func newPacketLog(o Recovery) *packetLog {
+// newPacketLog returns the log of a server with this heartbeat.
+func newPacketLog(o Recovery, interval, timeout time.Duration) *packetLog {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 64 << 20
 	}
 	return &packetLog{
-		window: o.Window, most: o.MaxBytes, nonce: rand.Text()[:4], first: 1,
+		window: o.Window, most: o.MaxBytes, proof: interval + 2*timeout + time.Second, nonce: rand.Text()[:4], first: 1,
 		saved: map[string]*savedSocket{}, named: map[string]rooms.Ref{},
 	}
 }
@@ -144,8 +151,11 @@ func (l *packetLog) append(b *rooms.Broadcast, name string, offset []byte) {
 	l.entries = append(l.entries, logged{b, name, now})
 	l.bytes += int64(b.Size) + entryOverhead
 	l.write(offset, l.last())
-	drop := 0
-	for drop < len(l.entries)-1 && (l.bytes > l.most || l.entries[drop].at < now-l.window.Milliseconds()) {
+	drop, old := 0, now-(l.window+l.proof).Milliseconds()
+	for drop < len(l.entries)-1 && (l.bytes > l.most || l.entries[drop].at < old) {
+		if e := &l.entries[drop]; e.at >= old {
+			l.cut, l.cutAt = l.first+uint64(drop), e.at
+		}
 		l.bytes -= int64(l.entries[drop].b.Size) + entryOverhead
 		drop++
 	}
@@ -200,12 +210,21 @@ func (l *packetLog) claim(name, pid string, offset *string) (*savedSocket, uint6
 		}
 		from = place
 	}
-	if from+1 < l.first {
+	if l.lacks(s, from) {
 		l.counts.Lost++
 		return nil, 0
 	}
 	delete(l.saved, pid)
 	return s, from
+}
+
+// lacks tells whether an event behind a place is not kept any more that the
+// client may not have; mu is held. What was dropped for its age was emitted so
+// long before the client's connection ended that it does: so an idle client may
+// come back with an old offset.
+func (l *packetLog) lacks(s *savedSocket, from uint64) bool {
+	left := s.until - l.window.Milliseconds()
+	return from < l.cut && l.cutAt >= left-l.proof.Milliseconds()
 }
 
 // unclaim puts a socket back that went again before it was recovered.
@@ -218,11 +237,11 @@ func (l *packetLog) unclaim(s *savedSocket) {
 // missed returns what s has missed since a place; mu is held. It is false if
 // that is not kept any more.
 func (l *packetLog) missed(s *savedSocket, from uint64) (missed []*message, ok bool) {
-	if from+1 < l.first {
+	if l.lacks(s, from) {
 		l.counts.Lost++
 		return nil, false
 	}
-	for _, e := range l.entries[from+1-l.first:] {
+	for _, e := range l.entries[max(from+1, l.first)-l.first:] {
 		if e.name == s.name && s.wants(e.b) {
 			missed = append(missed, e.b.Message.(*message))
 		}

@@ -186,7 +186,7 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.Recovery.Window > 0 {
-		srv.log = newPacketLog(o.Recovery)
+		srv.log = newPacketLog(o.Recovery, cmp.Or(o.Engine.PingInterval, eio.DefaultPingInterval), cmp.Or(o.Engine.PingTimeout, eio.DefaultPingTimeout))
 		srv.pids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io private")
 	}
 	return srv, err
