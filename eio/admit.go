@@ -9,11 +9,12 @@ import (
 	"github.com/sioedge/sioedge/loop"
 )
 
-// A Refusal is an error of Options.AllowRequest with a message for the client:
-// the message of the answer's code 4, Forbidden. Any other error tells the
+// A Refusal is an error of Options.AllowRequest with a Message for the client,
+// which is that of the answer's code 4, Forbidden. Any other error tells the
 // client no more than "Forbidden".
 type Refusal struct{ Message string }
 
+// Error returns the Message.
 func (e *Refusal) Error() string { return e.Message }
 
 // apart has work done on a goroutine, with the request as net/http knows it but

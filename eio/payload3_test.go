@@ -28,6 +28,8 @@ func TestPayload3(t *testing.T) {
 		{[][]byte{smile}, "3:4😀", "0005ff34f09f9880"},
 		{[][]byte{euro, four}, "2:4€10:b4AQIDBA==", "0004ff34e282ac" + "0105ff0401020304"},
 		{[][]byte{hello, four}, "6:4hello10:b4AQIDBA==", "0006ff3468656c6c6f" + "0105ff0401020304"},
+		{[][]byte{AppendText(nil, []byte(`51-["bin","€",{"_placeholder":true,"num":0}]`)), four}, `45:451-["bin","€",{"_placeholder":true,"num":0}]10:b4AQIDBA==`,
+			"000407ff" + hex.EncodeToString([]byte(`451-["bin","€",{"_placeholder":true,"num":0}]`)) + "0105ff0401020304"},
 		{[][]byte{twelve}, "18:b4BwcHBwcHBwcHBwcH", "010103ff04" + strings.Repeat("07", 12)},
 		{[][]byte{AppendText(nil), AppendBinary(nil, nil)}, "1:42:b4", "0001ff34" + "0101ff04"},
 	} {

@@ -138,6 +138,11 @@ func TestAppendPayload(t *testing.T) {
 	if got := string(appendPayload([]byte("2"), frames, true)); got != "2\x1e"+want {
 		t.Errorf("appendPayload(2, …) = %q, want %q", got, "2\x1e"+want)
 	}
+	text, bytes4, empty := AppendText(nil, []byte("é€😀")), AppendBinary(nil, []byte{1, 2, 3, 4}), AppendText(nil)
+	control := slices.Concat([]byte("\x81\x030{}"), text, bytes4, pingFrame, noopFrame, closeFrame, empty)
+	if got, want := string(appendPayload(nil, control, false)), "0{}\x1e4é€😀\x1ebAQIDBA==\x1e2\x1e6\x1e1\x1e4"; got != want {
+		t.Errorf("appendPayload(…) with packets of every kind = %q, want %q", got, want)
+	}
 	large := new(Server).Concat([]*Prepared{Prepare(make([]byte, 200), true), Prepare(bytes.Repeat([]byte("x"), 70_000), false)})
 	if want := "b" + base64.StdEncoding.EncodeToString(make([]byte, 200)) + "\x1e4" + strings.Repeat("x", 70_000); string(appendPayload(nil, large.frames, false)) != want {
 		t.Error("appendPayload of large messages is not what was prepared")

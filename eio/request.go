@@ -100,11 +100,13 @@ func (sh *shard) engineRequest(h *httpConn) {
 func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport string) {
 	s := sh.sessions.At(slot)
 	switch {
+	case !h.upgrade && (transport == "websocket") != s.is(overWS):
+		sh.refuse(h, transportMismatch)
 	case s.is(revision3) != sh.requested().has(revision3):
 		sh.refuse(h, protocolMismatch)
 	case h.upgrade && transport == "websocket" && string(sh.req.Method) == http.MethodGet:
 		sh.startProbe(h, slot)
-	case h.upgrade, transport != "polling", s.is(overWS):
+	case h.upgrade, transport != "polling":
 		sh.refuse(h, transportMismatch)
 	case string(sh.req.Method) == http.MethodGet:
 		sh.hook(h)

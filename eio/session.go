@@ -448,4 +448,5 @@ func (srv *Server) Lookup(l *loop.Loop, ref uint64) (Session, bool) {
 	return sh.handle(slot), true
 }
 
+// String names the session in logs. It does not show its id, which is a secret.
 func (s Session) String() string { return fmt.Sprintf("session %x", s.Ref()) }

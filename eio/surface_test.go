@@ -83,6 +83,8 @@ func TestSurfaceOptions(t *testing.T) {
 func TestCookieTemplate(t *testing.T) {
 	for want, c := range map[string]http.Cookie{
 		"io=x; Path=/; HttpOnly; SameSite=Lax":                                   {},
+		"io=x; Path=/; Max-Age=60; HttpOnly; SameSite=Strict":                    {MaxAge: 60, SameSite: http.SameSiteStrictMode},
+		"woot=x; Path=/chat; HttpOnly; Secure; SameSite=Lax; Partitioned":        {Name: "woot", Path: "/chat", Secure: true, Partitioned: true},
 		"sticky=x; Path=/a; Domain=example.com; HttpOnly; Secure; SameSite=None": {Name: "sticky", Path: "/a", Domain: "example.com", Secure: true, SameSite: http.SameSiteNoneMode, Value: "ignored"},
 	} {
 		got, err := newCookie(&c)

@@ -253,6 +253,8 @@ func (p *play) options(rest string) {
 			p.cors().AllowedHeaders = strings.Split(v, ",")
 		case "exposed":
 			p.cors().ExposedHeaders = strings.Split(v, ",")
+		case "methods":
+			p.cors().Methods = strings.Split(v, ",")
 		case "maxAge":
 			p.cors().MaxAge = d
 		case "cookie":

@@ -85,9 +85,9 @@ type Host interface {
 	Load() Load
 }
 
-// A Target is a set of sockets, named as on the wire: those in any of Rooms (all
-// of the namespace if there are none) and in none of Except. A socket's id is a
-// room.
+// A Target is a set of sockets of a Namespace, named as on the wire: those in any
+// of Rooms (all of the namespace if there are none) and in none of Except. A
+// socket's id is a room.
 type Target struct {
 	Namespace     string
 	Rooms, Except []string
@@ -136,6 +136,7 @@ type IncompleteError struct {
 	Cause error
 }
 
+// Error says how many servers are missing, and what is known of them.
 func (e *IncompleteError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rooms: %d servers did not answer", len(e.Missing)+e.Unnamed)

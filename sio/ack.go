@@ -45,7 +45,12 @@ func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, e
 		return a.args, a.err
 	case <-ctx.Done():
 		s.post(func(sh *shard, slot uint32) { sh.takeAck(slot, id) })
-		return Args{}, ctx.Err()
+		select {
+		case a := <-answers: // of a client that left, which is why ctx is done
+			return a.args, a.err
+		default:
+			return Args{}, ctx.Err()
+		}
 	}
 }
 

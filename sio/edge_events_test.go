@@ -148,6 +148,15 @@ func TestEdge18AcknowledgedTooLate(t *testing.T) {
 		t.Errorf("Ack = %v, want %v", err, sio.ErrClosed)
 	}
 	c.quiet("/a,")
+
+	c.join("40")
+	c.send(`422["later"]`)
+	m = take(t, kept)
+	c.conn.Close()
+	eventually(t, "the end of the session", func() bool { return srv.Held()["sockets"] == 0 })
+	if err := m.Ack("later still"); err != sio.ErrClosed {
+		t.Errorf("Ack without a connection = %v, want %v", err, sio.ErrClosed)
+	}
 }
 
 func TestEdge20PanicsAreConfined(t *testing.T) {

@@ -147,7 +147,7 @@ func TestEdge56EmittedAfterDisconnect(t *testing.T) {
 }
 
 // Why sockets are disconnected, in Node's words.
-func TestReasons(t *testing.T) {
+func TestEdge59Reasons(t *testing.T) {
 	for _, x := range []struct {
 		want sio.Reason
 		do   func(c *client, s sio.Socket)

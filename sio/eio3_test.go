@@ -77,7 +77,7 @@ func TestOldDialogues(t *testing.T) {
 }
 
 // Refusals of the root leave the connection open.
-func TestOldRefusals(t *testing.T) {
+func TestEdge65OldRefusals(t *testing.T) {
 	for _, x := range []struct {
 		err  error
 		want string
@@ -111,7 +111,7 @@ func TestOldWithoutARoot(t *testing.T) {
 }
 
 // The query of a namespace is the auth, and among the parameters of the handshake.
-func TestOldQuery(t *testing.T) {
+func TestEdge65OldQuery(t *testing.T) {
 	var joined, inRoot chan sio.Socket
 	srv := serve(t, old(), func(srv *sio.Server) {
 		inRoot = sockets(srv.Of("/"))
@@ -142,7 +142,7 @@ func TestOldQuery(t *testing.T) {
 }
 
 // The ids are those that the client makes by itself, and rooms like any other id.
-func TestOldIDs(t *testing.T) {
+func TestEdge65OldIDs(t *testing.T) {
 	var roots, chats chan sio.Socket
 	srv := serve(t, old(), func(srv *sio.Server) {
 		roots, chats = sockets(srv.Of("/")), sockets(srv.Of("/chat"))

@@ -1,15 +1,33 @@
 package sio_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"log"
+	"net"
 	"net/http"
 
 	"github.com/sioedge/sioedge/sio"
 )
 
-// Socket.IO on the port of an existing net/http server. Its loops have to run
-// beside it.
+// Socket.IO on the port of a server of net/http. Its loops have to run beside it.
+func ExampleServer_Serve() {
+	srv, err := sio.New(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// ends with the program
+	go func() { log.Fatal(srv.Serve(context.Background())) }()
+
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv)
+	mux.Handle("/", http.FileServer(http.Dir("public")))
+	log.Fatal(http.ListenAndServe(":3000", mux))
+}
+
+// A site with Socket.IO at one of its paths. Serve runs beside it.
 func ExampleServer_ServeHTTP() {
 	srv, err := sio.New(sio.Options{})
 	if err != nil {
@@ -18,11 +36,64 @@ func ExampleServer_ServeHTTP() {
 	sio.On(srv.Of("/"), "hello", func(s sio.Socket, name string) error {
 		return s.Emit("hello", "Hello, "+name)
 	})
-	// ends with the program
-	go func() { log.Fatal(srv.Serve(context.Background())) }()
-
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
-	mux.Handle("/", http.FileServer(http.Dir("public")))
-	log.Fatal(http.ListenAndServe(":3000", mux))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "the rest of the site") })
+
+	serveBeside(srv, mux, func(p *port) {
+		fmt.Println(p.get("/index.html"))
+		c := p.connect()
+		c.join("/")
+		c.send(`2["hello","Ann"]`)
+		fmt.Println(c.receive())
+	})
+	// Output:
+	// 200 the rest of the site
+	// 2["hello","Hello, Ann"]
+}
+
+// A port that HTTP shares with another protocol: who begins with G, of GET, or P,
+// of POST, is given to the server, with what has been read.
+func ExampleServer_Adopt() {
+	srv, err := sio.New(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv.Of("/").OnConnect(func(s sio.Socket) error { return s.Emit("welcome") })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ln.Close()
+	sort := func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		if first, err := r.Peek(1); err == nil && (first[0] == 'G' || first[0] == 'P') {
+			seen, _ := r.Peek(r.Buffered())
+			if srv.Adopt(conn, seen) == nil {
+				return
+			}
+		}
+		io.WriteString(conn, "another protocol\n")
+		conn.Close()
+	}
+	// ends with the listener
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			// ends when it is known what the client speaks
+			go sort(conn)
+		}
+	}()
+
+	demonstrate(srv, func(p *port) {
+		p.addr = ln.Addr().String()
+		c := p.connect()
+		c.join("/")
+		fmt.Println(c.receive())
+	})
+	// Output:
+	// 2["welcome"]
 }

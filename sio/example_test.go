@@ -1,16 +1,12 @@
 package sio_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log"
-	"net"
 	"strings"
-	"time"
 
 	"github.com/sioedge/sioedge/sio"
-	"github.com/sioedge/sioedge/wsframe"
 )
 
 // A chat with rooms.
@@ -32,119 +28,175 @@ func Example() {
 	log.Fatal(srv.ListenAndServe(":3000"))
 }
 
-// A namespace that admits who knows the word, and tells the others why not.
-func ExampleNamespace_Use() {
-	srv, err := sio.New(sio.Options{})
+// An event whose argument is decoded before the handler is called. What does not
+// fit the type never reaches it.
+func ExampleOn() {
+	type Move struct {
+		Piece string `json:"piece"`
+		To    string `json:"to"`
+	}
+	srv, err := sio.New(sio.Options{
+		OnError: func(s sio.Socket, event string, err error) {
+			var e *sio.DecodeError
+			fmt.Println(event, "was not handled:", errors.As(err, &e) && e.Arg == 0)
+		},
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	admin := srv.Of("/admin")
-	admin.Use(func(s sio.Socket) error {
-		var login struct{ Name, Token string }
-		if err := s.Auth(&login); err != nil || login.Token != "secret" {
-			return &sio.Error{Message: "not authorized", Data: map[string]int{"code": 401}}
-		}
-		s.SetData(login.Name)
-		return nil
+	sio.On(srv.Of("/"), "move", func(s sio.Socket, m Move) error {
+		return s.Emit("moved", m.Piece+m.To)
 	})
-	admin.OnConnect(func(s sio.Socket) error { return s.Emit("welcome", s.Data()) })
 
-	demonstrate(srv, func(connect func() *demo) {
-		c := connect()
-		c.send(`0/admin,{"token":"guess"}`)
-		fmt.Println(c.receive())
-		c.send(`0/admin,{"name":"Ann","token":"secret"}`)
-		c.receive() // the answer, with an id
+	demonstrate(srv, func(p *port) {
+		c := p.connect()
+		c.join("/")
+		c.send(`2["move","to the left"]`)
+		c.send(`2["move",{"piece":"N","to":"f3"}]`)
 		fmt.Println(c.receive())
 	})
 	// Output:
-	// 4/admin,{"message":"not authorized","data":{"code":401}}
-	// 2/admin,["welcome","Ann"]
+	// move was not handled: true
+	// 2["moved","Nf3"]
 }
 
-// The client asks and is answered; the server asks the client in turn.
-func ExampleOnAck() {
-	type Order struct {
-		Item  string `json:"item"`
-		Count int    `json:"count"`
-	}
+// Several arguments, of which the client may leave some out.
+func ExampleNamespace_Handle() {
 	srv, err := sio.New(sio.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	sio.OnAck(srv.Of("/"), "order", func(s sio.Socket, o Order) (string, error) {
-		if o.Count > 10 {
-			return "", &sio.Error{Message: "we have no more than 10"}
+	srv.Of("/").Handle("sum", func(s sio.Socket, m *sio.Msg) error {
+		x, y := 0.0, 1.0
+		if err := m.Decode(&x, &y); err != nil {
+			return err
 		}
-		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
-		defer cancel()
-		sure, err := sio.Ask[bool](ctx, s, "sure?", o.Count)
-		if err != nil || !sure {
-			return "cancelled", err
-		}
-		return fmt.Sprintf("%d %s ordered", o.Count, o.Item), nil
+		return m.Ack(x+y, m.Len())
 	})
 
-	demonstrate(srv, func(connect func() *demo) {
-		c := connect()
-		c.send("0")
-		c.receive()
-		c.send(`21["order",{"item":"tea","count":3}]`)
+	demonstrate(srv, func(p *port) {
+		c := p.connect()
+		c.join("/")
+		c.send(`21["sum",40,2]`)
 		fmt.Println(c.receive())
-		c.send("30[true]")
-		fmt.Println(c.receive())
-		c.send(`22["order",{"item":"tea","count":30}]`)
+		c.send(`22["sum",40]`)
 		fmt.Println(c.receive())
 	})
 	// Output:
-	// 20["sure?",3]
-	// 31["3 tea ordered"]
-	// 32[{"error":"we have no more than 10"}]
+	// 31[42,2]
+	// 32[41,1]
 }
 
-// A question to all that are in a room; who does not answer in time is left
-// out.
-func ExampleBroadcastOperator_EmitAck() {
+// A relay: events that have no handler of their own go to the others as they
+// came.
+func ExampleNamespace_HandleAny() {
 	srv, err := sio.New(sio.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	voters := srv.Of("/")
-	voters.OnConnect(func(s sio.Socket) error {
-		s.Join("voters")
-		return s.Emit("ready")
+	srv.Of("/").HandleAny(func(s sio.Socket, m *sio.Msg) error {
+		args := make([]any, m.Len())
+		for i := range args {
+			args[i] = m.Raw(i)
+		}
+		return s.Broadcast().Emit(m.Event(), args...)
 	})
 
-	demonstrate(srv, func(connect func() *demo) {
-		votes := []string{`["yes"]`, `["yes"]`, `["no"]`}
-		for _, vote := range votes {
-			c := connect()
-			c.send("0")
-			c.receive()
-			c.receive() // ready
-			// ends when it has answered
-			go func() {
-				id, _, _ := strings.Cut(strings.TrimPrefix(c.receive(), "2"), "[")
-				c.send("3" + id + vote)
-			}()
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		answers, err := voters.To("voters").EmitAck(ctx, "vote", "shall we?")
-		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			log.Fatal(err)
-		}
-		yes := 0
-		for _, a := range answers {
-			var vote string
-			if err := a.Decode(&vote); err == nil && vote == "yes" {
-				yes++
+	demonstrate(srv, func(p *port) {
+		ann, bob := p.connect(), p.connect()
+		ann.join("/")
+		bob.join("/")
+		ann.send(`2["anything",{"at":[1,2]},"now"]`)
+		fmt.Println(bob.receive())
+	})
+	// Output:
+	// 2["anything",{"at":[1,2]},"now"]
+}
+
+// What comes often and takes no time is handled on the event loop, without a
+// goroutine and without decoding.
+func ExampleNamespace_HandleInline() {
+	srv, err := sio.New(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv.Of("/").HandleInline("cursor", func(s sio.Socket, m *sio.Msg) error {
+		return s.Broadcast().Volatile().Emit("cursor", m.Raw(0))
+	})
+
+	demonstrate(srv, func(p *port) {
+		ann, bob := p.connect(), p.connect()
+		ann.join("/")
+		bob.join("/")
+		ann.send(`2["cursor",{"x":17,"y":4}]`)
+		fmt.Println(bob.receive())
+	})
+	// Output:
+	// 2["cursor",{"x":17,"y":4}]
+}
+
+// A wrapper around the handlers of all events.
+func ExampleNamespace_UseEvent() {
+	srv, err := sio.New(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ns := srv.Of("/")
+	ns.UseEvent(func(next sio.Handler) sio.Handler {
+		return func(s sio.Socket, m *sio.Msg) error {
+			if strings.HasPrefix(m.Event(), "admin:") && s.Data() != "admin" {
+				return m.Ack("not for you")
 			}
+			fmt.Println("handling", m.Event())
+			return next(s, m)
 		}
-		fmt.Println(yes, "of", len(answers))
+	})
+	ns.Handle("admin:stop", func(s sio.Socket, m *sio.Msg) error { return m.Ack("stopped") })
+	ns.Handle("ask", func(s sio.Socket, m *sio.Msg) error { return m.Ack("answered") })
+
+	demonstrate(srv, func(p *port) {
+		c := p.connect()
+		c.join("/")
+		c.send(`21["admin:stop"]`)
+		fmt.Println(c.receive())
+		c.send(`22["ask"]`)
+		fmt.Println(c.receive())
 	})
 	// Output:
-	// 2 of 3
+	// 31["not for you"]
+	// handling ask
+	// 32["answered"]
+}
+
+// A wrapper around all that is emitted.
+func ExampleNamespace_UseEmit() {
+	srv, err := sio.New(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ns := srv.Of("/")
+	ns.UseEmit(func(next sio.EmitFunc) sio.EmitFunc {
+		return func(to sio.BroadcastOperator, event string, args ...any) error {
+			if event == "debug" {
+				return nil // to nobody
+			}
+			return next(to, event, append(args[:len(args):len(args)], "v2")...)
+		}
+	})
+	ns.OnConnect(func(s sio.Socket) error {
+		if err := s.Emit("debug", "connected"); err != nil {
+			return err
+		}
+		return s.Emit("welcome")
+	})
+
+	demonstrate(srv, func(p *port) {
+		c := p.connect()
+		c.join("/")
+		fmt.Println(c.receive())
+	})
+	// Output:
+	// 2["welcome","v2"]
 }
 
 // An event whose argument the compiler checks where it is emitted and where it
@@ -166,90 +218,12 @@ func ExampleEvent() {
 		return Moved.Emit(board, m)
 	})
 
-	demonstrate(srv, func(connect func() *demo) {
-		c := connect()
-		c.send("0")
-		c.receive()
+	demonstrate(srv, func(p *port) {
+		c := p.connect()
+		c.join("/")
 		c.send(`2["moved",{"x":1,"y":2}]`)
 		fmt.Println(c.receive())
 	})
 	// Output:
 	// 2["moved",{"x":2,"y":2}]
-}
-
-// demonstrate serves on a free port while f talks to the server, as raw clients
-// that write and read Socket.IO packets.
-func demonstrate(srv *sio.Server, f func(connect func() *demo)) {
-	addr, err := srv.Listen("127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	// ends with the Shutdown
-	go srv.Serve(context.Background())
-	var all []*demo
-	f(func() *demo {
-		conn, err := net.Dial("tcp", addr.String())
-		if err != nil {
-			log.Fatal(err)
-		}
-		d := &demo{conn: conn}
-		all = append(all, d)
-		d.open(addr.String())
-		return d
-	})
-	for _, d := range all {
-		d.conn.Close()
-	}
-	if err := srv.Shutdown(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-}
-
-// A demo is a client of an example.
-type demo struct {
-	conn net.Conn
-	in   []byte
-}
-
-func (d *demo) open(host string) {
-	var nonce [16]byte
-	d.conn.Write(wsframe.AppendClientHandshake(nil, host, "/socket.io/?EIO=4&transport=websocket", nonce))
-	for n := 0; n == 0; {
-		d.more()
-		var err error
-		if n, err = wsframe.CheckAccept(d.in, nonce); err != nil {
-			log.Fatal(err)
-		}
-		d.in = d.in[n:]
-	}
-	d.receive() // of Engine.IO
-}
-
-func (d *demo) more() {
-	buf := make([]byte, 4096)
-	n, err := d.conn.Read(buf)
-	if err != nil {
-		log.Fatal(err)
-	}
-	d.in = append(d.in, buf[:n]...)
-}
-
-func (d *demo) send(packet string) {
-	d.conn.Write(wsframe.AppendMaskedFrame(nil, wsframe.Text, []byte("4"+packet), [4]byte{1, 2, 3, 4}))
-}
-
-// receive returns the next packet, without Engine.IO's type.
-func (d *demo) receive() string {
-	for {
-		h, n, err := wsframe.ParseHeader(d.in)
-		if err != nil {
-			log.Fatal(err)
-		}
-		if end := n + int(h.Length); n > 0 && len(d.in) >= end {
-			packet := string(d.in[n+1 : end])
-			d.in = d.in[end:]
-			return packet
-		}
-		d.more()
-	}
 }

@@ -116,7 +116,7 @@ func TestNamespacesByFunction(t *testing.T) {
 	d.join("40/x/4,")
 }
 
-func TestNamespacesPerConnection(t *testing.T) {
+func TestEdge66NamespacesPerConnection(t *testing.T) {
 	srv := serve(t, sio.Options{MaxNamespaces: 2}, func(srv *sio.Server) { echo(srv.Of("/:a")) })
 	c := srv.dial()
 	c.join("40/1,")

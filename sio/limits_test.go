@@ -57,7 +57,7 @@ func TestMaxRooms(t *testing.T) {
 }
 
 // A client that joins rooms as fast as it can gets as far as the bound.
-func TestMaxRoomsHostile(t *testing.T) {
+func TestEdge66MaxRoomsHostile(t *testing.T) {
 	const most, asked = 128, 10_000
 	srv := serve(t, sio.Options{MaxRooms: most}, func(srv *sio.Server) {
 		sio.On(srv.Of("/"), "join", func(s sio.Socket, room string) error { s.Join(room); return nil })
@@ -77,7 +77,7 @@ func TestMaxRoomsHostile(t *testing.T) {
 	}
 }
 
-func TestMaxPendingAcks(t *testing.T) {
+func TestEdge66MaxPendingAcks(t *testing.T) {
 	srv := serve(t, sio.Options{MaxPendingAcks: 2}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	joined := sockets(srv.Of("/"))
 	c := srv.join("40")
@@ -120,7 +120,7 @@ func TestMaxPendingAcks(t *testing.T) {
 }
 
 // What a client may not send ends its connection, and is counted.
-func TestHostilePackets(t *testing.T) {
+func TestEdge66HostilePackets(t *testing.T) {
 	name := func(n int) string { return strings.Repeat("n", n) }
 	for _, c := range []struct {
 		name    string
@@ -169,7 +169,7 @@ func TestHostileAttachments(t *testing.T) {
 	}
 }
 
-func TestRefusedNamespacesAreCounted(t *testing.T) {
+func TestEdge66RefusedNamespacesAreCounted(t *testing.T) {
 	srv := serve(t, sio.Options{MaxNamespaces: 2, ConnectTimeout: 50 * time.Millisecond}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		srv.Of("/a")

@@ -113,7 +113,7 @@ func TestEdge52DisconnectTrueOnPolling(t *testing.T) {
 	p.wantGet(200, "6\x1e1")
 }
 
-func TestPollingSizes(t *testing.T) {
+func TestEdge60LargestPost(t *testing.T) {
 	srv := serve(t, sio.Options{Engine: eio.Options{MaxPayload: 1000}}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	p := srv.joinPolling()
 	if status, body := p.post("4" + strings.Repeat("x", 1500)); status != 413 || body != "" {

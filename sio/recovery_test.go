@@ -3,6 +3,7 @@ package sio_test
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func TestRecoveryDialogue(t *testing.T) {
 	}
 }
 
-func TestRecoveryIsGivenOnce(t *testing.T) {
+func TestEdge13RecoveryIsGivenOnce(t *testing.T) {
 	left := make(chan string, 8)
 	_, dial, _ := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
 		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
@@ -322,4 +323,43 @@ func TestRecoveryThroughMiddlewares(t *testing.T) {
 	c := r.srv.dial()
 	c.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, r.pid, r.offset))
 	c.expect(`44{"message":"banned"}`)
+}
+
+// With recovery, events end in an offset; neither volatile ones do nor those that
+// ask for an answer, which have none to be recovered by.
+func TestRecoveryOffsets(t *testing.T) {
+	var joined chan sio.Socket
+	_, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) { joined = sockets(ns) })
+	r := dial()
+	s := take(t, joined)
+	s.Join("r1")
+	answered := make(chan error, 1)
+	for _, x := range []struct {
+		emit func() error
+		want string
+	}{
+		{func() error { return s.Emit("a", 1) }, `^42\["a",1,"[^"]+"\]$`},
+		{func() error { return ns.To("r1").Emit("b", 2) }, `^42\["b",2,"[^"]+"\]$`},
+		{func() error { return ns.Emit("c") }, `^42\["c","[^"]+"\]$`},
+		{func() error { return s.Volatile().Emit("v", 1) }, `^42\["v",1\]$`},
+		{func() error {
+			// ends with the answer
+			go func() { _, err := s.EmitAck(within(patience), "ackd"); answered <- err }()
+			return nil
+		}, `^42\d+\["ackd"\]$`},
+	} {
+		if err := x.emit(); err != nil {
+			t.Fatal(err)
+		}
+		got := r.next()
+		if !regexp.MustCompile(x.want).MatchString(got) {
+			t.Errorf("received %s, want %s", got, x.want)
+		}
+		if m := regexp.MustCompile(`^42(\d+)`).FindStringSubmatch(got); m != nil {
+			r.send("43" + m[1] + "[]")
+		}
+	}
+	if err := take(t, answered); err != nil {
+		t.Errorf("EmitAck = %v", err)
+	}
 }

@@ -1,28 +1,3 @@
-// Package sio is a Socket.IO server for unmodified JavaScript clients.
-//
-//	srv, err := sio.New(sio.Options{})
-//	…
-//	chat := srv.Of("/")
-//	sio.On(chat, "join", func(s sio.Socket, room string) error {
-//		s.Join(room)
-//		return s.To(room).Emit("joined", s.ID())
-//	})
-//	sio.On(chat, "chat", func(s sio.Socket, m Message) error {
-//		return s.To(m.Room).Emit("chat", m.Text)
-//	})
-//	log.Fatal(srv.ListenAndServe(":3000"))
-//
-// Handlers are registered on a [Namespace], once, not on each socket. They run
-// one at a time and in order for each socket, on a goroutine that exists only
-// while that socket has work: so they may block, and an idle socket costs no
-// goroutine. [Namespace.HandleInline] runs a handler on the event loop, for
-// those that never block.
-//
-// A [Socket] is a small comparable value. Keep it, use it as a map key; when
-// the client has gone, its methods do nothing or return [ErrClosed].
-//
-// What one goroutine emits reaches each socket in the order emitted, direct
-// emits and broadcasts alike.
 package sio
 
 import (

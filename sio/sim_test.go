@@ -143,7 +143,7 @@ func TestEdge34To38Volatile(t *testing.T) {
 }
 
 // Two in one go both arrive if the client can take them.
-func TestVolatileInARow(t *testing.T) {
+func TestEdge34And38VolatileInARow(t *testing.T) {
 	st := newStage(t, sio.Options{})
 	x := st.enter(0)
 	for i := range 3 {

@@ -165,9 +165,8 @@ func (s Socket) Join(rooms ...string) {
 	}
 	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 		slot := sh.lookup(s.ref)
-		stays := slot != 0 && sh.sockets.At(slot).state != leaving // must not bring a room back to life
 		for _, room := range rooms {
-			if stays {
+			if slot != 0 { // who leaves is still in its rooms, and will be taken out of all
 				sh.joinRoom(slot, room)
 			}
 			sh.local.Arrived(s.in.id, room)

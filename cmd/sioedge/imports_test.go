@@ -18,6 +18,8 @@ var mayImport = map[string][]string{
 	"wsframe":             {},
 	"eio":                 {"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "wsframe"},
 	"rooms":               {"loop/slab", "sio/parser"},
+	"rooms/redis":         {"rooms", "rooms/redis/wire"},
+	"rooms/redis/wire":    {"sio/parser"},
 	"sio/parser":          {},
 	"sio":                 {"eio", "loop", "loop/http1", "loop/http1/encoding", "loop/slab", "rooms", "sio/parser"},
 	"sio/interop":         {},
@@ -27,7 +29,7 @@ var mayImport = map[string][]string{
 	"bench/million":       {"sio", "loop", "wsframe"},
 	"loop/http1/encoding": {},
 	"bench/swarm/faulty":  {"bench/swarm", "wsframe"},
-	"cmd/sioedge":         {"sio", "eio", "loop", "sio/parser", "cmd/sioedge/demo"},
+	"cmd/sioedge":         {"sio", "eio", "loop", "rooms", "rooms/redis", "sio/parser", "cmd/sioedge/demo"},
 	"cmd/sioedge/demo":    {"sio"},
 	"cmd/sioload":         {"bench/swarm"},
 }
@@ -36,6 +38,8 @@ var mayImport = map[string][]string{
 var outside = map[string][]string{
 	"loop":                {"github.com/panjf2000/gnet", "golang.org/x/sys"},
 	"loop/http1/encoding": {"github.com/klauspost/compress", "github.com/valyala/bytebufferpool"},
+	"rooms/redis":         {"github.com/redis/rueidis"},
+	"rooms/redis/wire":    {"github.com/tinylib/msgp"},
 	"sio/parser":          {"github.com/tinylib/msgp"},
 	"wsframe":             {"github.com/gobwas/ws", "github.com/klauspost/compress", "github.com/valyala/bytebufferpool"},
 	"sio":                 {"github.com/valyala/bytebufferpool"},

@@ -44,8 +44,8 @@ func (e *Error) Error() string { return "http1: " + e.Reason }
 
 func bad(reason string) error { return &Error{400, reason} }
 
-// A Field is one header field. In a Request both are views of the parsed
-// bytes, the value without the white space around it.
+// A Field is one header field. In a Request both Name and Value are views of the
+// parsed bytes, the value without the white space around it.
 type Field struct{ Name, Value []byte }
 
 // Valid reports whether f may be written: the name is a token and the value has

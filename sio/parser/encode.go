@@ -21,7 +21,7 @@ var ErrTooManyAttachments = errors.New("parser: too many attachments")
 // JSON form. Arg counts from 0 and does not count the event's name.
 type EncodeError struct {
 	Arg int
-	Err error
+	Err error // the cause
 }
 
 // Error names the argument and the cause.

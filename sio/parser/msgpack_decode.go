@@ -22,7 +22,7 @@ func DecodeMsgpack(raw []byte, dst any) error {
 		*d, _ = decodeAny(raw)
 		return nil
 	}
-	e := encoder{b: make([]byte, 0, len(raw)+len(raw)/2)}
+	e := unpacker{encoder: encoder{b: make([]byte, 0, len(raw)+len(raw)/2)}}
 	e.msgpack(raw)
 	return Decode(e.b, e.attachments, dst)
 }

@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -27,13 +28,19 @@ func AppendJSONFromMsgpack(dst, raw []byte, attachments [][]byte) (out []byte, a
 	if !validMsgpack(raw) {
 		return dst, attachments, errPayload
 	}
-	e := encoder{b: dst, attachments: attachments}
+	e := unpacker{encoder: encoder{b: dst, attachments: attachments}}
 	e.msgpack(raw)
 	return e.b, e.attachments, nil
 }
 
+// An unpacker appends MessagePack as JSON.
+type unpacker struct {
+	encoder
+	peer bool // as in scanner
+}
+
 // msgpack appends the valid value that b begins with and returns what follows.
-func (e *encoder) msgpack(b []byte) (rest []byte) {
+func (e *unpacker) msgpack(b []byte) (rest []byte) {
 	t, rest := nextToken(b)
 	switch t.kind {
 	case absentToken, nilToken:
@@ -46,12 +53,16 @@ func (e *encoder) msgpack(b []byte) (rest []byte) {
 			e.b = append(e.b, "null"...)
 		}
 	case textToken:
-		e.b = appendText(e.b, t.data)
+		e.b = appendText(e.b, e.text(t))
 	case binaryToken:
 		e.bytes(t.data)
 	case dateToken:
 		e.b = appendDate(e.b, int64(t.n))
 	case extensionToken:
+		if e.peer && t.isTimestamp() {
+			e.timestamp(t)
+			break
+		}
 		e.b = append(strconv.AppendInt(append(e.b, '['), int64(int8(t.n)), 10), ',')
 		e.bytes(t.data)
 		e.b = append(e.b, ']')
@@ -70,7 +81,31 @@ func (e *encoder) msgpack(b []byte) (rest []byte) {
 	return rest
 }
 
-func (e *encoder) msgpackMembers(b []byte, n uint64) (rest []byte) {
+// text returns the text of t, which of a client is known to be UTF-8.
+func (e *unpacker) text(t token) []byte {
+	if e.peer {
+		return validText(t.data)
+	}
+	return t.data
+}
+
+// validText returns text, with U+FFFD for each byte that is not UTF-8.
+func validText(text []byte) []byte {
+	if utf8.Valid(text) {
+		return text
+	}
+	return []byte(string(bytes.Runes(text)))
+}
+
+func (e *unpacker) timestamp(t token) {
+	if ms, ok := t.timestamp(); ok {
+		e.b = appendDate(e.b, ms)
+	} else {
+		e.b = append(e.b, "null"...)
+	}
+}
+
+func (e *unpacker) msgpackMembers(b []byte, n uint64) (rest []byte) {
 	e.b = append(e.b, '{')
 	first := true
 	for range n {
@@ -84,6 +119,9 @@ func (e *encoder) msgpackMembers(b []byte, n uint64) (rest []byte) {
 			e.b = append(e.b, ',')
 		}
 		first = false
+		if key.kind == textToken {
+			key.data = e.text(key)
+		}
 		e.b = append(key.appendKey(e.b), ':')
 		b = e.msgpack(b)
 	}

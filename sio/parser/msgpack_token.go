@@ -135,6 +135,34 @@ func nextExtension(b []byte) (t token, rest []byte) {
 	return token{extensionToken, uint64(typ), data}, rest
 }
 
+// isTimestamp tells whether t is a timestamp of the MessagePack specification.
+func (t token) isTimestamp() bool {
+	if t.kind != extensionToken || int8(t.n) != -1 {
+		return false
+	}
+	return len(t.data) == 4 || len(t.data) == 8 || len(t.data) == 12
+}
+
+// timestamp returns the ms since 1970 that a JavaScript date makes of t, a
+// timestamp, or false if it cannot be one.
+func (t token) timestamp() (ms int64, ok bool) {
+	var seconds, nanos float64
+	switch b := t.data; len(b) {
+	case 4:
+		seconds = float64(binary.BigEndian.Uint32(b))
+	case 8:
+		n := binary.BigEndian.Uint64(b)
+		seconds, nanos = float64(n&(1<<34-1)), float64(n>>34)
+	case 12:
+		seconds, nanos = float64(int64(binary.BigEndian.Uint64(b[4:]))), float64(binary.BigEndian.Uint32(b))
+	}
+	f := math.Trunc(seconds*1e3 + nanos/1e6)
+	if math.Abs(f) > maxDate {
+		return 0, false
+	}
+	return int64(f), true
+}
+
 func (t token) float() float64 { return math.Float64frombits(t.n) }
 
 // elements is how many elements follow t as the head of an array.
@@ -156,6 +184,7 @@ func (t token) isKey() bool {
 
 // A scanner validates values and notes what is in them.
 type scanner struct {
+	peer   bool // they are a server's: texts need not be UTF-8, and there are timestamps
 	bytes  bool // something that as JSON is an attachment
 	marked bool // an object that as JSON would look like a placeholder
 }
@@ -168,9 +197,11 @@ func (s *scanner) skip(b []byte, depth int) (rest []byte, ok bool) {
 	case badToken:
 		return nil, false
 	case textToken:
-		return rest, utf8.Valid(t.data)
-	case binaryToken, extensionToken:
+		return rest, s.peer || utf8.Valid(t.data)
+	case binaryToken:
 		s.bytes = true
+	case extensionToken:
+		s.bytes = s.bytes || !s.peer || !t.isTimestamp()
 	case arrayToken:
 		return s.elements(rest, t.n, depth-1)
 	case mapToken:
@@ -197,7 +228,7 @@ func (s *scanner) members(b []byte, n uint64, depth int) (rest []byte, ok bool) 
 	}
 	for range n {
 		var key token
-		if key, b = nextToken(b); !key.isKey() {
+		if key, b = nextToken(b); !key.isKey() && !(s.peer && key.kind == textToken) {
 			return nil, false
 		}
 		if string(key.data) == "_placeholder" {

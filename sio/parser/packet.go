@@ -151,9 +151,9 @@ const (
 	TooLarge                // past Limits.MaxArgs or MaxAttachmentBytes
 )
 
-// An Error tells why a peer's message was refused. Text is what Node's server
-// hands to applications ("invalid payload"), without a package's name, because
-// they compare it.
+// An Error tells why a peer's message was refused. Kind is the rule that it
+// broke. Text is what Node's server hands to applications ("invalid payload"),
+// without a package's name, because they compare it.
 type Error struct {
 	Kind Kind
 	Text string

@@ -1,0 +1,226 @@
+// Package sio is a Socket.IO server for unmodified JavaScript clients.
+//
+// # A first server
+//
+// This is a chat with rooms. Handlers are registered on a [Namespace], once, not
+// on each socket as in Node:
+//
+//	type Chat struct{ Room, Text string }
+//
+//	srv, err := sio.New(sio.Options{})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	chat := srv.Of("/")
+//	sio.On(chat, "join", func(s sio.Socket, room string) error {
+//		s.Join(room)
+//		return s.To(room).Emit("joined", s.ID())
+//	})
+//	sio.On(chat, "chat", func(s sio.Socket, m Chat) error {
+//		return s.To(m.Room).Emit("chat", m.Text)
+//	})
+//	log.Fatal(srv.ListenAndServe(":3000"))
+//
+// A [Socket] is a client's membership of a namespace: a small comparable value
+// to keep, or to use as a map key. When the client has left, its methods do
+// nothing or return [ErrClosed].
+//
+// # Namespaces and parameters
+//
+// [Server.Of] makes a namespace. Segments of its name that begin with a colon
+// are parameters of any value, and a last one with an asterisk takes the rest:
+//
+//	trends := srv.Of("/campaigns/:id/trends")
+//	trends.OnConnect(func(s sio.Socket) error {
+//		return s.Emit("trends of", s.Param("id"))
+//	})
+//
+// Each name that clients join is an instance with rooms of its own, there as long
+// as they are. The namespace speaks to all of them, [Namespace.Instance] to one.
+// [Server.OfFunc] takes a function that tells which names there are.
+//
+// # Events
+//
+// [On] decodes the first argument of an event, as encoding/json does, before it
+// calls the handler. With [Namespace.Handle] a handler gets the [Msg] and decodes
+// as many as it likes; those that the client left out stay as they are:
+//
+//	srv.Of("/").Handle("sum", func(s sio.Socket, m *sio.Msg) error {
+//		x, y := 0.0, 1.0
+//		if err := m.Decode(&x, &y); err != nil {
+//			return err
+//		}
+//		return m.Ack(x+y, m.Len())
+//	})
+//
+// An [Event] is a name with the type of its argument, for both ends:
+//
+//	const Moved = sio.Event[Move]("moved")
+//
+// [Namespace.HandleAny] handles what has no handler, [Namespace.UseEvent] wraps
+// the handlers of all events, and [Namespace.UseEmit] all that is emitted.
+//
+// # Acknowledgements
+//
+// A handler of [OnAck] returns what the client is answered, or an error. The other
+// way round, [Ask] and [Socket.EmitAck] ask the client and wait, for its answer or
+// for their context, which should have a deadline. That the client leaves is an
+// error at once:
+//
+//	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+//	defer cancel()
+//	sure, err := sio.Ask[bool](ctx, s, "sure?", o.Count)
+//
+// [BroadcastOperator.EmitAck] asks many. When its context ends it returns the
+// answers so far, along with the context's error:
+//
+//	answers, err := voters.To("voters").EmitAck(ctx, "vote", "shall we?")
+//
+// # Rooms and broadcasts
+//
+// A room is a name that sockets have joined; there is nothing to make or to
+// delete. Each socket is alone in the room of its id. To address sockets, start
+// from the namespace (everybody) or from a socket (everybody else) and narrow
+// that down:
+//
+//	return s.To("tenors", "basses").Except("soloists").Emit("to the choir")
+//
+// Each socket addressed gets the event once, in however many of the rooms it is.
+// A [BroadcastOperator] is a value, so one can be kept and others be derived from
+// it. It can also do to many what Socket does to one, as [BroadcastOperator.Join],
+// [BroadcastOperator.Leave] and [BroadcastOperator.Disconnect], and list those of
+// this server with [BroadcastOperator.Sockets].
+//
+// # Middlewares and authentication
+//
+// A [Middleware] admits a socket to its namespace or refuses it. The client's auth
+// is in [Socket.Auth], the request that it came with in [Socket.Handshake]. Of an
+// [Error] the client sees message and data, of any other "internal error":
+//
+//	admin.Use(func(s sio.Socket) error {
+//		var login struct{ Name, Token string }
+//		if err := s.Auth(&login); err != nil || login.Token != "secret" {
+//			return &sio.Error{Message: "not authorized", Data: map[string]int{"code": 401}}
+//		}
+//		s.SetData(login.Name)
+//		return nil
+//	})
+//
+// What concerns the connection is in Options.Engine, an [eio.Options], and comes
+// before: CORS says which origins may connect at all, WebSockets included;
+// AllowRequest decides on each new session; Middleware sees each HTTP request.
+//
+// # Binary
+//
+// Byte slices in arguments, wherever they stand in them, travel as binary
+// attachments, ten at most, and attachments are decoded into []byte or [Binary]:
+//
+//	type File struct {
+//		Name string     `json:"name"`
+//		Data sio.Binary `json:"data"` // []byte would do too
+//	}
+//
+// With Options.Parser, clients may speak MessagePack instead of JSON, or each the
+// one it likes ([EitherParser]). Handlers see no difference.
+//
+// # Volatile and compression
+//
+// An event that is worth nothing when it is late is emitted through Volatile, and
+// dropped for each client that has something else waiting:
+//
+//	return s.Broadcast().Volatile().Emit("cursor", m.Raw(0))
+//
+// If Options.Engine.Compression is set, long messages over WebSocket are sent
+// compressed to clients that can take it, and a broadcast is compressed once for
+// all; [BroadcastOperator.Compress] excepts events for which it is a waste.
+//
+// # Recovery
+//
+// With [Recovery], a client that comes back soon has its id, rooms and data again,
+// and what it missed is sent. To it [Socket.Recovered] is true:
+//
+//	if s.Recovered() {
+//		return s.Emit("welcome back", s.Data())
+//	}
+//
+// # Disconnecting
+//
+// [Socket.Disconnect] makes a socket leave; its client does not come back by
+// itself. After [Socket.CloseConn] it does, and [Socket.CloseConnWith] tells it why
+// first. Functions given to [Namespace.OnDisconnect] are told the [Reason], in
+// Node's words.
+//
+// # Errors
+//
+// An error that a handler returns, or a panic in it as a [PanicError], goes to
+// Options.OnError, which logs a warning unless set. It disconnects nobody, but for
+// one of OnConnect. [OnAck] answers the client even then. Emit returns
+// [ErrClosed] or an [EncodeError]; that it returns nil does not mean that anybody
+// has the event. What Decode returns is a [DecodeError].
+//
+// # Where handlers run, and in what order
+//
+// The handlers of a socket run one at a time, in the order of its events, on a
+// goroutine that exists only while that socket has work: so an idle one costs
+// none. Middlewares go first, then the functions of OnConnect, and those of
+// OnDisconnect last. All of these may block, and hold up nothing but the rest of
+// that socket's events; if too many wait, reading from the client pauses. Those
+// of different sockets run at the same time, so what they share needs a lock.
+//
+// An event loop serves thousands of sockets. Handlers of [Namespace.HandleInline]
+// and functions of [Server.OfFunc] run on it, which saves the goroutine and a copy
+// of the message, and must not block.
+//
+// All methods may be called from any goroutine. What one goroutine emits reaches
+// each socket in the order emitted, direct emits and broadcasts alike, and Join
+// and Leave take their place in that order.
+//
+// Work for a socket that goes on after its handler has returned should end with
+// [Socket.Context], which is done when the client leaves.
+//
+// # Limits
+//
+// What one client can cost is bounded: Options has bounds for its namespaces,
+// rooms, acknowledgements and names of events, Options.Limits for what is in a
+// packet, Options.Engine for the sizes of messages, and Options.Loop for what
+// waits for a client that does not read. Those of rooms and of live instances
+// ([Options].MaxRooms and MaxInstances) are off until set. [Server.Stats] counts
+// who went too far.
+//
+// # Several servers
+//
+// Options.Adapter joins a server to others: what is addressed to a room then
+// reaches its members on all of them, unless [BroadcastOperator.Local] is asked
+// for. [BroadcastOperator.FetchSockets] lists the sockets of all:
+//
+//	all, err := ns.To("lobby").FetchSockets(ctx)
+//
+// [Namespace.ServerSideEmit] and [Namespace.ServerSideAsk] speak to the other
+// servers themselves, which listen with [Namespace.HandleServerSide].
+//
+// # In another server
+//
+// A Server can be a handler in a server of net/http; its loops run beside it:
+//
+//	go func() { log.Fatal(srv.Serve(context.Background())) }()
+//	mux := http.NewServeMux()
+//	mux.Handle("/socket.io/", srv)
+//
+// [Server.Adopt] takes over any connection that is TCP or Unix. The other way
+// round, Options.Handler answers the paths that are not Socket.IO's.
+//
+// # Shutting down
+//
+// [Server.Shutdown] disconnects everybody with the reason [ServerShuttingDown],
+// sends what is queued, and waits for the handlers, as long as its context lasts:
+//
+//	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+//	defer cancel()
+//	fmt.Println(srv.Shutdown(ctx))
+//
+// # Testing
+//
+// [NewSim] makes a server without sockets, whose clock the test moves: an hour of
+// silence, or a client that does not read, happens at once and always in the same
+// way. Handlers should be inline there; see its example.
+package sio

@@ -1,0 +1,65 @@
+package sio_test
+
+import (
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/sioedge/sioedge/sio"
+)
+
+// A server without sockets and with a clock that the test moves: what would take
+// minutes happens at once, and always in the same way.
+func ExampleNewSim() {
+	srv, sim, err := sio.NewSim(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ns := srv.Of("/")
+	ns.HandleInline("ask", func(s sio.Socket, m *sio.Msg) error { return m.Ack("answered") })
+	left := make(chan sio.Reason, 1)
+	ns.OnDisconnect(func(s sio.Socket, why sio.Reason) { left <- why })
+
+	peer := sim.Connect(0)
+	c := simulated(peer)
+	c.join("/")
+	c.send(`21["ask"]`)
+	fmt.Println(c.receive())
+	sim.Advance(time.Minute) // the client answers no pings
+	fmt.Println(<-left, peer.Closed())
+	// Output:
+	// 31["answered"]
+	// ping timeout true
+}
+
+// A client that has something waiting does not get what is volatile.
+func ExampleBroadcastOperator_Volatile() {
+	srv, sim, err := sio.NewSim(sio.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ns := srv.Of("/")
+	peer := sim.Connect(0)
+	c := simulated(peer)
+	c.join("/")
+	emit := func(to sio.Emitter, event string) {
+		if err := to.Emit(event); err != nil {
+			log.Fatal(err)
+		}
+		sim.Turn()
+	}
+
+	peer.Stall(true) // the client does not read
+	emit(ns, "first")
+	emit(ns.All().Volatile(), "dropped")
+	emit(ns, "second")
+	peer.Stall(false)
+	emit(ns.All().Volatile(), "third")
+	for range 3 {
+		fmt.Println(c.receive())
+	}
+	// Output:
+	// 2["first"]
+	// 2["second"]
+	// 2["third"]
+}
