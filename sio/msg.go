@@ -58,6 +58,7 @@ type Msg struct {
 	wants bool
 	acked atomic.Bool
 	reply func(rooms.Value) // gets the answer, of a message that is no client's
+	first *Msg              // whose arguments With has replaced; it is acknowledged
 
 	inline [4][]byte // backs raw
 }
@@ -98,6 +99,21 @@ func (m *Msg) drop() { *m = Msg{} }
 // Event returns the event's name.
 func (m *Msg) Event() string { return m.event }
 
+// With returns the event with other arguments, for a wrapper of
+// [Namespace.UseEvent] to pass on. It is valid as long as m, which is what its
+// Ack acknowledges.
+func (m *Msg) With(args ...any) (*Msg, error) {
+	e, err := encodeEvent("x", args) // any name will do
+	if err != nil {
+		return nil, err
+	}
+	var p parser.Packet
+	if err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), parser.Limits{MaxArgs: len(args) + 1, MaxAttachments: 1, MaxDepth: 1 << 20}, &p); err != nil {
+		return nil, err
+	}
+	return &Msg{Args: Args{p.Args, e.Attachments}, s: m.s, event: m.event, wants: m.wants, first: m}, nil
+}
+
 // WantsAck tells whether the client waits for an acknowledgement.
 func (m *Msg) WantsAck() bool { return m.wants }
 
@@ -106,6 +122,9 @@ func (m *Msg) WantsAck() bool { return m.wants }
 // count. Any goroutine may call it, also after the handler has returned, unless
 // that is inline.
 func (m *Msg) Ack(args ...any) error {
+	if m.first != nil {
+		return m.first.Ack(args...)
+	}
 	if !m.wants || m.acked.Load() {
 		return nil
 	}

@@ -102,7 +102,7 @@ func (n *Namespace) Use(m ...Middleware) {
 
 // UseEvent wraps the handler of every event, the fallback's included, as Node's
 // socket.use and onAny do. A wrapper may not call the handler, call it with
-// another Msg, or look at its error. It does not see events without a handler.
+// another Msg ([Msg.With]), or look at its error. It does not see events without a handler.
 func (n *Namespace) UseEvent(wrap func(Handler) Handler) {
 	n.change(func(t *table) {
 		t.wrap = append(t.wrap[:len(t.wrap):len(t.wrap)], wrap)

@@ -202,8 +202,10 @@ func (s Socket) Rooms() (names []string) {
 
 // Disconnect makes the socket leave its namespace; its client is told and does
 // not reconnect by itself. With closing, all namespaces of the connection are
-// left and the connection is closed.
+// left and the connection is closed. Events of the client that wait behind the
+// one being handled are dropped.
 func (s Socket) Disconnect(closing bool) {
+	s.shard().gens.shut(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
 	s.post(func(sh *shard, slot uint32) { sh.disconnect(slot, closing) })
 }
 
