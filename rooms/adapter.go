@@ -54,6 +54,9 @@ type Adapter interface {
 	// ServerSideAsk is ServerSideEmit with one answer of each server.
 	ServerSideAsk(ctx context.Context, namespace string, e Event) ([]Value, error)
 
+	// Peer returns the server whose ids begin with node, if it is of the same
+	// kind as this one and there.
+	Peer(node string) (Peer, bool)
 	// Status says how the adapter is and what it did. Any goroutine may ask.
 	Status() Status
 }
@@ -63,6 +66,9 @@ type Adapter interface {
 type Host interface {
 	// Node is what the ids of the server's sockets and sessions begin with.
 	Node() string
+	// Advertise is the base URL at which other servers reach this one, "" if they
+	// are not to.
+	Advertise() string
 	// Deliver sends an event to the server's sockets.
 	Deliver(t Target, e Event)
 	// DeliverAck does, and waits: counted is told how many sockets there are,

@@ -1,232 +1,157 @@
-// Command compare measures the server beside a bare loop of send, with the same
-// clients and connections, one after the other in one run, several rounds: the
-// processor time of the server process per delivery, and its memory per
-// connection. It prints a table of medians and ranges.
+// Command compare measures the server beside its peers and beside a bare loop
+// of send, with the same clients, one after the other in one run, several
+// rounds: the processor time of the server process for a unit of work, its
+// memory, and what its clients see. It prints tables of medians and ranges and
+// writes them to bench/results.
 //
-// It is what make bench runs, from the repository's root, after building bin/.
+// It is what make bench runs, from the repository's root. The peers are built
+// from bench/peers; one that cannot be built is named with the reason.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
+	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/sioedge/sioedge/bench/swarm"
 )
 
-// A server is something to measure.
-type server struct {
-	name string
-	cmd  []string
+// settings are the command line.
+type settings struct {
+	rounds, clients, seconds int
+	quick                    bool
+	only, peers              []string // empty: all
+	results, date            string
 }
-
-// A trial is one run of the load generator.
-type trial struct {
-	name string
-	args []string
-	// limit says that the bare loops take part; they can do nothing but
-	// broadcast.
-	limit bool
-}
-
-// A figure is what a trial measured.
-type figure struct{ cpu, user, connect, rss float64 }
 
 func main() {
-	rounds := flag.Int("rounds", 5, "rounds")
-	clients := flag.Int("clients", 15000, "connections")
-	seconds := flag.Int("seconds", 6, "length of each measurement")
+	var s settings
+	var only, peers string
+	flag.IntVar(&s.rounds, "rounds", 3, "rounds; some scenarios have one only")
+	flag.IntVar(&s.clients, "clients", 15000, "connections; some servers and scenarios have fewer, which the table says")
+	flag.IntVar(&s.seconds, "seconds", 3, "length of each measurement")
+	flag.BoolVar(&s.quick, "quick", false, "one round of a second each with 2,000 connections, unless the other flags say otherwise")
+	flag.StringVar(&only, "only", "", "scenarios, by the beginning of their names, with commas between (default all)")
+	flag.StringVar(&peers, "peers", "", "servers, by name, with commas between (default all)")
+	flag.StringVar(&s.results, "results", filepath.Join("bench", "results"), "directory of the result file; empty for none")
+	flag.StringVar(&s.date, "date", time.Now().Format(time.DateOnly), "date of the result file")
 	flag.Parse()
-	if err := run(*rounds, *clients, *seconds); err != nil {
+	s.only, s.peers = split(only), split(peers)
+	if s.quick {
+		s.shorten()
+	}
+	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds, clients, seconds int) error {
-	servers := []server{{"sioedge", []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text"}}}
-	limits, err := buildLimits()
-	if err != nil {
+// shorten replaces what the command line has not set.
+func (s *settings) shorten() {
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	for name, v := range map[string]struct {
+		field *int
+		value int
+	}{"rounds": {&s.rounds, 1}, "clients": {&s.clients, 2000}, "seconds": {&s.seconds, 1}} {
+		if !set[name] {
+			*v.field = v.value
+		}
+	}
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
+}
+
+func run(s settings) error {
+	if s.rounds < 1 || s.clients < 100 || s.seconds < 1 {
+		return errors.New("at least one round, 100 clients and one second")
+	}
+	servers := slices.DeleteFunc(allServers(), func(v *server) bool { return len(s.peers) > 0 && !slices.Contains(s.peers, v.name) })
+	if len(servers) == 0 {
+		return fmt.Errorf("no server of %q; there are %s", s.peers, names(allServers()))
+	}
+	trials := slices.DeleteFunc(allTrials(s), func(t trial) bool {
+		return len(s.only) > 0 && !slices.ContainsFunc(s.only, func(p string) bool { return strings.HasPrefix(t.name, p) })
+	})
+	if len(trials) == 0 {
+		return fmt.Errorf("no scenario begins with any of %q", s.only)
+	}
+	if err := build(servers); err != nil {
 		return err
 	}
-	window := []string{"--duration", strconv.Itoa(seconds) + "s", "--warmup", "1s"}
-	broadcast := func(size, inflight string) []string {
-		return append([]string{"--scenario", "broadcast", "--size", size, "--inflight", inflight, "--clients", strconv.Itoa(clients), "--rate", "4000"}, window...)
-	}
-	trials := []trial{
-		{"broadcast 64 B", broadcast("64", "1"), true},
-		{"broadcast 512 B", broadcast("512", "1"), true},
-		{"broadcast 64 B, 8 under way", broadcast("64", "8"), false},
-		{"broadcast 64 B, 64 under way", broadcast("64", "64"), false},
-		{"echo with acknowledgement", append([]string{"--scenario", "echo", "--clients", "200", "--inflight", "4"}, window...), false},
-		{"idle", []string{"--scenario", "idle", "--clients", strconv.Itoa(clients), "--rate", "4000", "--settle", "7s", "--duration", "20s"}, false},
-	}
-	fmt.Printf("rounds %d, clients %d, %d s each; the load generator never sleeps\n", rounds, clients, seconds)
+	began := time.Now()
 	results := map[string][]figure{}
-	for round := range rounds {
+	failures := map[string]string{}
+	for round := range s.rounds {
 		for _, t := range trials {
-			candidates := servers
-			if t.limit {
-				candidates = append(slices.Clone(servers), limits...)
-			}
-			for _, s := range candidates {
-				f, err := measure(s, t)
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", s.name, t.name, err)
-				}
-				fmt.Fprintf(os.Stderr, "round %d  %-30s %-10s %.3f µs (user %.3f), connect %.1f µs, %.0f B a connection\n",
-					round+1, t.name, s.name, f.cpu, f.user, f.connect, f.rss)
-				key := t.name + "\t" + s.name
-				results[key] = append(results[key], f)
-			}
-		}
-	}
-	print(trials, append(servers, limits...), results)
-	return nil
-}
-
-// buildLimits builds the bare loops: C if there is a compiler, and Go.
-func buildLimits() ([]server, error) {
-	var all []server
-	dir := filepath.Join("bin", "bench")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	if gcc, err := exec.LookPath("gcc"); err == nil {
-		bin := filepath.Join(dir, "sendloop-c")
-		if err := command(gcc, "-O2", "-o", bin, "bench/sendloop/sendloop.c").Run(); err != nil {
-			return nil, err
-		}
-		all = append(all, server{"C send", []string{bin, "0"}})
-	}
-	bin := filepath.Join(dir, "sendloop-go")
-	if err := command("go", "build", "-o", bin, "./bench/sendloop").Run(); err != nil {
-		return nil, err
-	}
-	return append(all, server{"Go send", []string{bin, "0"}}), nil
-}
-
-func command(name string, args ...string) *exec.Cmd {
-	c := exec.Command(name, args...)
-	c.Stderr = os.Stderr
-	return c
-}
-
-// measure starts a server, runs the trial against it, and ends the server.
-func measure(s server, t trial) (figure, error) {
-	addr, proc, err := start(s)
-	if err != nil {
-		return figure{}, err
-	}
-	defer func() {
-		_ = proc.Kill()
-		_, _ = proc.Wait()
-		time.Sleep(500 * time.Millisecond) // the kernel frees the sockets
-	}()
-	args := append([]string{"ws://" + addr, "--json", "--busy-poll", "--pid", strconv.Itoa(proc.Pid)}, t.args...)
-	c := exec.Command("bin/sioload", args...)
-	out, err := c.Output()
-	if err != nil {
-		return figure{}, fmt.Errorf("sioload %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	var r swarm.Report
-	if err := json.Unmarshal(out, &r); err != nil {
-		return figure{}, err
-	}
-	if r.Server == nil {
-		return figure{}, fmt.Errorf("no figures of the server")
-	}
-	f := figure{r.Server.CPUUS + r.Server.KsoftirqdUS, r.Server.UserUS, r.Server.ConnectUS, r.Server.RSSPerConnection}
-	if r.Scenario == swarm.Idle && r.Window != nil {
-		// The unit is a connection held for a second.
-		held := float64(r.Connected) * r.Window.Seconds
-		f.cpu, f.user = r.Server.CPUSeconds*1e6/held, r.Server.UserSeconds*1e6/held
-	}
-	return f, nil
-}
-
-// start starts a server and returns the address that it prints.
-func start(s server) (string, *os.Process, error) {
-	c := exec.Command(s.cmd[0], s.cmd[1:]...)
-	r, w, err := os.Pipe()
-	if err != nil {
-		return "", nil, err
-	}
-	c.Stdout, c.Stderr = w, w
-	if err := c.Start(); err != nil {
-		return "", nil, err
-	}
-	w.Close()
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		if _, rest, ok := strings.Cut(lines.Text(), "127.0.0.1:"); ok {
-			port := strings.FieldsFunc(rest, func(r rune) bool { return r < '0' || r > '9' })[0]
-			// ends with the server
-			go func() {
-				defer r.Close()
-				_, _ = io.Copy(io.Discard, r)
-			}()
-			return "127.0.0.1:" + port, c.Process, nil
-		}
-	}
-	_ = c.Process.Kill()
-	return "", nil, fmt.Errorf("%s printed no address", s.name)
-}
-
-func print(trials []trial, servers []server, results map[string][]figure) {
-	fmt.Printf("\n%-30s %-10s %-26s %-10s %-8s %-14s %s\n", "trial", "server", "CPU µs a delivery, echo,", "of which", "over C", "connect µs", "RSS B a")
-	fmt.Printf("%-30s %-10s %-26s %-10s %-8s %-14s %s\n", "", "", "idle second (range)", "user", "", "", "connection")
-	for _, t := range trials {
-		base := median(results[t.name+"\tC send"], func(f figure) float64 { return f.cpu })
-		if base == 0 {
-			base = median(results["broadcast 64 B\tC send"], func(f figure) float64 { return f.cpu })
-		}
-		for _, s := range servers {
-			fs := results[t.name+"\t"+s.name]
-			if len(fs) == 0 {
+			if round >= t.rounds(s) {
 				continue
 			}
-			cpu := median(fs, func(f figure) float64 { return f.cpu })
-			low := slices.MinFunc(fs, byCPU).cpu
-			high := slices.MaxFunc(fs, byCPU).cpu
-			ratio := ""
-			if base > 0 && t.name != "idle" && !strings.HasPrefix(t.name, "echo") {
-				ratio = fmt.Sprintf("%.3f", cpu/base)
+			for _, v := range servers {
+				if v.missing == "" && (t.bare || !v.bare) {
+					try(round, t, v, results, failures)
+				}
 			}
-			fmt.Printf("%-30s %-10s %-26s %-10.3f %-8s %-14.1f %.0f\n", t.name, s.name, fmt.Sprintf("%.3f (%.3f–%.3f)", cpu, low, high),
-				median(fs, func(f figure) float64 { return f.user }), ratio,
-				median(fs, func(f figure) float64 { return f.connect }), median(fs, func(f figure) float64 { return f.rss }))
 		}
 	}
+	var out bytes.Buffer
+	heading(&out, s, time.Since(began))
+	tables(&out, trials, servers, results, failures)
+	fmt.Print("\n", out.String())
+	if s.results == "" {
+		return nil
+	}
+	name, err := save(s.results, s.date, out.Bytes())
+	if err == nil {
+		fmt.Fprintln(os.Stderr, "written to", name)
+	}
+	return err
 }
 
-func byCPU(a, b figure) int {
-	switch {
-	case a.cpu < b.cpu:
-		return -1
-	case a.cpu > b.cpu:
-		return 1
+// try measures once. A server that fails a scenario does not end the run.
+func try(round int, t trial, v *server, results map[string][]figure, failures map[string]string) {
+	key := t.name + "\t" + v.name
+	f, err := measure(v, t)
+	if err != nil {
+		failures[key] = err.Error()
+		fmt.Fprintf(os.Stderr, "round %d  %-34s %-13s failed: %v\n", round+1, t.name, v.name, err)
+		return
 	}
-	return 0
+	results[key] = append(results[key], f)
+	c := t.columns[0]
+	fmt.Fprintf(os.Stderr, "round %d  %-34s %-13s "+c.format+" %s\n", round+1, t.name, v.name, c.of(f), c.title)
 }
 
-func median(fs []figure, of func(figure) float64) float64 {
-	if len(fs) == 0 {
-		return 0
+func names(servers []*server) string {
+	var all []string
+	for _, v := range servers {
+		all = append(all, v.name)
 	}
-	v := make([]float64, len(fs))
-	for i, f := range fs {
-		v[i] = of(f)
+	return strings.Join(all, ", ")
+}
+
+// save writes b to a file that did not exist: date.txt, or date-2.txt and on.
+func save(dir, date string, b []byte) (string, error) {
+	for n := 1; ; n++ {
+		name := filepath.Join(dir, date+".txt")
+		if n > 1 {
+			name = filepath.Join(dir, fmt.Sprintf("%s-%d.txt", date, n))
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, os.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		_, err = io.Copy(f, bytes.NewReader(b))
+		return name, errors.Join(err, f.Close())
 	}
-	slices.Sort(v)
-	return v[len(v)/2]
 }

@@ -25,9 +25,6 @@ type accounts struct {
 	owing [][]uint32
 }
 
-// pubSub reports whether messages go from publishers to rooms.
-func (c *Config) pubSub() bool { return c.Scenario == Broadcast || c.Scenario == Rooms }
-
 func (w *worker) initAccounts() {
 	switch {
 	case w.cfg.pubSub():
@@ -36,6 +33,7 @@ func (w *worker) initAccounts() {
 		w.streams = 1
 		w.echoSent = make([]uint32, len(w.clients))
 	}
+	w.initReaders()
 	w.ledger = newLedger(w.streams * len(w.clients))
 	w.members = make([]int32, w.cfg.Rooms)
 	w.acc = make([]int64, w.streams)
@@ -65,6 +63,9 @@ func (w *worker) message(i int32, p []byte) {
 		w.counts.Misrouted++
 		return
 	}
+	if w.sessions != nil {
+		w.noteOffset(i, p)
+	}
 	moved := w.ledger.observe(i*int32(w.streams)+int32(s.publisher), s.seq)
 	if moved == 0 {
 		return
@@ -88,6 +89,10 @@ func (w *worker) message(i int32, p []byte) {
 // acked counts the ack of an echo.
 func (w *worker) acked(i int32, p []byte) {
 	id, args, ok := w.wire.parseAck(p)
+	if ok && w.isReader(i) {
+		w.readerAcked(i, id, args)
+		return
+	}
 	if !ok || w.cfg.Scenario != Echo {
 		w.counts.Strange++
 		return
@@ -116,6 +121,10 @@ func clampLatency(ns int64) int64 { return min(max(ns/1000, 0), maxLatency) }
 
 // receiverLost settles the accounts of live client i, which is gone.
 func (w *worker) receiverLost(i int32) {
+	if w.isReader(i) {
+		w.readerLost(i)
+		return
+	}
 	r := w.clients[i].room
 	w.members[r]--
 	for s := range w.streams {
@@ -175,23 +184,28 @@ func (w *worker) owe(sent [][]uint32) {
 
 // owed is how many messages this worker's clients still wait for.
 func (w *worker) owed() uint64 {
-	if w.cfg.Scenario == Echo {
+	switch {
+	case w.cfg.Scenario == Echo:
 		return uint64(max(0, w.outstanding))
-	}
-	if w.owing == nil {
+	case w.cfg.Scenario == Avalanche && w.phase >= phRun:
+		return uint64(w.pending + w.away)
+	case w.owing == nil:
 		return 0
 	}
 	left := w.goal
 	for _, n := range w.acc {
 		left -= n
 	}
-	return uint64(max(0, left))
+	return uint64(max(0, left) + w.echoesOwed)
 }
 
 // settled reports whether there is nothing left to wait for.
 func (w *worker) settled() bool {
 	if w.cfg.Scenario == Churn {
 		return w.pending+w.closing == 0
+	}
+	if w.cfg.cuts() && w.pending+w.away > 0 {
+		return false
 	}
 	return w.owed() == 0
 }

@@ -114,7 +114,7 @@ func (r *run) total() Counts {
 // standsStill reports whether a closed loop has moved nothing for cfg.Drain.
 func (r *run) standsStill() bool {
 	now := r.total()
-	if now.Sent != r.moved.Sent || now.Delivered != r.moved.Delivered || r.cfg.Scenario == Idle || r.cfg.MsgRate > 0 {
+	if now.Sent != r.moved.Sent || now.Delivered != r.moved.Delivered || r.cfg.Scenario == Idle || r.cfg.Scenario == Avalanche || r.cfg.MsgRate > 0 {
 		r.moved, r.movedAt = now, time.Now()
 	}
 	return r.phase == "run" && time.Since(r.movedAt) > r.cfg.Drain+2*time.Second

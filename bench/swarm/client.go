@@ -27,9 +27,10 @@ const (
 	stUpgrading               // handshake sent
 	stOpening                 // 101 received, open packet not yet
 	stNamespace               // CONNECT sent
-	stJoining                 // join sent, in Rooms
+	stJoining                 // join sent
 	stLive
 	stClosing // asked the server to close, in Churn
+	stAway    // cut, or refused on the way back; worker.wakes says when it comes
 )
 
 // Bits of client.has.
@@ -156,6 +157,10 @@ func (w *worker) feed(i int32, b []byte) []byte {
 			}
 			c.state = stOpening
 			b = b[n:]
+			if w.wire.centrifuge {
+				c.state = stNamespace
+				w.sendFrame(i, opText, w.wire.connect)
+			}
 			continue
 		}
 		f, n, err := parseFrame(b)
@@ -205,7 +210,10 @@ func (w *worker) frame(i int32, f frame, p []byte) {
 func (w *worker) packet(i int32, p []byte) {
 	c := &w.clients[i]
 	switch {
-	case c.state == stLive && bytes.HasPrefix(p, w.wire.msg):
+	case w.wire.centrifuge:
+		w.replies(i, p)
+	case (c.state == stLive || c.state >= stNamespace && c.state < stLive && w.sessions != nil) && bytes.HasPrefix(p, w.wire.msg):
+		// What a recovered client has missed may come before the answer to its CONNECT.
 		w.message(i, p)
 	case len(p) == 1 && p[0] == '2':
 		w.counts.Pings++
@@ -217,7 +225,8 @@ func (w *worker) packet(i int32, p []byte) {
 		w.early(i, p)
 	case len(p) > 0 && p[0] == '0' && c.state == stOpening:
 		c.state = stNamespace
-		w.sendFrame(i, opText, w.wire.connect)
+		w.packetBuf = w.appendConnect(w.packetBuf[:0], i)
+		w.sendFrame(i, opText, w.packetBuf)
 	case len(p) > 0 && p[0] == '1':
 		w.drop(i, "engine closed by the server")
 	case len(p) > 0 && p[0] == '6':
@@ -232,13 +241,12 @@ func (w *worker) early(i int32, p []byte) {
 	c := &w.clients[i]
 	switch {
 	case c.state == stNamespace && bytes.HasPrefix(p, w.wire.connOK):
-		if w.cfg.Scenario != Rooms {
+		if w.resumed(i, p) {
+			w.counts.Recovered++
 			w.connected(i)
 			return
 		}
-		c.state = stJoining
-		w.packetBuf = w.wire.appendJoin(w.packetBuf[:0], roomName(Rooms, int(c.room)))
-		w.sendFrame(i, opText, w.packetBuf)
+		w.admitted(i)
 	case c.state == stNamespace && bytes.HasPrefix(p, w.wire.connBad):
 		w.drop(i, "namespace refused: "+string(p[:min(len(p), 120)]))
 	case c.state == stJoining && bytes.HasPrefix(p, w.wire.ack):
@@ -250,6 +258,18 @@ func (w *worker) early(i int32, p []byte) {
 	}
 }
 
+// admitted takes client i from the namespace to its room, if it needs one.
+func (w *worker) admitted(i int32) {
+	c := &w.clients[i]
+	if !w.cfg.joins() || w.isReader(i) {
+		w.connected(i)
+		return
+	}
+	c.state = stJoining
+	w.packetBuf = w.wire.appendJoin(w.packetBuf[:0], w.cfg.roomName(int(c.room)))
+	w.sendFrame(i, opText, w.packetBuf)
+}
+
 // connected marks client i as live.
 func (w *worker) connected(i int32) {
 	c := &w.clients[i]
@@ -259,12 +279,20 @@ func (w *worker) connected(i int32) {
 	w.counts.Connects++
 	took := (w.at - c.since) / 1000
 	_ = w.connectHist.RecordValue(took)
-	w.members[c.room]++
-	if w.phase >= phRun {
-		w.counts.Delivered++ // Churn: a reconnect completed
+	switch {
+	case w.phase < phRun:
+		if !w.isReader(i) {
+			w.members[c.room]++
+		}
+	case w.cfg.Scenario == Churn, w.cfg.Scenario == Avalanche: // a reconnect completed
+		if w.cfg.Scenario == Avalanche {
+			took = clampLatency(w.at - w.cutAt)
+		}
+		w.counts.Delivered++
 		w.lastNS = w.at
 		_ = w.latency.RecordValue(took)
 	}
+	delete(w.attempts, i)
 }
 
 // drop closes client i's connection and counts why.
@@ -286,10 +314,15 @@ func (w *worker) drop(i int32, why string) {
 		w.counts.Disconnected++
 		w.errors["disconnected: "+why]++
 		w.receiverLost(i)
+	case stAway: // never: it has no connection
 	default:
 		w.pending--
-		w.counts.Failed++
 		w.errors[why]++
+		if w.cfg.cuts() && w.phase >= phRun {
+			w.retry(i)
+			return
+		}
+		w.counts.Failed++
 	}
 }
 

@@ -72,6 +72,7 @@ const (
 const (
 	histLatency = "latency"
 	histConnect = "connect"
+	histReader  = "reader"
 )
 
 // final is what only the end tells.
@@ -99,6 +100,9 @@ type Counts struct {
 	OutOfOrder   uint64 `json:"out_of_order"` // received after a later one
 	Misrouted    uint64 `json:"misrouted"`    // received for a room the client is not in
 	Strange      uint64 `json:"strange"`      // packets that are not of this run, or damaged
+	Cut          uint64 `json:"cut"`          // connections cut by the generator
+	Refused      uint64 `json:"refused"`      // attempts to come back that failed; others followed
+	Recovered    uint64 `json:"recovered"`    // came back to the same session
 	Pings        uint64 `json:"pings"`        // Engine.IO pings answered
 	BytesIn      uint64 `json:"bytes_in"`     // TCP payload received
 }
@@ -117,7 +121,7 @@ func (c *Counts) each(d *Counts, f func(a, b uint64) uint64) {
 		{&c.Connects, &d.Connects}, {&c.Failed, &d.Failed}, {&c.Disconnected, &d.Disconnected},
 		{&c.Sent, &d.Sent}, {&c.Delivered, &d.Delivered}, {&c.Lost, &d.Lost},
 		{&c.Duplicated, &d.Duplicated}, {&c.OutOfOrder, &d.OutOfOrder}, {&c.Misrouted, &d.Misrouted},
-		{&c.Strange, &d.Strange}, {&c.Pings, &d.Pings}, {&c.BytesIn, &d.BytesIn},
+		{&c.Strange, &d.Strange}, {&c.Cut, &d.Cut}, {&c.Refused, &d.Refused}, {&c.Recovered, &d.Recovered}, {&c.Pings, &d.Pings}, {&c.BytesIn, &d.BytesIn},
 	} {
 		*p[0] = f(*p[0], *p[1])
 	}

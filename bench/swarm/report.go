@@ -45,6 +45,10 @@ type Report struct {
 	ConnectsPerSecond float64        `json:"connects_per_second"`
 	ConnectUS         Percentiles    `json:"connect_us"` // from TCP to Socket.IO connected
 
+	// DeliveredShare is, in Jitter, the messages delivered of those that the
+	// clients would have got if nobody had been cut.
+	DeliveredShare float64 `json:"delivered_share,omitempty"`
+
 	Window  *Window     `json:"window,omitempty"` // nil when nothing was measured
 	Server  *Server     `json:"server,omitempty"` // nil without PIDs
 	Workers []Generator `json:"workers"`
@@ -84,7 +88,8 @@ type Window struct {
 	DeliveredPerSecond float64     `json:"delivered_per_second"`
 	MBPerSecond        float64     `json:"mb_per_second"` // TCP payload received, 10^6 bytes
 	Pings              uint64      `json:"pings"`
-	LatencyUS          Percentiles `json:"latency_us"` // of deliveries, acks, or reconnects (Churn)
+	LatencyUS          Percentiles `json:"latency_us"` // of deliveries, acks, or reconnects (Churn; Avalanche: since the cut)
+	ReaderUS           Percentiles `json:"reader_us"`  // of the echoes in Reader
 }
 
 // Server is what the server's processes used.
@@ -126,14 +131,21 @@ func (r *run) report() *Report {
 		Interrupted: r.interrupted, TimedOut: r.timedOut, Stalled: r.stalled,
 		Connected: r.readyLive, Total: r.total(), ConnectUS: percentiles(r.merged(histConnect)),
 	}
+	if c.Scenario == Jitter {
+		if owed := rep.Total.Delivered + rep.Total.Lost; owed > 0 {
+			rep.DeliveredShare = float64(rep.Total.Delivered) / float64(owed)
+		}
+	}
 	if c.MsgRate == 0 && (c.pubSub() || c.Scenario == Echo) {
 		rep.Inflight = c.Inflight
 	}
 	switch c.Scenario {
 	case Rooms:
 		rep.Rooms, rep.Publishers = c.Rooms, c.Publishers
-	case Broadcast:
+	case Broadcast, Jitter:
 		rep.Publishers = c.Publishers
+	case Reader:
+		rep.Publishers, rep.Active = c.Publishers, c.Active
 	case Echo:
 		rep.Active = c.Active
 	}
@@ -190,7 +202,7 @@ func (r *run) measured() *Window {
 		last = r.markAt.Add(r.held)
 	}
 	w := &Window{Sent: sum.Sent, Delivered: sum.Delivered, Pings: sum.Pings,
-		LatencyUS: percentiles(r.merged(histLatency)), Seconds: last.Sub(r.markAt).Seconds()}
+		LatencyUS: percentiles(r.merged(histLatency)), ReaderUS: percentiles(r.merged(histReader)), Seconds: last.Sub(r.markAt).Seconds()}
 	if w.Seconds > 0 {
 		w.SentPerSecond = float64(sum.Sent) / w.Seconds
 		w.DeliveredPerSecond = float64(sum.Delivered) / w.Seconds
@@ -214,7 +226,7 @@ func (r *run) server(w *Window) *Server {
 	switch r.cfg.Scenario {
 	case Echo:
 		s.Per = "echo"
-	case Churn:
+	case Churn, Avalanche:
 		s.Per = "connect"
 	case Idle:
 		s.Per, units = "connection_second", float64(r.readyLive)*w.Seconds
@@ -266,7 +278,13 @@ func (rep *Report) problems() []string {
 	t := rep.Total
 	add(t.Failed, "clients failed to connect")
 	add(t.Disconnected, "clients were disconnected")
-	add(t.Lost, "messages lost")
+	switch rep.Scenario {
+	case Jitter: // DeliveredShare says it
+	case Avalanche:
+		add(t.Lost, "clients did not come back")
+	default:
+		add(t.Lost, "messages lost")
+	}
 	add(t.Duplicated, "messages duplicated")
 	add(t.OutOfOrder, "messages out of order")
 	add(t.Misrouted, "messages to a wrong room")

@@ -295,8 +295,12 @@ func TestExec(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	s := start(t, faulty.Faults{})
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(300*time.Millisecond, cancel)
-	rep, err := Run(ctx, Config{URL: s.URL, Scenario: Broadcast, Clients: 10, Duration: time.Hour, Rate: 1000}, Goroutines(), nil)
+	defer cancel()
+	rep, err := Run(ctx, Config{URL: s.URL, Scenario: Broadcast, Clients: 10, Duration: time.Hour, Rate: 1000}, Goroutines(), func(st Status) {
+		if st.Counts.Delivered > 0 {
+			cancel()
+		}
+	})
 	if err != nil || !rep.Interrupted || rep.OK || rep.Total.Delivered == 0 || rep.Total.Lost != 0 {
 		t.Errorf("interrupted = %+v, %v, want a report with deliveries", rep, err)
 	}

@@ -29,6 +29,9 @@ const maxBurst = 512
 
 // senders is the sending half of a worker.
 type senders struct {
+	absences
+	readers
+
 	left   int     // messages to send yet; -1 for no limit
 	more   bool    // a burst was cut short; go on at once
 	accAll []int64 // by publisher: Σ next over all receivers of all workers
@@ -90,6 +93,14 @@ func (w *worker) startSending(members []int32, now int64) {
 	switch w.cfg.Scenario {
 	case Broadcast, Rooms:
 		w.choosePublishers(now)
+	case Reader:
+		w.choosePublishers(now)
+		w.startReading(now)
+	case Jitter:
+		w.choosePublishers(now)
+		w.startCutting(now)
+	case Avalanche:
+		w.cutAll(now)
 	case Churn:
 		w.plan = everyNS(now, w.cfg.Rate/float64(w.job.Workers), w.job.Index, w.job.Workers)
 	case Echo:
@@ -168,6 +179,9 @@ func (w *worker) nextSend() int64 {
 	if w.plan.interval > 0 && !w.excused {
 		next = w.plan.due()
 	}
+	if w.readPlan.interval > 0 {
+		next = min(next, w.readPlan.due())
+	}
 	for k := range w.publishers {
 		if p := &w.publishers[k]; p.plan.interval > 0 && w.clients[p.client].has&hasUnsent == 0 && w.clients[p.client].state == stLive {
 			next = min(next, p.plan.due())
@@ -185,6 +199,12 @@ func (w *worker) sendDue(now int64) {
 	case w.cfg.pubSub():
 		for k := range w.publishers {
 			w.publish(&w.publishers[k], now)
+		}
+		w.readDue(now)
+		w.cutDue(now)
+	case w.cfg.Scenario == Avalanche:
+		if w.pending+w.away == 0 {
+			w.stopSending()
 		}
 	case w.cfg.Scenario == Churn:
 		w.churn(now)
@@ -217,8 +237,8 @@ func (w *worker) publish(p *publisher, now int64) {
 		if w.more = n >= maxBurst || len(burst) > 64<<10; w.more || !w.spend() {
 			break
 		}
-		r := w.pickRoom()
-		w.packetBuf = w.wire.appendPublish(w.packetBuf[:0], roomName(w.cfg.Scenario, r),
+		r := w.pickRoom(p)
+		w.packetBuf = w.wire.appendPublish(w.packetBuf[:0], w.cfg.roomName(r),
 			stamp{publisher: uint16(p.id), room: uint16(r), seq: p.seq[r], at: at})
 		burst = appendMasked(burst, opText, w.random.Uint32(), w.packetBuf)
 		p.seq[r]++
@@ -249,10 +269,14 @@ func (w *worker) mayPublish(p *publisher, now int64) (at int64, ok bool) {
 	return due, true
 }
 
-// pickRoom is a random room that has a receiver; everybody is not 0.
-func (w *worker) pickRoom() int {
-	if w.cfg.Rooms == 1 {
+// pickRoom is p's own room, or a random one that has a receiver; everybody is
+// not 0.
+func (w *worker) pickRoom(p *publisher) int {
+	switch {
+	case w.cfg.Rooms == 1:
 		return 0
+	case w.cfg.OwnRoom:
+		return int(w.clients[p.client].room) // p is in it
 	}
 	r := w.random.IntN(w.cfg.Rooms)
 	for w.all[r] == 0 {
@@ -340,7 +364,10 @@ func (w *worker) leave(i int32, now int64) {
 	c.state, c.since = stClosing, now
 	w.counts.Live--
 	w.closing++
-	b := appendMasked(w.frameBuf[:0], opText, w.random.Uint32(), w.wire.left)
+	b := w.frameBuf[:0]
+	if len(w.wire.left) > 0 {
+		b = appendMasked(b, opText, w.random.Uint32(), w.wire.left)
+	}
 	w.frameBuf = appendMasked(b, opClose, w.random.Uint32(), []byte{0x03, 0xe8}) // 1000: normal closure
 	w.write(i, w.frameBuf)
 }

@@ -48,6 +48,15 @@ const (
 	Echo      Scenario = "echo"      // each active client asks for acknowledgements
 	Rooms     Scenario = "rooms"     // publishers to random rooms
 	Churn     Scenario = "churn"     // disconnect and connect again
+	Reader    Scenario = "reader"    // a few echo at a fixed rate beside a broadcast to the others
+	Jitter    Scenario = "jitter"    // connections are cut and come back while a room gets messages
+	Avalanche Scenario = "avalanche" // all are cut at once and come back as stock clients do
+)
+
+// The protocols.
+const (
+	SocketIO   = "socket.io"
+	Centrifuge = "centrifuge" // JSON, https://centrifugal.dev/docs/transports/client_protocol
 )
 
 // Config says what to load and how. Zero fields get the defaults named here.
@@ -56,6 +65,10 @@ type Config struct {
 	// URL of the server: ws://host:port or http://host:port. An empty path
 	// means /socket.io/; a query is kept and EIO and transport are added.
 	URL string
+
+	// Protocol is SocketIO, which empty means too, or Centrifuge: there a room
+	// is a channel, an echo is a procedure, and only the URL's host matters.
+	Protocol string
 
 	// Namespace is where the clients connect. Empty means "/".
 	Namespace string
@@ -124,16 +137,34 @@ type Config struct {
 	// in bytes, raised to what the accounting needs. Zero means 64.
 	Size int
 
-	// Active is how many clients send in Echo. Zero means all.
+	// Active is how many clients send: in Echo, where zero means all, and in
+	// Reader, where these get no broadcast and zero means 1.
 	Active int
+
+	// EchoRate is the echoes a second of all active clients in Reader, an open
+	// loop: latency counts from the moment each was due. Zero means 500.
+	EchoRate float64
 
 	// Rooms is how many rooms the clients are dealt to in Rooms. Zero means
 	// 100, or Clients if less; at most 65,536.
 	Rooms int
 
-	// Publishers send in Broadcast and Rooms; each is one of the clients. Zero
-	// means 1; at most 65,536.
+	// Publishers send in Broadcast, Rooms, Reader and Jitter; each is one of the
+	// clients. Zero means 1; at most 65,536.
 	Publishers int
+
+	// OwnRoom makes each publisher send to its own room, not to random ones.
+	OwnRoom bool
+
+	// Cut is the share of the clients that is away at any moment in Jitter. Zero
+	// means 0.1. There MsgRate is 10 unless it is set, nobody is cut in the last
+	// two Away of Duration, and who is not back when a message is sent counts as
+	// a receiver of it all the same.
+	Cut float64
+
+	// Away is how long a client that was cut stays away in Jitter. Zero means
+	// 2 s.
+	Away time.Duration
 
 	// BusyPoll makes the workers never sleep. On loopback the waking of a
 	// sleeping client is paid for inside the server's send.
@@ -162,6 +193,19 @@ func (c Config) WithDefaults() (Config, error) {
 	setDefault(&c.ConnectTimeout, 20*time.Second)
 	setDefault(&c.Inflight, 1)
 	setDefault(&c.Publishers, 1)
+	setDefault(&c.Protocol, SocketIO)
+	switch c.Scenario {
+	case Reader:
+		setDefault(&c.Active, 1)
+		setDefault(&c.EchoRate, 500)
+	case Jitter:
+		setDefault(&c.Cut, 0.1)
+		setDefault(&c.Away, 2*time.Second)
+		setDefault(&c.MsgRate, 10)
+	case Avalanche:
+		c.Warmup = 0 // nothing is sent before
+		setDefault(&c.Duration, time.Minute)
+	}
 	setDefault(&c.Active, c.Clients)
 	if c.Messages == 0 {
 		setDefault(&c.Duration, 10*time.Second)
@@ -169,7 +213,7 @@ func (c Config) WithDefaults() (Config, error) {
 	switch c.Scenario {
 	case Rooms:
 		setDefault(&c.Rooms, min(100, c.Clients))
-	case Idle, Broadcast, Echo, Churn:
+	case Idle, Broadcast, Echo, Churn, Reader, Jitter, Avalanche:
 		c.Rooms = 1
 	default:
 		return c, &ConfigError{"Scenario", fmt.Sprintf("no scenario %q", c.Scenario)}
@@ -220,6 +264,18 @@ func (c *Config) check() error {
 		return bad("Publishers", "too many to count for each room and client")
 	case c.Active < 1 || c.Active > c.Clients:
 		return bad("Active", "must be between 1 and Clients")
+	case c.Scenario == Reader && c.Active+c.Publishers > c.Clients:
+		return bad("Active", "leaves no receivers")
+	case c.Protocol != SocketIO && c.Protocol != Centrifuge:
+		return bad("Protocol", fmt.Sprintf("no protocol %q", c.Protocol))
+	case c.Protocol == Centrifuge && (c.Namespace != "/" || c.Auth != ""):
+		return bad("Protocol", "centrifuge has no namespaces and gets no auth")
+	case c.Cut < 0 || c.Cut > 0.9 || c.Away < 0 || c.EchoRate < 0:
+		return bad("Cut, Away, EchoRate", "out of range")
+	case c.Scenario == Jitter && (c.Messages > 0 || c.Duration < 3*c.Away):
+		return bad("Duration", "jitter is ended by time, after three times Away at least")
+	case c.Scenario == Avalanche && c.Messages > 0:
+		return bad("Messages", "an avalanche ends when all are back")
 	case c.Procs > c.Clients:
 		return bad("Procs", "more workers than clients")
 	case c.Duration < 0 || c.Warmup < 0 || c.Settle < 0 || c.Drain < 0 || c.Timeout < 0 || c.ConnectTimeout < 0:
@@ -231,6 +287,31 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// pubSub reports whether messages go from publishers to rooms.
+func (c *Config) pubSub() bool {
+	return c.Scenario == Broadcast || c.Scenario == Rooms || c.Scenario == Reader || c.Scenario == Jitter
+}
+
+// joins reports whether receivers join a room. Of Centrifuge's clients only
+// those get anything.
+func (c *Config) joins() bool {
+	return c.pubSub() && (c.Scenario != Broadcast || c.Protocol == Centrifuge)
+}
+
+// cuts reports whether clients are cut and come back.
+func (c *Config) cuts() bool { return c.Scenario == Jitter || c.Scenario == Avalanche }
+
+// returns reports whether clients connect more than once.
+func (c *Config) returns() bool { return c.cuts() || c.Scenario == Churn }
+
+// roomName names room r; "" is the whole namespace.
+func (c *Config) roomName(r int) string {
+	if !c.joins() {
+		return ""
+	}
+	return fmt.Sprintf("room-%05d", r)
 }
 
 // target is a Config's URL taken apart.
@@ -299,11 +380,11 @@ func (c *Config) sourcesOf(w, n int, target netip.Addr) []string {
 		}
 		return own
 	}
-	if runtime.GOOS != "linux" || !target.Is4() || !target.IsLoopback() || (n == 1 && c.Scenario != Churn) {
+	if runtime.GOOS != "linux" || !target.Is4() || !target.IsLoopback() || (n == 1 && !c.returns()) {
 		return nil
 	}
 	count := 1
-	if c.Scenario == Churn {
+	if c.returns() {
 		count = 8
 	}
 	var own []string

@@ -36,6 +36,12 @@ func TestConfigErrors(t *testing.T) {
 		{"Rooms", Config{URL: "ws://h", Clients: 2, Rooms: 3, Scenario: Rooms}},
 		{"Active", Config{URL: "ws://h", Clients: 2, Active: 3}},
 		{"Procs", Config{URL: "ws://h", Clients: 2, Procs: 3}},
+		{"Protocol", Config{URL: "ws://h", Protocol: "x"}},
+		{"Protocol", Config{URL: "ws://h", Protocol: Centrifuge, Namespace: "/chat"}},
+		{"Active", Config{URL: "ws://h", Clients: 2, Scenario: Reader, Active: 2}},
+		{"Cut", Config{URL: "ws://h", Scenario: Jitter, Cut: 1}},
+		{"Duration", Config{URL: "ws://h", Scenario: Jitter, Duration: time.Second}},
+		{"Messages", Config{URL: "ws://h", Scenario: Avalanche, Messages: 5}},
 		{"Sources", Config{URL: "ws://h", Sources: []string{"home"}}},
 	} {
 		_, err := c.cfg.WithDefaults()

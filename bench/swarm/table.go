@@ -92,6 +92,10 @@ func (rep *Report) setup(row func(name, format string, args ...any)) {
 		row("messages", "%d B%s, %d publishers", rep.Size, loop, rep.Publishers)
 	case Rooms:
 		row("messages", "%d B%s, %d publishers to %d rooms", rep.Size, loop, rep.Publishers, rep.Rooms)
+	case Reader:
+		row("messages", "%d B%s, %d publishers, %d readers", rep.Size, loop, rep.Publishers, rep.Active)
+	case Jitter:
+		row("messages", "%d B%s, %d publishers to one room", rep.Size, loop, rep.Publishers)
 	case Echo:
 		row("messages", "%d B%s, %d active clients", rep.Size, loop, rep.Active)
 	}
@@ -106,6 +110,15 @@ func (rep *Report) window(row func(name, format string, args ...any)) {
 	row("window", "%.2f s, sent %d (%.1f/s), delivered %d (%.0f/s, %.2f MB/s)",
 		w.Seconds, w.Sent, w.SentPerSecond, w.Delivered, w.DeliveredPerSecond, w.MBPerSecond)
 	row("latency", "%s", w.LatencyUS)
+	if rep.Scenario == Reader {
+		row("readers' latency", "%s, %d echoes", w.ReaderUS, w.ReaderUS.Count)
+	}
+	if rep.Scenario == Jitter {
+		row("delivered share", "%.4f", rep.DeliveredShare)
+	}
+	if t := rep.Total; t.Cut > 0 {
+		row("cut", "%d, of which %d came back to their session; %d attempts failed", t.Cut, t.Recovered, t.Refused)
+	}
 	row("whole run", "sent %d, delivered %d, lost %d, duplicated %d, out of order %d, misrouted %d, strange %d, disconnected %d", rep.Total.Sent,
 		rep.Total.Delivered, rep.Total.Lost, rep.Total.Duplicated, rep.Total.OutOfOrder, rep.Total.Misrouted, rep.Total.Strange, rep.Total.Disconnected)
 }

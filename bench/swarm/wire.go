@@ -201,6 +201,9 @@ type wire struct {
 	run     uint16
 	size    int    // of a msg packet
 	padding []byte // enough for any payload
+	tail    string // what follows the payload of a msg packet
+
+	centrifuge bool // the other protocol: see centrifuge.go
 }
 
 func newWire(c Config, run uint16) *wire {
@@ -209,7 +212,8 @@ func newWire(c Config, run uint16) *wire {
 	if c.Namespace != "/" {
 		nsp, bare = c.Namespace+",", c.Namespace
 	}
-	return &wire{
+	w := &wire{
+		tail: `"]`,
 		request: []byte("GET " + t.path + " HTTP/1.1\r\nHost: " + t.host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + handshakeKey + "\r\n\r\n"),
 		accept:  acceptFor(handshakeKey),
@@ -224,10 +228,14 @@ func newWire(c Config, run uint16) *wire {
 		size:    c.Size,
 		padding: bytes.Repeat([]byte("x"), c.Size),
 	}
+	if c.Protocol == Centrifuge {
+		w.speakCentrifuge()
+	}
+	return w
 }
 
 // minSize is the smallest msg packet that can carry a stamp.
-func (w *wire) minSize() int { return len(w.msg) + stampSize + len(`"]`) }
+func (w *wire) minSize() int { return len(w.msg) + stampSize + len(w.tail) }
 
 // appendPayload appends the string of a message, quotes excluded.
 func (w *wire) appendPayload(dst []byte, s stamp, overhead int) []byte {
@@ -238,14 +246,20 @@ func (w *wire) appendPayload(dst []byte, s stamp, overhead int) []byte {
 // appendPublish appends the packet that makes the server emit a msg of the
 // configured size.
 func (w *wire) appendPublish(dst []byte, room string, s stamp) []byte {
+	if w.centrifuge {
+		return w.appendCentrifugePublish(dst, room, s)
+	}
 	dst = append(append(dst, w.event...), `["publish","`...)
 	dst = append(append(dst, room...), `","`...)
-	dst = w.appendPayload(dst, s, len(w.msg)+len(`"]`))
+	dst = w.appendPayload(dst, s, len(w.msg)+len(w.tail))
 	return append(dst, `"]`...)
 }
 
 // appendEcho appends an echo of the configured size; its ack id is the seq.
 func (w *wire) appendEcho(dst []byte, s stamp) []byte {
+	if w.centrifuge {
+		return w.appendCentrifugeEcho(dst, s)
+	}
 	start := len(dst)
 	dst = append(dst, w.event...)
 	dst = strconv.AppendUint(dst, uint64(s.seq), 10)
@@ -256,6 +270,9 @@ func (w *wire) appendEcho(dst []byte, s stamp) []byte {
 
 // appendJoin appends a join with ack id 0.
 func (w *wire) appendJoin(dst []byte, room string) []byte {
+	if w.centrifuge {
+		return appendSubscribe(dst, room)
+	}
 	dst = append(append(dst, w.event...), `0["join","`...)
 	return append(append(dst, room...), `"]`...)
 }
@@ -264,6 +281,9 @@ func (w *wire) appendJoin(dst []byte, room string) []byte {
 // that this run made. A server with connection state recovery appends an offset,
 // one more string of its own.
 func (w *wire) parseMsg(p []byte) (stamp, bool) {
+	if w.centrifuge {
+		return w.parsePush(p)
+	}
 	if len(p) < w.size || p[w.size-2] != '"' {
 		return stamp{}, false
 	}
@@ -284,6 +304,9 @@ func isOffset(p []byte) bool {
 // parseAck splits a packet that begins with w.ack into its id and its
 // arguments, brackets included.
 func (w *wire) parseAck(p []byte) (id uint32, args []byte, ok bool) {
+	if w.centrifuge {
+		return w.parseCentrifugeAck(p)
+	}
 	rest := p[len(w.ack):]
 	at := bytes.IndexByte(rest, '[')
 	if at <= 0 || rest[len(rest)-1] != ']' {
@@ -295,17 +318,13 @@ func (w *wire) parseAck(p []byte) (id uint32, args []byte, ok bool) {
 
 // parseEchoed returns the stamp in the arguments of an echo's ack.
 func (w *wire) parseEchoed(args []byte) (stamp, bool) {
-	if !bytes.HasPrefix(args, []byte(`["`)) {
+	head := `["`
+	if w.centrifuge {
+		head = echoedHead
+	}
+	if !bytes.HasPrefix(args, []byte(head)) {
 		return stamp{}, false
 	}
-	s, ok := parseStamp(args[2:])
+	s, ok := parseStamp(args[len(head):])
 	return s, ok && s.run == w.run
-}
-
-// roomName names room r; Broadcast has only the whole namespace.
-func roomName(s Scenario, r int) string {
-	if s != Rooms {
-		return ""
-	}
-	return fmt.Sprintf("room-%05d", r)
 }

@@ -141,6 +141,9 @@ func (w *worker) run() error {
 				return err
 			}
 		}
+		if w.phase >= phRun {
+			w.readReaders()
+		}
 		if w.phase != phWait {
 			w.tick(time.Now().UnixNano())
 		}
@@ -160,6 +163,9 @@ func (w *worker) patience(now int64) time.Duration {
 	if w.phase == phRun {
 		next = min(next, w.nextSend())
 	}
+	if len(w.wakes) > 0 {
+		next = min(next, w.wakes[0].at)
+	}
 	if w.phase == phDrain {
 		next = min(next, w.drainEnd)
 	}
@@ -174,6 +180,7 @@ func (w *worker) tick(now int64) {
 	if w.phase == phConnect {
 		w.connectDue(now)
 	}
+	w.wakeDue(now)
 	if w.phase == phRun {
 		w.sendDue(now)
 	}
@@ -189,8 +196,9 @@ func (w *worker) tick(now int64) {
 		if w.pending+w.closing > 0 {
 			w.expire(now)
 		}
-		counts := w.total()
-		w.tell(event{Ev: evStat, Now: &counts})
+		if counts := w.total(); w.phase < phDone { // evDrained has the last word
+			w.tell(event{Ev: evStat, Now: &counts})
+		}
 	}
 }
 
@@ -324,6 +332,7 @@ func (w *worker) mark(now int64) {
 	w.markNS = now
 	w.window = w.total()
 	w.latency.Reset()
+	w.readerHist.Reset()
 	w.load.reset(now)
 	w.blocked = 0
 	w.left = -1
@@ -336,12 +345,12 @@ func (w *worker) mark(now int64) {
 // total is everything counted so far.
 func (w *worker) total() Counts {
 	c := w.counts
-	if w.cfg.Scenario != Churn {
+	if w.cfg.Scenario != Churn && w.cfg.Scenario != Avalanche {
 		c.Delivered = w.ledger.delivered
 	}
-	c.Lost = w.ledger.missing
-	c.Duplicated = w.ledger.duplicated
-	c.OutOfOrder = w.ledger.outOfOrder
+	c.Lost = w.ledger.missing + w.echoes.missing
+	c.Duplicated = w.ledger.duplicated + w.echoes.duplicated
+	c.OutOfOrder = w.ledger.outOfOrder + w.echoes.outOfOrder
 	return c
 }
 
@@ -361,7 +370,7 @@ func (w *worker) drained(now int64) {
 			TableBytes: len(w.clients)*int(unsafe.Sizeof(client{})) + w.ledger.bytes() + w.senders.bytes(),
 			RSSBytes:   max(0, w.rssAfter-w.rssBefore),
 		},
-		Hist: map[string][]byte{histLatency: encode(w.latency), histConnect: encode(w.connectHist)},
+		Hist: map[string][]byte{histLatency: encode(w.latency), histConnect: encode(w.connectHist), histReader: encode(w.readerHist)},
 	})
 }
 

@@ -85,7 +85,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 
 func flags(f *pflag.FlagSet, cfg *swarm.Config, scenario *string) {
 	f.SortFlags = false
-	f.StringVar(scenario, "scenario", "idle", "idle, broadcast, echo, rooms or churn")
+	f.StringVar(scenario, "scenario", "idle", "idle, broadcast, echo, rooms, churn, reader, jitter or avalanche")
 	f.IntVar(&cfg.Clients, "clients", 100, "clients to connect")
 	f.Float64Var(&cfg.Rate, "rate", 2000, "connections a second; in churn reconnections too")
 	f.DurationVar(&cfg.Duration, "duration", 0, "length of the measured window (default 10s, without limit with --messages)")
@@ -93,9 +93,14 @@ func flags(f *pflag.FlagSet, cfg *swarm.Config, scenario *string) {
 	f.IntVar(&cfg.Inflight, "inflight", 0, "closed loop: messages under way per publisher or active client (default 1)")
 	f.Float64Var(&cfg.MsgRate, "msg-rate", 0, "open loop instead: messages a second, all senders together")
 	f.IntVar(&cfg.Size, "size", 0, "bytes of a message's WebSocket payload (default 64)")
-	f.IntVar(&cfg.Active, "active", 0, "echo: clients that send (default all)")
+	f.IntVar(&cfg.Active, "active", 0, "echo: clients that send (default all); reader: clients that echo beside the broadcast (default 1)")
+	f.Float64Var(&cfg.EchoRate, "echo-rate", 0, "reader: echoes a second (default 500)")
+	f.Float64Var(&cfg.Cut, "cut", 0, "jitter: share of the clients away at any moment (default 0.1)")
+	f.DurationVar(&cfg.Away, "away", 0, "jitter: how long a client that was cut stays away (default 2s)")
 	f.IntVar(&cfg.Rooms, "rooms", 0, "rooms: how many the clients are dealt to (default 100)")
-	f.IntVar(&cfg.Publishers, "publishers", 0, "broadcast, rooms: clients that publish (default 1)")
+	f.IntVar(&cfg.Publishers, "publishers", 0, "broadcast, rooms, reader, jitter: clients that publish (default 1)")
+	f.BoolVar(&cfg.OwnRoom, "own-room", false, "rooms: a publisher sends to its own room, not to random ones")
+	f.StringVar(&cfg.Protocol, "protocol", "socket.io", "socket.io, or centrifuge (its JSON protocol)")
 	f.StringVar(&cfg.Namespace, "namespace", "/", "namespace to connect to")
 	f.StringVar(&cfg.Auth, "auth", "", "JSON object for the CONNECT packet")
 	f.DurationVar(&cfg.Warmup, "warmup", 0, "send so long before the window begins")

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestMedianOfEvenAndOddNumbers(t *testing.T) {
+	cpu := func(f figure) float64 { return f.cpu }
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 9}, 3}} {
+		var fs []figure
+		for _, v := range c.values {
+			fs = append(fs, figure{cpu: v})
+		}
+		if got := median(fs, cpu); got != c.want {
+			t.Errorf("median(%v) = %v, want %v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestAnAddressIsFoundWhereverItIsPrinted(t *testing.T) {
+	for _, line := range []string{"listening on 127.0.0.1:4711", "listening address=127.0.0.1:4711 network=tcp"} {
+		addr, proc, err := start("echo", []string{"sh", "-c", "echo starting; echo '" + line + "'; exec cat"})
+		if err != nil || addr != "127.0.0.1:4711" {
+			t.Errorf("start(%q) = %q, %v, want 127.0.0.1:4711", line, addr, err)
+		}
+		if proc != nil {
+			_ = proc.Kill()
+			_, _ = proc.Wait()
+		}
+	}
+	if _, _, err := start("sh", []string{"sh", "-c", "echo no module"}); err == nil || !strings.Contains(err.Error(), "no module") {
+		t.Errorf("start of what prints no address = %v, want an error with what it said", err)
+	}
+}
+
+func TestTablesNameWhatIsMissingAndWhatFailed(t *testing.T) {
+	trials := allTrials(settings{rounds: 2, clients: 15000, seconds: 1})[2:3]
+	servers := []*server{{name: "we"}, {name: "C send", bare: true}, {name: "small", most: 5000}, {name: "broken"}, {name: "absent", missing: "no compiler"}}
+	name := trials[0].name
+	results := map[string][]figure{
+		name + "\twe":     {{cpu: 6}, {cpu: 2}},
+		name + "\tC send": {{cpu: 2}},
+		name + "\tsmall":  {{cpu: 1, problems: []string{"3 messages lost"}}},
+	}
+	var b strings.Builder
+	tables(&b, trials, servers, results, map[string]string{name + "\tbroken": "it fell over"})
+	for _, want := range []string{"4.000 (2.000–6.000)", "2.000\n", "5000 clients; NOT OK: 3 messages lost", "failed: it fell over", "missing: absent: no compiler"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("tables lack %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestAResultIsNeverOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	for i, want := range []string{"2026-01-02.txt", "2026-01-02-2.txt", "2026-01-02-3.txt"} {
+		name, err := save(dir, "2026-01-02", []byte{byte(i)})
+		if err != nil || filepath.Base(name) != want {
+			t.Fatalf("save %d = %s, %v, want %s", i, name, err, want)
+		}
+		if b, err := os.ReadFile(name); err != nil || len(b) != 1 || b[0] != byte(i) {
+			t.Errorf("%s holds %v, %v", want, b, err)
+		}
+	}
+}
+
+func TestTellingFindsTheReason(t *testing.T) {
+	const npm = "npm error code 2\nnpm error fatal: unable to reach the sources\nnpm error A complete log of this run can be found in: x\n"
+	if got := telling([]byte(npm)); !strings.Contains(got, "unable to reach") {
+		t.Errorf("telling = %q, want the fatal line", got)
+	}
+	if got := telling([]byte("a\nb\n")); got != "b" {
+		t.Errorf("telling = %q, want the last line", got)
+	}
+}

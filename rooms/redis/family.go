@@ -1,0 +1,182 @@
+package redis
+
+import (
+	"context"
+	"time"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/redis/wire"
+)
+
+// A family is what the sharded adapter and that of streams have in common: their
+// messages, and a channel for each server's responses.
+type family struct {
+	*core
+	send  func(m *wire.Message)             // publishes a message for all servers
+	reply func(uid string, m *wire.Message) // publishes a response to a server
+	main  func(namespace string) string     // the channel on which all servers are
+}
+
+// handle acts on a message that is for all servers.
+func (f *family) handle(m wire.Message) {
+	if m.UID == f.uid {
+		f.discarded.Add(1)
+		return
+	}
+	t := targetOf(m.Namespace, m.Options)
+	switch m.Type {
+	case wire.BroadcastMessage:
+		if m.RequestID != "" {
+			// ends when all clients have answered, or at the time-out
+			go f.poll(t, m)
+			return
+		}
+		f.host.Deliver(t, eventOf(m.Packet, m.Options.Flags))
+	case wire.SocketsJoin:
+		f.host.Join(t, m.Rooms)
+	case wire.SocketsLeave:
+		f.host.Leave(t, m.Rooms)
+	case wire.DisconnectSockets:
+		f.host.Disconnect(t, m.Close)
+	case wire.FetchSockets:
+		// ends when the loops have answered
+		go f.respond(m, wire.Message{Type: wire.FetchSocketsResponse, Sockets: infosOf(f.host.Members(t))})
+	case wire.ServerSideEmit:
+		var answer func(rooms.Value)
+		if m.RequestID != "" {
+			answer = func(v rooms.Value) {
+				f.respond(m, wire.Message{Type: wire.ServerSideEmitResponse, Value: wire.Value(v)})
+			}
+		}
+		f.host.ServerSide(m.Namespace, eventOf(m.Packet, wire.Flags{}), answer)
+	}
+}
+
+// poll delivers an event to be acknowledged.
+func (f *family) poll(t rooms.Target, m wire.Message) {
+	ctx, cancel := context.WithTimeout(f.b.ctx, time.Duration(max(m.Options.Flags.Timeout, 1))*time.Millisecond)
+	defer cancel()
+	f.host.DeliverAck(ctx, t, eventOf(m.Packet, m.Options.Flags), func(clients int) {
+		f.respond(m, wire.Message{Type: wire.BroadcastClientCount, Count: clients})
+	}, func(v rooms.Value) {
+		f.respond(m, wire.Message{Type: wire.BroadcastAck, Value: wire.Value(v)})
+	})
+}
+
+func (f *family) respond(to, answer wire.Message) {
+	answer.UID, answer.Namespace, answer.RequestID = f.uid, to.Namespace, to.RequestID
+	f.reply(to.UID, &answer)
+}
+
+// responded hands a response to who waits for it.
+func (f *family) responded(m wire.Message) {
+	q := f.requests.get(m.RequestID)
+	if q == nil {
+		f.discarded.Add(1)
+		return
+	}
+	switch m.Type {
+	case wire.BroadcastClientCount:
+		q.server(m.UID, m.Count, nil)
+	case wire.BroadcastAck:
+		q.client(m.UID, valueOf(m.Value))
+	case wire.ServerSideEmitResponse:
+		q.server(m.UID, 0, valueOf(m.Value))
+	case wire.FetchSocketsResponse:
+		q.server(m.UID, 0, membersOf(m.Sockets))
+	}
+}
+
+// request asks the other servers of a namespace.
+func (f *family) request(ctx context.Context, m *wire.Message, each func(any)) error {
+	own := wire.RoomChannel(f.o.Prefix, m.Namespace, f.uid)
+	f.subscribe(own)
+	if err := f.b.subs.await(ctx, own); err != nil {
+		return &rooms.IncompleteError{Cause: err}
+	}
+	m.UID, m.RequestID = f.uid, newUID()
+	return f.ask(ctx, f.main(m.Namespace), m.RequestID, func() error { f.send(m); return nil }, each)
+}
+
+// newUID returns 16 hexadecimal characters.
+func newUID() string {
+	const digits = "0123456789abcdef"
+	raw := []byte(newID(16))
+	for i, c := range raw {
+		raw[i] = digits[c%16]
+	}
+	return string(raw)
+}
+
+func (f *family) message(t wire.MessageType, target rooms.Target, e rooms.Event) *wire.Message {
+	return &wire.Message{Type: t, UID: f.uid, Namespace: target.Namespace, Options: optionsOf(target, e)}
+}
+
+// Emit publishes an event.
+func (f *family) Emit(t rooms.Target, e rooms.Event) {
+	m := f.message(wire.BroadcastMessage, t, e)
+	m.Packet = packetOf(e)
+	f.send(m)
+}
+
+// Join publishes a request.
+func (f *family) Join(t rooms.Target, names []string) {
+	m := f.message(wire.SocketsJoin, t, rooms.Event{})
+	m.Rooms = names
+	f.send(m)
+}
+
+// Leave publishes a request.
+func (f *family) Leave(t rooms.Target, names []string) {
+	m := f.message(wire.SocketsLeave, t, rooms.Event{})
+	m.Rooms = names
+	f.send(m)
+}
+
+// Disconnect publishes a request.
+func (f *family) Disconnect(t rooms.Target, closing bool) {
+	m := f.message(wire.DisconnectSockets, t, rooms.Event{})
+	m.Close = closing
+	f.send(m)
+}
+
+// ServerSideEmit publishes an event for servers.
+func (f *family) ServerSideEmit(ns string, e rooms.Event) {
+	f.send(&wire.Message{Type: wire.ServerSideEmit, UID: f.uid, Namespace: ns, Packet: packetOf(e)})
+}
+
+// EmitAck publishes an event to be acknowledged.
+func (f *family) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, answer func(rooms.Value)) error {
+	ctx, cancel := deadline(ctx, ackTimeout)
+	defer cancel()
+	m := f.message(wire.BroadcastMessage, t, e)
+	m.Packet = packetOf(e)
+	m.Options.Flags.Timeout, m.Options.Flags.HasTimeout = milliseconds(ctx), true
+	return f.request(ctx, m, func(v any) { answer(v.(rooms.Value)) })
+}
+
+// Members asks for sockets.
+func (f *family) Members(ctx context.Context, t rooms.Target) (all []rooms.Member, err error) {
+	ctx, cancel := deadline(ctx, f.o.Timeout)
+	defer cancel()
+	err = f.request(ctx, f.message(wire.FetchSockets, t, rooms.Event{}), func(v any) { all = append(all, v.([]rooms.Member)...) })
+	return all, err
+}
+
+// RoomNames asks for sockets, since there is no message for rooms alone.
+func (f *family) RoomNames(ctx context.Context, ns string) (all []string, err error) {
+	members, err := f.Members(ctx, rooms.Target{Namespace: ns})
+	for _, m := range members {
+		all = append(all, m.Rooms...)
+	}
+	return all, err
+}
+
+// ServerSideAsk asks servers.
+func (f *family) ServerSideAsk(ctx context.Context, ns string, e rooms.Event) (all []rooms.Value, err error) {
+	ctx, cancel := deadline(ctx, f.o.Timeout)
+	defer cancel()
+	m := &wire.Message{Type: wire.ServerSideEmit, Namespace: ns, Packet: packetOf(e)}
+	err = f.request(ctx, m, func(v any) { all = append(all, v.(rooms.Value)) })
+	return all, err
+}

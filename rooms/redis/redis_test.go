@@ -1,0 +1,289 @@
+package redis
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/rooms"
+)
+
+const patience = 20 * time.Second
+
+// server starts a Redis of the test's own and returns its address.
+func server(t testing.TB) string {
+	t.Helper()
+	bin, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("there is no redis-server")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	_, port, _ := net.SplitHostPort(addr)
+	cmd := exec.Command(bin, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	cmd.Dir = t.TempDir()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	eventually(t, "redis-server", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return addr
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not happen", what)
+		}
+	}
+}
+
+// A fake is a host that notes what it is told.
+type fake struct {
+	node string
+	hang chan struct{} // if not nil, Members waits for it
+
+	mu    sync.Mutex
+	noted []string
+}
+
+func (f *fake) note(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noted = append(f.noted, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) Node() string      { return f.node }
+func (f *fake) Advertise() string { return "http://" + f.node }
+func (f *fake) Load() rooms.Load  { return rooms.Load{Sockets: 7} }
+
+func (f *fake) Deliver(t rooms.Target, e rooms.Event) {
+	f.note("deliver %v %s %x %t %t", t, e.Data, e.Attachments, e.Volatile, e.Plain)
+}
+
+func (f *fake) DeliverAck(_ context.Context, t rooms.Target, e rooms.Event, counted func(int), answer func(rooms.Value)) {
+	f.note("ask %v %s", t, e.Data)
+	counted(2)
+	answer(rooms.Value{Data: []byte(`"` + f.node + `"`)})
+	answer(rooms.Value{Data: []byte(`{"_placeholder":true,"num":0}`), Attachments: [][]byte{{1, 2}}})
+}
+func (f *fake) Join(t rooms.Target, names []string)     { f.note("join %v %v", t, names) }
+func (f *fake) Leave(t rooms.Target, names []string)    { f.note("leave %v %v", t, names) }
+func (f *fake) Disconnect(t rooms.Target, closing bool) { f.note("disconnect %v %t", t, closing) }
+func (f *fake) RoomNames(ns string) []string            { return []string{f.node, "r"} }
+
+func (f *fake) Members(t rooms.Target) []rooms.Member {
+	if f.hang != nil {
+		<-f.hang
+	}
+	return []rooms.Member{{ID: f.node + "1", Handshake: json.RawMessage(`{"url":"/"}`), Rooms: []string{"r"}, Data: json.RawMessage(`{"a":1}`)}}
+}
+
+func (f *fake) ServerSide(ns string, e rooms.Event, answer func(rooms.Value)) {
+	f.note("server side %s %s %t", ns, e.Data, answer != nil)
+	if answer != nil {
+		answer(rooms.Value{Data: []byte(`"` + f.node + `"`)})
+	}
+}
+
+// got waits for n notes and returns all.
+func (f *fake) got(t testing.TB, n int) []string {
+	t.Helper()
+	eventually(t, "what the others were to be told", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.noted) >= n
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer func() { f.noted = nil }()
+	return f.noted
+}
+
+// kinds are the adapters.
+var kinds = map[string]func(addr string, o Options) rooms.Adapter{
+	"classic": PubSub,
+	"classic with patterns": func(addr string, o Options) rooms.Adapter {
+		o.Patterns = true
+		return PubSub(addr, o)
+	},
+	"sharded": Sharded,
+	"sharded, static": func(addr string, o Options) rooms.Adapter {
+		o.Mode = Static
+		return Sharded(addr, o)
+	},
+}
+
+// join starts n adapters of a kind, with "/" open and "r" occupied on each.
+func join(t testing.TB, kind, addr string, n int, o Options) (hosts []*fake, adapters []rooms.Adapter) {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	for i := range n {
+		h := &fake{node: fmt.Sprintf("nod%d", i)}
+		o.Name = h.node
+		a := kinds[kind](addr, o)
+		if err := a.Start(h); err != nil {
+			t.Fatal(err)
+		}
+		a.Open("/")
+		a.Occupied("/", "r")
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := a.Close(ctx); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+		hosts, adapters = append(hosts, h), append(adapters, a)
+	}
+	for _, a := range adapters {
+		eventually(t, "being up", func() bool { s := a.Status(); return s.Up && len(s.Peers) == n-1 })
+	}
+	return hosts, adapters
+}
+
+func TestAdaptersTellEachOther(t *testing.T) {
+	addr := server(t)
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			hosts, adapters := join(t, kind, addr, 2, Options{Prefix: strings.ReplaceAll(kind, " ", "")})
+			a, b := adapters[0], hosts[1]
+			all, room := rooms.Target{Namespace: "/"}, rooms.Target{Namespace: "/", Rooms: []string{"r"}, Except: []string{"x"}}
+			own := rooms.Target{Namespace: "/", Rooms: []string{"nod1abcdefghijklmnop"}}
+			a.Emit(all, rooms.Event{Data: []byte(`["e",1]`)})
+			a.Emit(room, rooms.Event{Data: []byte(`["e",{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{1}}, Volatile: true, Plain: true})
+			a.Emit(own, rooms.Event{Data: []byte(`["own"]`)})
+			a.Emit(rooms.Target{Namespace: "/", Rooms: []string{"r", "q"}}, rooms.Event{Data: []byte(`["two"]`)})
+			a.Join(room, []string{"s", "t"})
+			a.Leave(all, []string{"s"})
+			a.Disconnect(room, true)
+			a.ServerSideEmit("/", rooms.Event{Data: []byte(`["news",1]`)})
+			want := []string{
+				`deliver {/ [] []} ["e",1] [] false false`,
+				`deliver {/ [r] [x]} ["e",{"_placeholder":true,"num":0}] [01] true true`,
+				`deliver {/ [nod1abcdefghijklmnop] []} ["own"] [] false false`,
+				`deliver {/ [r q] []} ["two"] [] false false`,
+				`join {/ [r] [x]} [s t]`, `leave {/ [] []} [s]`, `disconnect {/ [r] [x]} true`, `server side / ["news",1] false`,
+			}
+			if got := b.got(t, len(want)); !slices.Equal(got, want) {
+				t.Errorf("it was told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if n := len(hosts[0].got(t, 0)); n != 0 {
+				t.Errorf("the sender was told %d things, want none", n)
+			}
+		})
+	}
+}
+
+func TestAdaptersAskEachOther(t *testing.T) {
+	addr := server(t)
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			_, adapters := join(t, kind, addr, 3, Options{Prefix: strings.ReplaceAll(kind, " ", "")})
+			a, all := adapters[0], rooms.Target{Namespace: "/"}
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			var answers []string
+			err := a.EmitAck(ctx, all, rooms.Event{Data: []byte(`["q"]`)}, func(v rooms.Value) {
+				answers = append(answers, fmt.Sprintf("%s %x", v.Data, v.Attachments))
+			})
+			slices.Sort(answers)
+			want := []string{`"nod1" []`, `"nod2" []`, `{"_placeholder":true,"num":0} [0102]`, `{"_placeholder":true,"num":0} [0102]`}
+			if err != nil || !slices.Equal(answers, want) {
+				t.Errorf("EmitAck = %v, %q, want %q", err, answers, want)
+			}
+			members, err := a.Members(ctx, all)
+			slices.SortFunc(members, func(a, b rooms.Member) int { return strings.Compare(a.ID, b.ID) })
+			if got := fmt.Sprintf("%s", members); err != nil || got != `[{nod11 {"url":"/"} [r] {"a":1}} {nod21 {"url":"/"} [r] {"a":1}}]` {
+				t.Errorf("Members = %v, %s", err, got)
+			}
+			names, err := a.RoomNames(ctx, "/")
+			if err != nil || !slices.Contains(names, "r") {
+				t.Errorf("RoomNames = %v, %q", err, names)
+			}
+			values, err := a.ServerSideAsk(ctx, "/", rooms.Event{Data: []byte(`["q"]`)})
+			if err != nil || len(values) != 2 {
+				t.Errorf("ServerSideAsk = %v, %v, want two answers", err, values)
+			}
+			if p, ok := a.Peer("nod2"); !ok || p.Addr != "http://nod2" || p.Load.Sockets != 7 {
+				t.Errorf("Peer(nod2) = %v, %t", p, ok)
+			}
+		})
+	}
+}
+
+// A server that is suddenly gone, or hangs, is not waited for.
+func TestAdaptersDoNotWaitForTheDead(t *testing.T) {
+	addr := server(t)
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			hosts, adapters := join(t, kind, addr, 3, Options{Prefix: strings.ReplaceAll(kind, " ", ""), Timeout: patience})
+			hosts[2].hang = make(chan struct{}) // it does not answer
+			q := &coreOf(adapters[2]).b.queue   // and says nothing
+			q.mu.Lock()
+			t.Cleanup(func() { q.mu.Unlock(); close(hosts[2].hang) })
+			members, err := adapters[0].Members(context.Background(), rooms.Target{Namespace: "/"})
+			var incomplete *rooms.IncompleteError
+			if !errors.As(err, &incomplete) || len(members) != 1 || !slices.Equal(incomplete.Missing, []string{"nod2"}) || incomplete.Cause != nil {
+				t.Errorf("Members = %v, %v, want those of nod1, and nod2 missing before the time is out", members, err)
+			}
+		})
+	}
+}
+
+func coreOf(a rooms.Adapter) *core {
+	switch a := a.(type) {
+	case *classic:
+		return a.core
+	case *shardedAdapter:
+		return a.core
+	}
+	panic("unknown adapter")
+}
+
+func TestParse(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis://user:pw@example.com:7000/2": "*redis.classic example.com:7000 user pw 2 false ",
+		"rediss://example.com":               "*redis.classic example.com:6379   0 true ",
+		"redis+sharded://a:1?addr=b:2":       "*redis.shardedAdapter a:1,b:2   0 false ",
+		"redis://a:26379?master_set=m":       "*redis.classic a:26379   0 false m",
+		"http://example.com":                 "error",
+		"redis+what://example.com":           "error",
+		"redis://user:secret@host:1/x/y":     "error",
+	} {
+		a, err := Parse(url, Options{})
+		got := "error"
+		if err == nil {
+			o := coreOf(a).o.Client
+			got = fmt.Sprintf("%T %s %s %s %d %t %s", a, strings.Join(o.InitAddress, ","), o.Username, o.Password, o.SelectDB, o.TLSConfig != nil, o.Sentinel.MasterSet)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("Parse(%q): the error shows the password: %v", url, err)
+		}
+		if got != want {
+			t.Errorf("Parse(%q) = %s, %v, want %s", url, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,228 @@
+package redis
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sioedge/sioedge/rooms"
+)
+
+// A request is something that other servers were asked and are to answer. Those
+// of our kind say who they are; of Node's servers only their number is known.
+type request struct {
+	mu       sync.Mutex
+	done     chan struct{} // closed when nothing more is to come
+	ended    bool
+	named    map[string]string // names of the servers asked that are known, by uid
+	expected int               // how many were asked, named or not
+	answers  map[string]*tally // by uid; "" are all of Node's
+	last     int               // answers at the last look at who is there
+	missing  int               // how many are known not to come
+
+	each func(answer any) // is called for each answer, one at a time; nil: none
+}
+
+// A tally is what came from a server, or from all that have no name.
+type tally struct{ servers, clients, acks int }
+
+func (r *request) of(uid string) *tally {
+	if _, known := r.named[uid]; !known {
+		uid = ""
+	}
+	t := r.answers[uid]
+	if t == nil {
+		t = &tally{}
+		r.answers[uid] = t
+	}
+	return t
+}
+
+// server notes that a server has answered; clients is how many of its clients
+// will.
+func (r *request) server(uid string, clients int, answer any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	t := r.of(uid)
+	t.servers++
+	t.clients += clients
+	r.take(answer)
+}
+
+// client notes that a client of a server has answered.
+func (r *request) client(uid string, answer any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	r.of(uid).acks++
+	r.take(answer)
+}
+
+func (r *request) take(answer any) {
+	if r.each != nil && answer != nil {
+		r.each(answer)
+	}
+	r.settle(nil)
+}
+
+// settle ends the request if everything has come that will; alive are the servers
+// that are there, if they have been looked at. r.mu is held.
+func (r *request) settle(alive map[string]string) {
+	servers, due := 0, 0
+	for uid, t := range r.answers {
+		servers += t.servers
+		if _, there := alive[uid]; uid == "" || alive == nil || there {
+			due += t.clients - t.acks
+		}
+	}
+	dead := 0
+	if alive != nil {
+		for uid := range r.named {
+			if _, there := alive[uid]; !there && r.answers[uid] == nil {
+				dead++
+			}
+		}
+	}
+	r.missing = max(r.expected-servers, 0)
+	if servers+dead >= r.expected && due <= 0 {
+		r.end()
+	}
+}
+
+func (r *request) end() {
+	if !r.ended {
+		r.ended = true
+		close(r.done)
+	}
+}
+
+// look takes note of who is there: servers by number, those of our kind by name.
+// If as many have answered as there are, for two looks, the others have gone.
+func (r *request) look(servers int, alive map[string]string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	r.settle(alive)
+	got := 0
+	for _, t := range r.answers {
+		got += t.servers
+	}
+	if !r.ended && servers < r.expected && got >= servers && r.last == got+1 {
+		if t := r.answers[""]; t == nil || t.acks >= t.clients {
+			r.end()
+		}
+	}
+	r.last = got + 1
+}
+
+// result ends the request and returns nil if all that were asked have answered.
+func (r *request) result(cause error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end()
+	due := 0
+	e := &rooms.IncompleteError{Cause: cause}
+	for uid, t := range r.answers {
+		if t.clients > t.acks {
+			due++
+			if uid != "" {
+				e.Missing = append(e.Missing, r.named[uid])
+			}
+		}
+	}
+	for uid, name := range r.named {
+		if r.answers[uid] == nil {
+			e.Missing = append(e.Missing, name)
+		}
+	}
+	slices.Sort(e.Missing)
+	e.Unnamed = max(0, r.missing-len(e.Missing))
+	if t := r.answers[""]; t != nil && t.clients > t.acks && e.Unnamed == 0 {
+		e.Unnamed = 1 // at least
+	}
+	if r.missing == 0 && due == 0 {
+		return nil
+	}
+	return e
+}
+
+// requests are those that wait for answers.
+type requests struct {
+	mu   sync.Mutex
+	byID map[string]*request
+}
+
+func (q *requests) get(id string) *request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.byID[id]
+}
+
+// ask asks the other servers: channel is where they listen, send publishes the
+// request, each gets the answers. It waits until all have answered, those that
+// have not are known to be gone, or ctx is done.
+func (c *core) ask(ctx context.Context, channel, id string, send func() error, each func(any)) error {
+	others, err := c.b.subscribers(ctx, channel, c.shards)
+	if err != nil {
+		return &rooms.IncompleteError{Cause: err}
+	}
+	others-- // us
+	if others <= 0 {
+		return nil
+	}
+	alive := c.peers.alive()
+	r := &request{done: make(chan struct{}), named: maps.Clone(alive), expected: others, answers: map[string]*tally{}, each: each}
+	for uid := range r.named {
+		if len(r.named) > others { // they may not all have the namespace
+			delete(r.named, uid)
+		}
+	}
+	c.requests.mu.Lock()
+	c.requests.byID[id] = r
+	c.requests.mu.Unlock()
+	defer func() {
+		c.requests.mu.Lock()
+		delete(c.requests.byID, id)
+		c.requests.mu.Unlock()
+	}()
+	c.asked.Add(1)
+	if err := send(); err != nil {
+		return err
+	}
+	err = c.await(ctx, r, channel)
+	if err != nil {
+		c.incomplete.Add(1)
+	}
+	return err
+}
+
+// lookEvery is how often it is looked who is still there.
+const lookEvery = 250 * time.Millisecond
+
+func (c *core) await(ctx context.Context, r *request, channel string) error {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-r.done:
+			return r.result(nil)
+		case <-ctx.Done():
+			return r.result(ctx.Err())
+		case <-c.b.ctx.Done():
+			return r.result(errClosed)
+		case <-ticker.C:
+			if others, err := c.b.subscribers(ctx, channel, c.shards); err == nil {
+				r.look(others-1, c.peers.alive())
+			}
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package redis
+
+import (
+	"strings"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/redis/wire"
+)
+
+// A shardedAdapter is the adapter of createShardedAdapter: channels that a Redis Cluster
+// keeps on the node of their slot.
+type shardedAdapter struct {
+	family
+	prefix string // of all channels
+}
+
+// Start begins.
+func (s *shardedAdapter) Start(h rooms.Host) error {
+	s.shards, s.prefix = true, s.o.Prefix+"#"
+	s.main = func(ns string) string { return wire.BroadcastChannel(s.o.Prefix, ns) }
+	s.send = func(m *wire.Message) { s.put(wire.ShardedTarget(s.o.Prefix, s.o.Mode, m), m) }
+	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
+	s.start(h, newUID(), s.receive)
+	return nil
+}
+
+func (s *shardedAdapter) put(channel string, m *wire.Message) {
+	payload, err := wire.AppendMessage(nil, m, wire.Sharded)
+	if err != nil {
+		s.o.Logger.Warn("redis: a message could not be encoded", "error", err)
+		return
+	}
+	s.publish(channel, payload)
+}
+
+func (s *shardedAdapter) receive(channel string, payload []byte) {
+	m, err := wire.ParseMessage(payload)
+	switch {
+	case err != nil:
+		s.b.malformed.Add(1)
+	case strings.HasSuffix(channel, "#"+s.uid+"#"):
+		s.responded(m)
+	default:
+		s.handle(m)
+	}
+}
+
+// Open subscribes to a namespace.
+func (s *shardedAdapter) Open(ns string) { s.subscribe(s.main(ns)) }
+
+// Drop unsubscribes from a namespace.
+func (s *shardedAdapter) Drop(ns string) {
+	s.dropped(ns, s.main(ns), wire.RoomChannel(s.o.Prefix, ns, s.uid))
+}
+
+// WantsOwnRooms tells whether sockets' own rooms have channels too.
+func (s *shardedAdapter) WantsOwnRooms() bool { return s.o.Mode == DynamicPrivate }
+
+// channel returns the channel of a room, "" if it has none.
+func (s *shardedAdapter) channel(ns, room string) string {
+	m := wire.Message{Type: wire.BroadcastMessage, Namespace: ns, Options: wire.Options{Rooms: []string{room}}}
+	if channel := wire.ShardedTarget(s.o.Prefix, s.o.Mode, &m); channel != s.main(ns) {
+		return channel
+	}
+	return ""
+}
+
+// Occupied subscribes to a room.
+func (s *shardedAdapter) Occupied(ns, room string) {
+	if channel := s.channel(ns, room); channel != "" {
+		s.occupied(ns, room, channel)
+	}
+}
+
+// Vacated unsubscribes from a room, after a while.
+func (s *shardedAdapter) Vacated(ns, room string) {
+	if channel := s.channel(ns, room); channel != "" {
+		s.vacated(ns, channel)
+	}
+}
