@@ -171,6 +171,17 @@ type Options struct {
 	// on a goroutine of its own, with the whole body read. Nil, as function or
 	// as result: 404, or the error "Transport unknown" below Path.
 	Route func(path string) http.Handler
+	// Forward returns who answers a request for a session whose id names another
+	// node: a handler that asks that node, with ForwardedHeader set. It is called on
+	// the loop and must not block; the handler runs like one of Route, with a body
+	// of up to MaxPayload, and its request's context ends with the client's
+	// connection. CORS and Middleware have seen the request; of what they add to
+	// answers, a field that the handler's answer has too is left out. Nil, as
+	// function or as result: the error "Session ID unknown". A request that has been
+	// forwarded once, and the upgrade to a WebSocket, are answered so in any case;
+	// the latter is FOREIGN_UPGRADE to OnConnectionError, and its client goes on
+	// polling.
+	Forward func(node Node) http.Handler
 
 	// Node names this process in the ids of its sessions. Zero means a random
 	// one.

@@ -76,7 +76,7 @@ func (sh *shard) engineRequest(h *httpConn) {
 		ref, ok := srv.ids.Parse([]byte(sid))
 		slot := sh.lookup(ref)
 		if !ok || int(ref>>56) != sh.loop.Index() || slot == 0 || sh.overdue(slot) {
-			sh.refuse(h, unknownSID)
+			sh.stray(h, sid)
 			return
 		}
 		sh.sessionRequest(h, slot, transport)

@@ -2,6 +2,7 @@ package eio
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"maps"
 	"net/http"
@@ -18,9 +19,13 @@ import (
 // maxRouteBody bounds what is read of a request that is not Engine.IO's.
 const maxRouteBody = 1 << 20
 
-// routed has a net/http handler answer a request: on a goroutine, with the
-// request's body read and the answer collected before it is written.
-func (sh *shard) routed(h *httpConn, handler http.Handler) {
+// routed has the handler of Options.Route answer a request.
+func (sh *shard) routed(h *httpConn, handler http.Handler) { sh.handled(h, handler, maxRouteBody) }
+
+// handled has a net/http handler answer a request: on a goroutine, with the
+// request's body, of up to limit bytes, read and the answer collected before it
+// is written. The request's context ends with the connection.
+func (sh *shard) handled(h *httpConn, handler http.Handler, limit int64) {
 	req := sh.req.Clone()
 	addr := h.conn.RemoteAddr().String()
 	serve := func(body []byte) {
@@ -30,11 +35,16 @@ func (sh *shard) routed(h *httpConn, handler http.Handler) {
 			sh.answer(h, http.StatusBadRequest, nil, nil, true)
 			return
 		}
+		ctx, cancel := context.WithCancel(context.Background())
+		h.cut = func(Reason) { cancel() }
 		// ends when the handler has answered
-		go sh.serveRoute(h, handler, r)
+		go func() {
+			defer cancel()
+			sh.serveRoute(h, handler, r.WithContext(ctx))
+		}()
 	}
 	if hasBody(&sh.req) {
-		sh.receiveBody(h, maxRouteBody, serve, nil)
+		sh.receiveBody(h, limit, serve, nil)
 		return
 	}
 	serve(nil)
@@ -57,7 +67,9 @@ func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) 
 			case v == http.ErrAbortHandler:
 				h.conn.Abort()
 			default:
+				h.cut = nil
 				fields, body, end := w.answer(h.isHead)
+				h.fields = besides(h.fields, fields)
 				sh.answer(h, w.status, fields, body, end)
 			}
 		}))
@@ -145,4 +157,14 @@ func (w *recorder) answer(isHead bool) (fields []http1.Field, body []byte, end b
 		}
 	}
 	return fields, body, end
+}
+
+// besides returns the fields of ours that are not among theirs already. Of Vary
+// there may be several, with different values.
+func besides(ours, theirs []http1.Field) []http1.Field {
+	return slices.DeleteFunc(slices.Clone(ours), func(f http1.Field) bool {
+		return slices.ContainsFunc(theirs, func(g http1.Field) bool {
+			return bytes.EqualFold(f.Name, g.Name) && (!bytes.EqualFold(f.Name, fieldVary) || bytes.EqualFold(f.Value, g.Value))
+		})
+	})
 }

@@ -55,7 +55,7 @@ import (
 // The options origins=a,b, credentials and hint=text are of CORS; cookie=name
 // and initial=data as they say; errors has the handler see what is refused, as
 // "A error code context…"; headers adds X-First and X-Each to the answers that
-// the hooks are for.
+// the hooks are for; forward=node has a way to that node.
 //
 // In data, \x1e and the like are bytes, and a{300} is a 300 times. $sid is the session's id: learnt when
 // it is first expected, as is any other $name. $poll and $ws are the queries of
@@ -264,6 +264,13 @@ func (p *play) options(rest string) {
 		case "headers":
 			p.o.InitialHeaders = func(h http.Header, r *http1.Request) { h.Set("X-First", string(r.Target[:5])); h.Set("Upgrade", "no") }
 			p.o.Headers = func(h http.Header, r *http1.Request) { h.Set("X-Each", string(r.Method)); h.Set("Bad", "a\r\nb") }
+		case "forward": // requests for the sessions of a node
+			p.o.Forward = func(n Node) http.Handler {
+				if string(n) != v {
+					return nil
+				}
+				return testRoute("/r/text")
+			}
 		case "errors":
 			p.o.OnConnectionError = p.refused
 		case "transports":

@@ -1,6 +1,7 @@
 package sio_test
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -24,7 +25,9 @@ type stop struct {
 
 	mu    sync.Mutex
 	known []string // "/ns" and "/ns room", as long as they are there
+	owns  bool     // it wants to know of sockets' own rooms
 	ended bool
+	addr  string // at which others reach the server; "" is what it advertises
 }
 
 func (b *bus) stop() *stop {
@@ -33,13 +36,40 @@ func (b *bus) stop() *stop {
 	return s
 }
 
-func (s *stop) Start(h rooms.Host) error    { s.host = h; return nil }
-func (s *stop) Close(context.Context) error { s.ended = true; return nil }
-func (s *stop) Open(ns string)              { s.note(ns, true) }
-func (s *stop) Drop(ns string)              { s.note(ns, false) }
-func (s *stop) Occupied(ns, room string)    { s.note(ns+" "+room, true) }
-func (s *stop) Vacated(ns, room string)     { s.note(ns+" "+room, false) }
-func (s *stop) Status() rooms.Status        { return rooms.Status{Up: true} }
+func (s *stop) Start(h rooms.Host) error { s.host = h; return nil }
+func (s *stop) Open(ns string)           { s.note(ns, true) }
+func (s *stop) Drop(ns string)           { s.note(ns, false) }
+func (s *stop) Occupied(ns, room string) { s.note(ns+" "+room, true) }
+func (s *stop) Vacated(ns, room string)  { s.note(ns+" "+room, false) }
+func (s *stop) Status() rooms.Status     { return rooms.Status{Up: true} }
+
+func (s *stop) Close(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	return nil
+}
+
+func (s *stop) Peer(node string) (rooms.Peer, bool) {
+	for _, o := range s.stops {
+		if o == s || o.host == nil || o.host.Node() != node {
+			continue
+		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return rooms.Peer{Node: node, Addr: cmp.Or(o.addr, o.host.Advertise())}, !o.ended
+	}
+	return rooms.Peer{}, false
+}
+
+// reached says where others reach the server.
+func (s *stop) reached(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addr = addr
+}
+
+func (s *stop) WantsOwnRooms() bool { return s.owns }
 
 func (s *stop) note(what string, there bool) {
 	s.mu.Lock()
@@ -138,6 +168,7 @@ func newPair(t testing.TB, o sio.Options, register func(i int, srv *sio.Server))
 	p := &pair{bus: &bus{}}
 	for i := range p.servers {
 		p.stops[i] = p.stop()
+		p.stops[i].owns = i == 0
 		o.Adapter = p.stops[i]
 		var joined chan sio.Socket
 		p.servers[i] = serve(t, o, func(srv *sio.Server) {

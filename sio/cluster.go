@@ -22,6 +22,9 @@ func (srv *Server) join(a rooms.Adapter) error {
 		return err
 	}
 	srv.cluster = a
+	if own, ok := a.(interface{ WantsOwnRooms() bool }); ok {
+		srv.tellsOwn = own.WantsOwnRooms()
+	}
 	srv.registry.opened = func(in *instance) {
 		h.mu.Lock()
 		h.names[in.id] = in.name
@@ -48,6 +51,19 @@ func (srv *Server) join(a rooms.Adapter) error {
 		}
 	})
 	return nil
+}
+
+// tellOwn says that a socket's own room has, or has no more, a member, to an
+// adapter that wants to know.
+func (sh *shard) tellOwn(slot uint32, occupied bool) {
+	if !sh.srv.tellsOwn {
+		return
+	}
+	tell := sh.srv.cluster.Vacated
+	if occupied {
+		tell = sh.srv.cluster.Occupied
+	}
+	tell(sh.instance(slot).name, sh.srv.id(sh.ref(slot)))
 }
 
 // part leaves the cluster.
@@ -89,6 +105,9 @@ func (h *host) at(t rooms.Target) (b BroadcastOperator, ok bool) {
 
 // Node returns what the ids of this server begin with.
 func (h *host) Node() string { return string(h.srv.o.Engine.Node) }
+
+// Advertise is where other servers reach this one.
+func (h *host) Advertise() string { return h.srv.o.Advertise }
 
 // Deliver sends an event to the sockets of this server.
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {

@@ -231,6 +231,10 @@ func TestClusterIsToldOfNamespacesAndRooms(t *testing.T) {
 		t.Errorf("it knows %q, want / and the pattern", s.known)
 	}
 	c := p.clients[0]
+	own := "/ " + p.sockets[0].ID()
+	if !s.knows(own) || p.stops[1].knows("/ "+p.sockets[1].ID()) {
+		t.Errorf("they know %q and %q, want the socket's own room where it is wanted", s.known, p.stops[1].known)
+	}
 	c.join("40/c/1,")
 	p.clients[1].join("40/c/1,")
 	p.clients[1].join("40/c/2,")
@@ -260,6 +264,8 @@ func TestClusterIsToldOfNamespacesAndRooms(t *testing.T) {
 	c.expect(`42/c/1,["x"]`)
 	c.send("41/c/1,")
 	eventually(t, "the end of the instance", func() bool { return !s.knows("/c/1") && !s.knows("/c/1 r") })
+	c.send("41")
+	eventually(t, "the end of the socket's room", func() bool { return !s.knows(own) })
 }
 
 func TestClusterWithRecovery(t *testing.T) {

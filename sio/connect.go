@@ -151,6 +151,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
 	sh.local.Add(slot, r.gen, sh.instance(slot).id)
+	sh.tellOwn(slot, true)
 	ref, id, pid := sh.ref(slot), "", ""
 	if !sh.srv.isOld(es) {
 		id = sh.srv.id(ref)
@@ -224,6 +225,7 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	}
 	sh.local.CatchUp(slot)
 	sh.remember(slot, reason)
+	sh.tellOwn(slot, false)
 	sh.unlink(es, slot)
 	r.state = leaving
 	sh.failAcks(slot)

@@ -56,6 +56,13 @@ type Options struct {
 
 	// Adapter joins the server to others. Nil: it is alone. Node: adapter.
 	Adapter rooms.Adapter
+	// Advertise is the base URL at which the others of Adapter's cluster reach
+	// this server, such as "http://10.0.0.5:3000": they forward polling requests to
+	// it that belong here. Empty: they do not.
+	Advertise string
+	// MaxForwards bounds the requests that this server forwards at a time, of which
+	// a client's poll is one all the time; 503 beyond. Zero means 4096.
+	MaxForwards int
 
 	// DropHandshake frees the copy of a session's first request as soon as its
 	// first namespace has been joined and OnConnect has returned. Handshake
@@ -91,9 +98,11 @@ type Server struct {
 	pids   *eio.IDs   // private ids, for recovery
 	log    *packetLog // nil: no recovery
 	// cluster is Options.Adapter.
-	cluster rooms.Adapter
-	shards  []*shard
-	client  *clientFiles
+	cluster  rooms.Adapter
+	tellsOwn bool // it wants to know of sockets' own rooms too
+	forwards *forwards
+	shards   []*shard
+	client   *clientFiles
 
 	registry registry
 	details  details
@@ -113,6 +122,7 @@ func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
+	o.MaxForwards = cmp.Or(o.MaxForwards, 4096)
 	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Engine.Node = cmp.Or(o.Engine.Node, eio.NewNode())
@@ -140,10 +150,18 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
-	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName) < 1 {
+	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxForwards) < 1 {
 		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 10000")
 	}
-	srv := &Server{o: o}
+	if l := o.Limits; min(o.MaxInstances, l.MaxAttachments, l.MaxAttachmentBytes, l.MaxDepth, l.MaxArgs) < 0 {
+		return nil, errors.New("sio: a bound is negative")
+	}
+	if o.Advertise != "" {
+		if _, err := baseURL(o.Advertise); err != nil {
+			return nil, err
+		}
+	}
+	srv := &Server{o: o, forwards: newForwards(o)}
 	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {
 		files, err := newClientFiles(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
@@ -153,6 +171,9 @@ func newServer(o Options) (*Server, error) {
 		srv.client = files
 	}
 	srv.o.Engine.Route = srv.route
+	if o.Adapter != nil && o.Engine.Forward == nil {
+		srv.o.Engine.Forward = srv.forward
+	}
 	var err error
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
 		return nil, err
@@ -263,6 +284,7 @@ func (srv *Server) Serve(ctx context.Context) error {
 	for _, sh := range srv.shards {
 		sh.shutdown()
 	}
+	srv.forwards.transport.CloseIdleConnections()
 	return errors.Join(err, srv.part(context.Background()))
 }
 

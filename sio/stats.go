@@ -18,6 +18,9 @@ type Stats struct {
 	Namespaces int64 // of these: for MaxNamespaces or MaxInstances
 	Rooms      int64 // rooms that were not joined for MaxRooms
 	Acks       int64 // events that were not sent for MaxPendingAcks
+
+	Forwarded     int64 // requests for sessions of other servers that these answered
+	ForwardFailed int64 // those that they did not: unknown, not reached, too late, or over MaxForwards
 }
 
 // tally is what a loop counts of Stats. It is read from anywhere.
@@ -27,7 +30,7 @@ type tally struct {
 
 // Stats returns the counters of all loops. Any goroutine may call it.
 func (srv *Server) Stats() Stats {
-	st := Stats{Requests: srv.eio.Stats()}
+	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load()}
 	for _, sh := range srv.shards {
 		t := &sh.tally
 		st.BadPackets += t.badPackets.Load()

@@ -47,6 +47,14 @@ type config struct {
 	lowat         string
 	sndbuf        int
 	rcvbuf        int
+	adapter       string
+	adapterPrefix string
+	advertise     string
+	namespaces    []string
+	maxAcks       int
+	maxEvent      int
+	maxInstances  int
+	maxDepth      int
 	logLevel      string
 	logFormat     string
 }
@@ -79,6 +87,14 @@ func flags(c *config) *pflag.FlagSet {
 	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events kept for those clients")
 	f.IntVar(&c.maxNamespaces, "max-namespaces", 16, "namespaces of one connection")
 	f.IntVar(&c.maxRooms, "max-rooms", 128, "rooms of one socket beside its own; 0: any number")
+	f.StringArrayVar(&c.namespaces, "namespace", nil, "namespace that clients may join, repeatable, such as / or /campaigns/:id; what other servers and programs emit reaches them there")
+	f.IntVar(&c.maxInstances, "max-instances", 100_000, "live namespaces of all patterns; 0: any number")
+	f.IntVar(&c.maxAcks, "max-pending-acks", 1024, "acknowledgements that one socket may owe")
+	f.IntVar(&c.maxEvent, "max-event-name", 256, "bytes of the name of an event")
+	f.IntVar(&c.maxDepth, "max-depth", 128, "arrays and objects nested in a packet")
+	f.StringVar(&c.adapter, "adapter", "memory", "how servers are joined to a cluster: memory (they are not), or a URL of Redis: redis://, redis+sharded://, redis+streams://, with rediss for TLS; without :// the address is $REDIS_URL")
+	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels begin with")
+	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests; empty: they do not")
 	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com; * alone: any; empty: the server's own host, and with --demo any")
 	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
 	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")

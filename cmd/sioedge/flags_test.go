@@ -50,6 +50,11 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"a path that cannot be one":        {"serve", "--path", "/a b/"},
 		"an origin without a scheme":       {"serve", "--origins", "example.com"},
 		"a cookie's name that is none":     {"serve", "--cookie", "a b"},
+		"an adapter that does not exist":   {"serve", "--adapter", "carrier-pigeon"},
+		"an adapter of an unknown kind":    {"serve", "--adapter", "redis+pigeon://localhost"},
+		"an advertised path":               {"serve", "--adapter", "redis://127.0.0.1:1", "--advertise", "http://a/b"},
+		"a namespace with a comma":         {"serve", "--namespace", "/a,b"},
+		"no depth at all":                  {"serve", "--max-depth", "0"},
 		"fewer than no rooms":              {"serve", "--max-rooms", "-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +121,27 @@ func TestSizes(t *testing.T) {
 	for _, s := range []string{"", "KiB", "-1", "1XB", "1e30GB"} {
 		if n, err := size("x", s); err == nil {
 			t.Errorf("size(%q) = %d, want an error", s, n)
+		}
+	}
+}
+
+func TestAdapterURL(t *testing.T) {
+	for _, test := range []struct{ flag, environment, want string }{
+		{"memory", "redis://a", ""},
+		{"redis://b:1", "redis://a", "redis://b:1"},
+		{"redis+streams://b:1", "", "redis+streams://b:1"},
+		{"redis", "redis://a:1/2", "redis://a:1/2"},
+		{"redis+sharded", "rediss://u:p@a", "rediss+sharded://u:p@a"},
+		{"redis", "", "redis://localhost:6379"},
+		{"redis", "nonsense", "error"},
+		{"nats", "", "error"},
+	} {
+		got, err := adapterURL(test.flag, test.environment)
+		if err != nil {
+			got = "error"
+		}
+		if got != test.want {
+			t.Errorf("adapterURL(%q, %q) = %q, want %q", test.flag, test.environment, got, test.want)
 		}
 	}
 }

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"wsframe":             {},
 	"eio":                 {"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "wsframe"},
 	"rooms":               {"loop/slab", "sio/parser"},
-	"rooms/redis":         {"rooms", "rooms/redis/wire"},
+	"rooms/redis":         {"rooms", "rooms/redis/wire", "sio/parser"},
 	"rooms/redis/wire":    {"sio/parser"},
 	"sio/parser":          {},
 	"sio":                 {"eio", "loop", "loop/http1", "loop/http1/encoding", "loop/slab", "rooms", "sio/parser"},

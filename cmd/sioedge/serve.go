@@ -57,6 +57,9 @@ func serve(ctx context.Context, c *config) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if err := c.open(srv); err != nil {
+		return usageError{err}
+	}
 	if c.demo {
 		demo.Serve(srv.Of("/chat"))
 		serveLoad(srv.Of("/"))
@@ -114,7 +117,7 @@ func (c *config) options() (sio.Options, error) {
 		return sio.Options{}, errors.New("--demo is refused in --env=production")
 	}
 	for name, n := range map[string]int{"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": queue,
-		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer} {
+		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent, "max-depth": c.maxDepth} {
 		if n < 1 {
 			return sio.Options{}, fmt.Errorf("--%s must be at least 1", name)
 		}
@@ -145,8 +148,12 @@ func (c *config) options() (sio.Options, error) {
 		Parser:         packets,
 		MaxNamespaces:  c.maxNamespaces,
 		MaxRooms:       c.maxRooms,
+		MaxPendingAcks: c.maxAcks,
+		MaxEventName:   c.maxEvent,
+		MaxInstances:   c.maxInstances,
+		Advertise:      c.advertise,
 		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(buffer)},
-		Limits:         parser.Limits{MaxAttachments: c.attachments},
+		Limits:         parser.Limits{MaxAttachments: c.attachments, MaxDepth: c.maxDepth},
 		DropHandshake:  !c.keepHandshake,
 		Logger:         logger,
 	}
@@ -155,6 +162,9 @@ func (c *config) options() (sio.Options, error) {
 	}
 	o.Engine.HTTPCompression = &eio.HTTPCompression{Threshold: c.compressFrom}
 	if o.Engine.Compression, err = c.compression(); err != nil {
+		return sio.Options{}, err
+	}
+	if o.Adapter, err = c.cluster(logger); err != nil {
 		return sio.Options{}, err
 	}
 	if c.serveClient {
@@ -259,6 +269,9 @@ func (c *config) announce(log *slog.Logger, addrs []net.Addr, srv *sio.Server, c
 	}
 	log.Info("limits", "loops", len(srv.Engine().Loops()), "descriptors", descriptors(), "connections", srv.Engine().MaxConns(),
 		"max-payload", c.maxPayload, "queue-max", c.queueMax)
+	if c.adapter != "memory" {
+		log.Info("cluster", "node", srv.Node(), "prefix", c.adapterPrefix, "advertise", c.advertise)
+	}
 	switch origins := c.allowed(); {
 	case slices.Contains(origins, "*"):
 		log.Info("origins: pages of any site may connect", "demo", c.demo)

@@ -223,7 +223,9 @@ func (c *classic) request(ctx context.Context, ns string, r wire.Request, each f
 
 // send publishes a request.
 func (c *classic) send(ns string, r wire.Request) error {
-	r.UID = c.uid
+	if r.UID = c.uid; c.uid == wire.EmitterUID && r.Type != wire.RequestServerSideEmit {
+		r.UID = "" // who emits is no server; only in this is it named
+	}
 	payload, err := wire.AppendRequest(nil, &r)
 	if err == nil {
 		c.publish(wire.RequestChannel(c.o.Prefix, ns), payload)

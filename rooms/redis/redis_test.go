@@ -287,3 +287,36 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+func TestEmitter(t *testing.T) {
+	addr := server(t)
+	hosts, _ := join(t, "classic", addr, 1, Options{Prefix: "p"})
+	e := NewEmitter(addr, Options{Prefix: "p", Logger: slog.New(slog.DiscardHandler)})
+	news := e.Of("/").To("r")
+	bytes := []byte{1, 2}
+	if err := errors.Join(e.Emit("a", 1), news.Volatile().Compress(false).Emit("b", bytes), news.Except("x", "y").Emit("c"), e.ServerSideEmit("d")); err != nil {
+		t.Fatal(err)
+	}
+	bytes[0] = 9 // they are ours again
+	news.Join("s")
+	news.Leave("s", "u")
+	news.Disconnect(true)
+	if err := e.Emit("disconnect"); err == nil {
+		t.Error("Emit of a reserved name has no error, want one")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := e.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	want := []string{
+		`deliver {/ [] []} ["a",1] [] false false`,
+		`deliver {/ [r] []} ["b",{"_placeholder":true,"num":0}] [0102] true true`,
+		`deliver {/ [r] [x y]} ["c"] [] false false`,
+		`server side / ["d"] false`,
+		`join {/ [r] []} [s]`, `leave {/ [r] []} [s u]`, `disconnect {/ [r] []} true`,
+	}
+	if got := hosts[0].got(t, len(want)); !slices.Equal(got, want) {
+		t.Errorf("it was told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

@@ -1,0 +1,359 @@
+package sio_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/sio"
+)
+
+// A strays is two servers of a cluster. Sessions are opened at home, and their
+// requests go away.
+type strays struct {
+	home, away *server
+	at         *stop // home's
+	joined     chan sio.Socket
+	left       chan sio.Reason
+}
+
+func newStrays(t *testing.T, o sio.Options) *strays {
+	t.Helper()
+	x, b := &strays{left: make(chan sio.Reason, 100)}, &bus{}
+	x.at = b.stop()
+	start := func(a *stop) *server {
+		o.Adapter = a
+		return serve(t, o, func(srv *sio.Server) {
+			echo(srv.Of("/"))
+			if a == x.at {
+				x.joined = sockets(srv.Of("/"))
+				srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { x.left <- r })
+			}
+		})
+	}
+	other := b.stop()
+	x.home, x.away = start(x.at), start(other)
+	x.at.reached("http://" + x.home.addr)
+	return x
+}
+
+// poll opens a session at home, whose requests go away.
+func (x *strays) poll(query string) *poller {
+	x.home.t.Helper()
+	p := x.home.pollQuery(query)
+	p.base = strings.Replace(p.base, x.home.addr, x.away.addr, 1)
+	p.url = strings.Replace(p.url, x.home.addr, x.away.addr, 1)
+	return p
+}
+
+func (x *strays) join() (*poller, sio.Socket) {
+	x.home.t.Helper()
+	p := x.poll("EIO=4&transport=polling")
+	p.send("40")
+	p.expect(`40{"sid":"$sid"}`)
+	return p, take(x.home.t, x.joined)
+}
+
+// wantFailed makes a request that cannot be forwarded.
+func (x *strays) wantFailed(p *poller, status int, body, reason string) {
+	t := p.t
+	t.Helper()
+	before := x.away.Stats().ForwardFailed
+	r, err := p.http.Get(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, _ := io.ReadAll(r.Body)
+	if r.StatusCode != status || string(b) != body || r.Header.Get(eio.ReasonHeader) != reason || r.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("GET = %d %s %v, want %d %s as JSON, and the reason %q", r.StatusCode, b, r.Header, status, body, reason)
+	}
+	if n := x.away.Stats().ForwardFailed - before; n != 1 {
+		t.Errorf("ForwardFailed grew by %d, want 1", n)
+	}
+}
+
+const unknown = `{"code":1,"message":"Session ID unknown"}`
+
+func TestForwardedDialogue(t *testing.T) {
+	x := newStrays(t, sio.Options{})
+	p, s := x.join()
+	p.send(`421["echo",1]`, `451-2["echo",{"_placeholder":true,"num":0}]`, "<0aff>")
+	p.expect(`431[1]`, `461-2[{"_placeholder":true,"num":0}]`, "<0aff>")
+
+	get := p.pending()
+	eventually(t, "the poll", s.Writable)
+	large := strings.Repeat("large ", 40_000) // compressed for this client
+	if err := s.Emit("event", large, []byte{1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	p.take(take(t, get))
+	p.expect(`451-["event","`+large+`",{"_placeholder":true,"num":0}]`, "<010203>")
+
+	get = p.pending()
+	eventually(t, "the poll", s.Writable)
+	p.send("1")
+	if got := take(t, get); got != "6" {
+		t.Errorf("the poll that waited for the client's close = %q, want 6", got)
+	}
+	if r := take(t, x.left); r != eio.TransportClose {
+		t.Errorf("the reason is %q, want %q", r, eio.TransportClose)
+	}
+	p.wantGet(400, unknown)
+	if st := x.away.Stats(); st.Forwarded < 7 || st.ForwardFailed != 0 {
+		t.Errorf("Stats() = %+v, want 7 requests forwarded or more, and none failed", st)
+	}
+	if st := x.home.Stats(); st.Forwarded != 0 || st.ForwardFailed != 0 || st.Requests.Refused[eio.CodeUnknownSID] != 1 {
+		t.Errorf("Stats() of the session's server = %+v, want none forwarded, and one of the session that has ended", st)
+	}
+}
+
+func TestForwardedOldClients(t *testing.T) {
+	x := newStrays(t, sio.Options{Engine: eio.Options{AllowEIO3: true}})
+	p := x.poll("EIO=3&transport=polling")
+	s := take(t, x.joined)                // these are in "/" from the start
+	p.get()                               // and told so
+	if _, ok := p.post("1:2"); ok == "" { // a ping
+		t.Error("POST of a ping is answered with nothing")
+	}
+	p.wantGet(200, "1:3")
+	if err := s.Emit("b", []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := p.get(); status != 200 || !strings.HasSuffix(body, "\x01\x02\xff\x04\x01") {
+		t.Errorf("a poll with bytes = %d %q, want the bytes at its end", status, body)
+	}
+
+	p.url = "http://" + x.home.addr + "/socket.io/?EIO=4&transport=polling&j=7"
+	_, open := p.get()
+	_, sid, _ := strings.Cut(open, `sid\":\"`)
+	p.url = "http://" + x.away.addr + "/socket.io/?EIO=4&transport=polling&j=7&sid=" + sid[:min(len(sid), eio.IDLen)]
+	r, err := p.http.Post(p.url, "application/x-www-form-urlencoded", strings.NewReader("d=40"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if status, body := p.get(); status != 200 || !strings.HasPrefix(body, `___eio[7]("40{\"sid\":`) {
+		t.Errorf("a poll by JSONP = %d %q, want a call with the answer to CONNECT", status, body)
+	}
+}
+
+// The upgrade needs the session's own server; polls may go anywhere meanwhile, and
+// when it was refused elsewhere.
+func TestForwardedPollsAndTheUpgrade(t *testing.T) {
+	told := make(chan string, 10)
+	x := newStrays(t, sio.Options{Engine: eio.Options{OnConnectionError: func(e eio.ConnectionError) {
+		told <- fmt.Sprint(e.Code, " ", e.Context.Name, " ", e.Context.SID)
+	}}})
+	p, s := x.join()
+	r, err := http.NewRequest(http.MethodGet, strings.Replace(p.url, "transport=polling", "transport=websocket", 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
+	resp, err := p.http.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || string(b) != "Session ID unknown" {
+		t.Errorf("the upgrade elsewhere = %d %q, want 400 and that the session is unknown", resp.StatusCode, b)
+	}
+	resp.Body.Close()
+	if got, want := take(t, told), "1 FOREIGN_UPGRADE "+p.sid; got != want {
+		t.Errorf("OnConnectionError was told %q, want %q", got, want)
+	}
+	p.send(`421["echo","still polling"]`)
+	p.expect(`431["still polling"]`)
+	c := p.upgrade(func() {
+		if err := s.Emit("n", 1); err != nil {
+			t.Error(err)
+		}
+	})
+	c.expect(`42["n",1]`)
+	c.send(`421["echo",2]`)
+	c.expect(`431[2]`)
+}
+
+// What the session's server gets, and what the client gets of its answer.
+func TestForwardedHeaders(t *testing.T) {
+	seen := make(chan *http.Request, 10)
+	x := newStrays(t, sio.Options{Engine: eio.Options{
+		CORS: &eio.CORS{Origins: []string{"https://a.example"}},
+		Middleware: func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("X-Host", r.Host)
+			if r.Header.Get(eio.ForwardedHeader) != "" {
+				seen <- r
+			}
+			return true
+		},
+	}})
+	p, _ := x.join()
+	for len(seen) > 0 {
+		if r := <-seen; r.Header.Get("X-Forwarded-For") != "127.0.0.1" {
+			t.Errorf("X-Forwarded-For = %q, want the client's address", r.Header["X-Forwarded-For"])
+		}
+	}
+	ask := func(origin string) *http.Response {
+		r, _ := http.NewRequest(http.MethodPost, p.url+"&x=%zz;a&x", strings.NewReader("42[\"echo\"]"))
+		r.Host = "public.example"
+		r.Header = http.Header{"Origin": {origin}, "Cookie": {"a=b"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"},
+			"Connection": {"x-hop"}, "X-Hop": {"1"}, "Keep-Alive": {"timeout=1"}, "User-Agent": {""}, "Expect": {"100-continue"}}
+		resp, err := p.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	resp := ask("https://a.example")
+	for name, want := range map[string]string{"Access-Control-Allow-Origin": "[https://a.example]", "Vary": "[Origin]", "X-Host": "[public.example]"} {
+		if got := fmt.Sprint(resp.Header[name]); resp.StatusCode != 200 || got != want {
+			t.Errorf("the answer is %d with %s %s, want 200 and %s", resp.StatusCode, name, got, want)
+		}
+	}
+	r := take(t, seen)
+	if r.Host != "public.example" || !strings.HasSuffix(r.RequestURI, "&x=%zz;a&x") || r.Method != http.MethodPost {
+		t.Errorf("forwarded is %s %s of %s, want what was asked", r.Method, r.RequestURI, r.Host)
+	}
+	for name, want := range map[string]string{"X-Forwarded-For": "[192.0.2.1, 127.0.0.1]", "X-Forwarded-Proto": "[https]", "Cookie": "[a=b]",
+		eio.ForwardedHeader: "[1]", "Origin": "[https://a.example]", "X-Hop": "[]", "Keep-Alive": "[]", "User-Agent": "[]", "Expect": "[]"} {
+		if got := fmt.Sprint(r.Header[name]); got != want {
+			t.Errorf("forwarded is %s %s, want %s", name, got, want)
+		}
+	}
+	before := x.away.Stats().Forwarded
+	if resp := ask("https://b.example"); resp.StatusCode != 403 {
+		t.Errorf("another origin is answered %d, want 403", resp.StatusCode)
+	}
+	if a, h := x.away.Stats(), x.home.Stats(); a.Requests.Origins != 1 || h.Requests.Origins != 0 || a.Forwarded != before {
+		t.Errorf("refused for their origin: %d and %d, forwarded %d; want 1 where it came, and nothing forwarded",
+			a.Requests.Origins, h.Requests.Origins, a.Forwarded-before)
+	}
+}
+
+func TestForwardToNobody(t *testing.T) {
+	x := newStrays(t, sio.Options{})
+	p, _ := x.join()
+	node := x.home.Node()
+	x.at.reached("") // it advertises nothing
+	x.wantFailed(p, 400, unknown, "the session is of node "+node+", which cannot be asked")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	for _, addr := range []string{"http://" + l.Addr().String(), "no address"} {
+		x.at.reached(addr)
+		reason := "node " + node + " cannot be reached"
+		x.wantFailed(p, 502, `{"message":"`+reason+`"}`, reason)
+	}
+	x.at.reached("http://" + x.away.addr) // who does not know the session either
+	before := x.away.Stats()
+	p.wantGet(400, unknown)
+	if st := x.away.Stats(); st.Forwarded != before.Forwarded+1 || st.ForwardFailed != before.ForwardFailed {
+		t.Errorf("Stats() = %+v, want one more forwarded than in %+v", st, before)
+	}
+	x.at.reached("http://" + x.home.addr)
+	p.send(`421["echo",1]`) // all that has not hurt the session
+	p.expect("431[1]")
+
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := x.home.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	x.wantFailed(p, 400, unknown, "the session is of node "+node+", which cannot be asked")
+}
+
+func TestForwardLimits(t *testing.T) {
+	x := newStrays(t, sio.Options{MaxForwards: 1, Engine: eio.Options{MaxPayload: 1000}})
+	p, s := x.join()
+	if status, body := p.post("4" + strings.Repeat("x", 1500)); status != 413 || body != "" {
+		t.Errorf("POST of 1501 bytes = %d %q, want 413 and nothing", status, body)
+	}
+	full := `421["echo","` + strings.Repeat("x", 1000-len(`421["echo",""]`)) + `"]`
+	p.send(full) // the limit to the byte
+	p.next()
+	get := p.pending()
+	eventually(t, "the poll", s.Writable)
+	const reason = "too many requests are being forwarded"
+	x.wantFailed(p, 503, `{"message":"`+reason+`"}`, reason)
+	if err := s.Emit("a"); err != nil {
+		t.Fatal(err)
+	}
+	if got := take(t, get); got != `42["a"]` {
+		t.Errorf("the poll that was under way = %q, want the event", got)
+	}
+	p.send("3") // there is room again
+}
+
+// A client that goes away while its poll is out ends its session at once, as it
+// does where the session is.
+func TestForwardedClientLeaves(t *testing.T) {
+	x := newStrays(t, sio.Options{})
+	p, s := x.join()
+	c, err := net.Dial("tcp", x.away.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: h\r\n\r\n", p.sid)
+	eventually(t, "the poll", s.Writable)
+	c.Close()
+	if r := take(t, x.left); r != eio.TransportError {
+		t.Errorf("the reason is %q, want %q", r, eio.TransportError)
+	}
+	if st := x.away.Stats(); st.ForwardFailed != 0 {
+		t.Errorf("ForwardFailed = %d, want 0", st.ForwardFailed)
+	}
+}
+
+// A server that stops does not wait for what it has forwarded.
+func TestForwardAndShutdown(t *testing.T) {
+	x := newStrays(t, sio.Options{})
+	p, s := x.join()
+	get := p.pending()
+	eventually(t, "the poll", s.Writable)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := x.away.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if got := take(t, get); strings.HasPrefix(got, "4") {
+		t.Errorf("the poll = %q, want an error", got)
+	}
+	if r := take(t, x.left); r != eio.TransportError {
+		t.Errorf("the reason is %q, want %q", r, eio.TransportError)
+	}
+}
+
+func TestForwardOptions(t *testing.T) {
+	for _, s := range []string{"10.0.0.5:3000", "ftp://h", "http://", "http://:80", "http://h/path", "http://h?a", "http://u@h", "http://h#f", "http://h\n", "h"} {
+		if _, err := sio.New(sio.Options{Advertise: s}); err == nil {
+			t.Errorf("New(Advertise: %q) = nil, want an error", s)
+		}
+	}
+	if _, err := sio.New(sio.Options{MaxForwards: -1}); err == nil {
+		t.Error("New(MaxForwards: -1) = nil, want an error")
+	}
+	b := &bus{}
+	for _, s := range []string{"", "http://10.0.0.5:3000", "https://[::1]:3000/"} {
+		a := b.stop()
+		srv, err := sio.New(sio.Options{Advertise: s, Adapter: a})
+		if err != nil {
+			t.Errorf("New(Advertise: %q): %v", s, err)
+			continue
+		}
+		if got := a.host.Advertise(); got != s {
+			t.Errorf("Advertise() = %q, want %q", got, s)
+		}
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
