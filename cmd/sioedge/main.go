@@ -40,7 +40,7 @@ func command() *cobra.Command {
 	}
 	root.Flags().AddFlagSet(serve.Flags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serve, versionCommand())
+	root.AddCommand(serve, doctorCommand(), versionCommand())
 	return root
 }
 
