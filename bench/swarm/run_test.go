@@ -75,6 +75,7 @@ func TestScenarios(t *testing.T) {
 		}{
 			{"idle", Config{Scenario: Idle, Duration: 300 * time.Millisecond}, 0},
 			{"broadcast", Config{Scenario: Broadcast, Messages: 20}, 20 * clients},
+			{"broadcast in bursts", Config{Scenario: Broadcast, Messages: 40, Inflight: 8, Burst: true}, 40 * clients},
 			{"broadcast in flight", Config{Scenario: Broadcast, Messages: 40, Inflight: 8, Namespace: "/chat", Size: 300}, 40 * clients},
 			{"broadcast at a rate", Config{Scenario: Broadcast, Messages: 20, MsgRate: 100, Publishers: 3}, 20 * clients},
 			{"broadcast of 70,000 bytes", Config{Scenario: Broadcast, Messages: 2, Size: 70_000}, 2 * clients},

@@ -56,6 +56,7 @@ type publisher struct {
 	expected int64    // Σ seq × receivers of the room
 	plan     schedule
 	excused  bool // behind plan because the server does not read
+	burst    int  // messages of a burst that are to be sent yet
 }
 
 func (s *senders) bytes() int { return 4 * len(s.echoSent) }
@@ -254,7 +255,17 @@ func (w *worker) publish(p *publisher, now int64) {
 // mayPublish reports whether p's next message may go, and from when its latency
 // counts.
 func (w *worker) mayPublish(p *publisher, now int64) (at int64, ok bool) {
-	if w.cfg.MsgRate == 0 {
+	switch {
+	case w.cfg.MsgRate == 0 && w.cfg.Burst:
+		if p.burst == 0 && p.expected == w.accAll[p.id] {
+			p.burst = w.cfg.Inflight
+		}
+		if p.burst == 0 {
+			return 0, false
+		}
+		p.burst--
+		return now, true
+	case w.cfg.MsgRate == 0:
 		message := (w.everybody + int64(w.cfg.Rooms) - 1) / int64(w.cfg.Rooms)
 		return now, p.expected-w.accAll[p.id] <= int64(w.cfg.Inflight-1)*message
 	}

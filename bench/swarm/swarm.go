@@ -127,6 +127,9 @@ type Config struct {
 	// Inflight is the closed loop: a publisher keeps so many messages under way
 	// (in Echo each active client so many echoes). Zero means 1.
 	Inflight int
+	// Burst has a publisher send Inflight messages together, in one write, when
+	// the ones before have arrived everywhere.
+	Burst bool
 
 	// MsgRate, if not zero, is an open loop instead: messages a second, all
 	// senders together. Latency then counts from the moment each message

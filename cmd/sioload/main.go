@@ -91,6 +91,7 @@ func flags(f *pflag.FlagSet, cfg *swarm.Config, scenario *string) {
 	f.DurationVar(&cfg.Duration, "duration", 0, "length of the measured window (default 10s, without limit with --messages)")
 	f.IntVar(&cfg.Messages, "messages", 0, "end the window after so many messages, all senders together")
 	f.IntVar(&cfg.Inflight, "inflight", 0, "closed loop: messages under way per publisher or active client (default 1)")
+	f.BoolVar(&cfg.Burst, "burst", false, "closed loop: send --inflight messages together, when those before have arrived")
 	f.Float64Var(&cfg.MsgRate, "msg-rate", 0, "open loop instead: messages a second, all senders together")
 	f.IntVar(&cfg.Size, "size", 0, "bytes of a message's WebSocket payload (default 64)")
 	f.IntVar(&cfg.Active, "active", 0, "echo: clients that send (default all); reader: clients that echo beside the broadcast (default 1)")
