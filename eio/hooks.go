@@ -35,7 +35,8 @@ type ConnectionError struct {
 // its code does not have is "".
 type ErrorContext struct {
 	// Name says why a request is bad: INVALID_ORIGIN, TRANSPORT_MISMATCH,
-	// PROTOCOL_MISMATCH, TRANSPORT_HANDSHAKE_ERROR, MIDDLEWARE_FAILURE.
+	// PROTOCOL_MISMATCH, TRANSPORT_HANDSHAKE_ERROR, MIDDLEWARE_FAILURE,
+	// FOREIGN_UPGRADE (of a session of another node; with SID, code 1).
 	Name string
 
 	Transport string // CodeUnknownTransport, TRANSPORT_MISMATCH, TRANSPORT_HANDSHAKE_ERROR

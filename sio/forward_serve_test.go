@@ -63,6 +63,9 @@ func TestForwardKeepsItsConnections(t *testing.T) {
 	var conns atomic.Int64
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
+		if got := r.Header["Accept-Encoding"]; got != nil {
+			t.Errorf("Accept-Encoding = %q, want none, as the client sent none", got)
+		}
 		w.Header().Set("Connection", "X-Hop")
 		w.Header().Set("X-Hop", "1")
 		_, _ = w.Write(b)
