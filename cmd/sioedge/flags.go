@@ -50,6 +50,7 @@ type config struct {
 	adapter       string
 	adapterPrefix string
 	advertise     string
+	maxForwards   int
 	namespaces    []string
 	maxAcks       int
 	maxEvent      int
@@ -94,6 +95,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxDepth, "max-depth", 128, "arrays and objects nested in a packet")
 	f.StringVar(&c.adapter, "adapter", "memory", "how servers are joined to a cluster: memory (they are not), or a URL of Redis: redis://, redis+sharded://, redis+streams://, with rediss for TLS; without :// the address is $REDIS_URL")
 	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels begin with")
+	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers")
 	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests; empty: they do not")
 	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com; * alone: any; empty: the server's own host, and with --demo any")
 	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
