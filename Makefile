@@ -7,6 +7,7 @@ CLIENT := cmd/sioedge/client/socket.io.js
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go')
 FUZZTIME ?= 30s
+BENCH ?= # -quick, -only idle,connect, -peers sioedge,node …
 
 .PHONY: run build test check unit race interop browser fuzz bench clean
 
@@ -29,8 +30,8 @@ unit: $(CLIENT) ## unit tests, transcripts, allocations
 race: $(CLIENT) ## the same under the race detector, which also checks who owns what
 	go test -race ./...
 
-interop: $(NPM) ## the unmodified npm client, against this server and against Node's
-	go test -tags interop -count=1 -run Interop ./sio/interop
+interop: $(NPM) ## the unmodified npm clients, against this server and Node's; the table of differences
+	go test -tags interop -count=1 -v -run Interop ./sio/interop
 
 browser: $(NPM) ## two people chat on the demo page in Chromium; screenshots in build/
 	command -v chromium >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy chromium; }
@@ -40,8 +41,8 @@ fuzz: ## each fuzz target for FUZZTIME
 	grep -Ho '^func Fuzz[A-Za-z0-9]*' $$(git ls-files '*_test.go') | sed 's/:func / /' | while read -r file name; do \
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "./$$(dirname "$$file")"; done
 
-bench: build ## CPU per delivery beside a bare loop of send, memory per connection
-	go run ./bench/compare
+bench: build ## beside its peers and a bare loop of send: CPU, memory, latency, recovery
+	go run ./bench/compare $(BENCH)
 
 clean: ## what was built or installed here
 	rm -rf bin build sio/interop/node_modules cmd/sioedge/client/socket.io*

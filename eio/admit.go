@@ -31,6 +31,7 @@ func (sh *shard) apart(h *httpConn, work func(r *http.Request), done func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cut = func(Reason) { cancel() }
 	sh.wait(h)
+	sh.loop.Yield()
 	// ends when work has returned
 	go func() {
 		defer sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {

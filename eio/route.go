@@ -37,6 +37,7 @@ func (sh *shard) handled(h *httpConn, handler http.Handler, limit int64) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		h.cut = func(Reason) { cancel() }
+		sh.loop.Yield()
 		// ends when the handler has answered
 		go func() {
 			defer cancel()

@@ -237,6 +237,7 @@ type ext struct {
 
 // A ref is a piece of output.
 type ref struct {
+	large     bool // it was larger than MaxOutbound when it was written
 	p         []byte
 	transient bool // in Loop.arena, good until the end of the step
 }

@@ -123,6 +123,7 @@ type Loop struct {
 	onWork   func() bool
 	onTurn   func()
 	needWork bool
+	yield    bool // goroutines were woken, which are to run before the loop sleeps
 	started  bool
 	closing  uint32 // a shutdown's cursor over conns, counting down
 	draining bool   // no connection stays
@@ -165,6 +166,11 @@ func (l *Loop) OnWork(f func() (more bool)) { l.onWork = f }
 
 // NeedWork asks for the function of OnWork to be called.
 func (l *Loop) NeedWork() { l.needWork = true }
+
+// Yield says that goroutines have been started or woken, which are to run before
+// the loop sleeps. Without it they run as well, but may wait for some
+// milliseconds if all processors are busy.
+func (l *Loop) Yield() { l.yield = true }
 
 // begin starts a step.
 func (l *Loop) begin() {

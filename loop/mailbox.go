@@ -213,9 +213,10 @@ func (l *Loop) Ask(f func()) bool {
 		return true
 	}
 	done := make(chan struct{})
-	if !l.Post(TaskFunc(func(*Loop) {
+	if !l.Post(TaskFunc(func(l *Loop) {
 		defer close(done)
 		f()
+		l.Yield()
 	})) {
 		return false
 	}

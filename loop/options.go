@@ -23,7 +23,7 @@ type Options struct {
 
 	// MaxOutbound bounds the bytes queued for one slow peer; a connection that
 	// passes it is closed with ErrSlowPeer. A single write larger than this is
-	// allowed when nothing is queued. Zero: 256 KiB.
+	// allowed when nothing is queued, and then does not count. Zero: 256 KiB.
 	MaxOutbound int
 
 	// SoftOutbound is how many queued bytes make the loop stop reading from

@@ -18,7 +18,7 @@ func (l *Loop) run() error {
 		}
 	}
 	l.end(false)
-	err := l.poller.Polling(l.event)
+	err := l.wait()
 	if errors.Is(err, errorx.ErrEngineShutdown) {
 		err = nil
 	} else {
@@ -46,11 +46,14 @@ func (l *Loop) event(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 		}
 	}
 	l.end(woke)
-	if l.ending && l.conns.Len() == 0 {
+	if l.ended() {
 		return errorx.ErrEngineShutdown
 	}
 	return nil
 }
+
+// ended tells whether there is nothing left to wait for.
+func (l *Loop) ended() bool { return l.ending && l.conns.Len() == 0 }
 
 // abandon closes everything when the poller has failed.
 func (l *Loop) abandon() {

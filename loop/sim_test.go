@@ -184,6 +184,17 @@ func TestOneWriteMayBeLargerThanMaxOutbound(t *testing.T) {
 	if !conn.Valid() || conn.Queued() != 5000 {
 		t.Fatalf("valid %v with %d queued, want true with 5000", conn.Valid(), conn.Queued())
 	}
+	conn.Write(make([]byte, 600))
+	conn.Write(make([]byte, 400))
+	s.Turn()
+	if !conn.Valid() {
+		t.Fatal("closed with MaxOutbound bytes queued behind a large write, want open")
+	}
+	conn.Write(make([]byte, 1))
+	s.Turn()
+	if conn.Valid() {
+		t.Fatal("open with more than MaxOutbound bytes queued behind a large write, want closed")
+	}
 }
 
 func TestSoftLimitPausesReading(t *testing.T) {

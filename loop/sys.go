@@ -1,10 +1,6 @@
 package loop
 
-import (
-	"net/netip"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Here a Sim's peers part from sockets: their descriptors are negative. The
 // calls for sockets stay direct.
@@ -54,17 +50,3 @@ func (l *Loop) unwatch(r *record) int32 {
 }
 
 func closeFD(fd int32) { _ = unix.Close(int(fd)) }
-
-func peerAddr(fd int32) netip.AddrPort {
-	sa, err := unix.Getpeername(int(fd))
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	switch a := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
-}

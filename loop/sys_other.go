@@ -4,6 +4,7 @@ package loop
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
@@ -101,4 +102,18 @@ func (l *Loop) forget(r *record) int32 {
 func directions(ev netpoll.IOEvent, flags netpoll.IOFlags) (readable, writable bool) {
 	bad := netpoll.IsErrorEvent(ev, flags)
 	return bad || netpoll.IsReadEvent(ev), bad || netpoll.IsWriteEvent(ev)
+}
+
+func peerAddr(fd int32) netip.AddrPort {
+	sa, err := unix.Getpeername(int(fd))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
 }

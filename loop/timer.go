@@ -48,7 +48,7 @@ func (l *Loop) fire() {
 
 // setAlarm makes sure that the loop is woken for its earliest timer.
 func (l *Loop) setAlarm() {
-	if len(l.timers.heap) == 0 || l.sim != nil {
+	if keepsTime || len(l.timers.heap) == 0 || l.sim != nil {
 		return
 	}
 	at := l.timers.heap[0].at

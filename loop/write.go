@@ -13,7 +13,7 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 		return
 	}
 	if len(p) > arenaSize/2 {
-		l.push(slot, r, ref{p: bytes.Clone(p)})
+		l.push(slot, r, ref{p: bytes.Clone(p), large: l.large(p)})
 		return
 	}
 	if len(l.arena)+len(p) > cap(l.arena) {
@@ -26,7 +26,7 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 	l.arena = append(l.arena, p...)
 	if r.ext != 0 {
 		e := l.exts[r.ext]
-		if n := len(e.queue); n > e.head && e.queue[n-1].transient && e.end == start {
+		if n := len(e.queue); n > e.head && e.queue[n-1].transient && !e.queue[n-1].large && e.end == start {
 			last := &e.queue[n-1]
 			last.p = l.arena[start-len(last.p) : len(l.arena)]
 			e.end = len(l.arena)
@@ -34,14 +34,14 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 			return
 		}
 	}
-	l.push(slot, r, ref{p: l.arena[start:], transient: true})
+	l.push(slot, r, ref{p: l.arena[start:], transient: true, large: l.large(p)})
 	l.exts[r.ext].end = len(l.arena)
 }
 
 // queueShared queues p by reference.
 func (l *Loop) queueShared(slot uint32, r *record, p []byte) {
 	if l.admit(slot, r, len(p)) {
-		l.push(slot, r, ref{p: p})
+		l.push(slot, r, ref{p: p, large: l.large(p)})
 	}
 }
 
@@ -59,13 +59,13 @@ func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
 		if n == len(p) {
 			return
 		}
-		l.push(slot, r, ref{p: p[n:]})
+		l.push(slot, r, ref{p: p[n:], large: l.large(p)})
 		l.interest(slot, r, r.flags|flagW)
 	case unix.EAGAIN:
-		l.push(slot, r, ref{p: p})
+		l.push(slot, r, ref{p: p, large: l.large(p)})
 		l.interest(slot, r, r.flags|flagW)
 	case unix.EINTR:
-		l.push(slot, r, ref{p: p})
+		l.push(slot, r, ref{p: p, large: l.large(p)})
 	default:
 		l.fail(slot, r, errno)
 	}
@@ -96,9 +96,21 @@ func (l *Loop) fits(r *record, n int) bool {
 	if r.ext == 0 {
 		return true
 	}
-	q := l.exts[r.ext].queued
-	return q == 0 || q+n <= l.engine.o.MaxOutbound
+	e := l.exts[r.ext]
+	q := e.queued
+	if q == 0 {
+		return true
+	}
+	// One write may be larger than the bound; what is left of it does not count,
+	// or a ping behind it would end the connection.
+	if head := &e.queue[e.head]; head.large {
+		q -= len(head.p) - e.off
+	}
+	return q+n <= l.engine.o.MaxOutbound
 }
+
+// large tells whether a write is larger than what may be queued.
+func (l *Loop) large(p []byte) bool { return len(p) > l.engine.o.MaxOutbound }
 
 // push puts p at the queue's end and r on the list of those to flush.
 func (l *Loop) push(slot uint32, r *record, p ref) {

@@ -43,6 +43,7 @@ func serveAll(srv *sio.Server) {
 		return nil
 	})
 	serve(restricted)
+	serveUnusual(srv)
 }
 
 func serve(ns *sio.Namespace) {
@@ -50,6 +51,7 @@ func serve(ns *sio.Namespace) {
 	acknowledging(ns)
 	rooms(ns)
 	lifecycle(ns)
+	unusual(ns)
 }
 
 // raw returns arguments as they came, attachments included.

@@ -2,6 +2,7 @@
 // waiting for events without missing any, and a proxy that misbehaves.
 
 import { connect as dial, createServer } from "node:net";
+import { inspect } from "node:util";
 
 // $CLIENT is the major version of the client; 2 speaks Engine.IO 3.
 export const CLIENT = Number(process.env.CLIENT ?? 4);
@@ -26,20 +27,53 @@ const TRANSPORTS = {
   upgrade: { transports: ["polling", "websocket"] },
 };
 
-// How long one awaited thing may take before its scenario fails.
-export const PATIENCE = 8000;
+// How long one awaited thing may take before its scenario fails. A busy machine
+// takes its time.
+export const PATIENCE = 15_000;
 
 let serial = 0;
 
-// Context is what a scenario runs in: one URL, one mode.
+// shown is the text by which two values are compared: it tells undefined from
+// null and bytes from text, and has the keys of objects in one order.
+export function shown(value) {
+  return inspect(value, { depth: null, sorted: true, breakLength: Infinity, compact: true, maxArrayLength: null });
+}
+
+// Context is what a scenario runs in: one server, one mode.
 export class Context {
   #sockets = [];
   #proxies = [];
+  #closers = [];
 
-  constructor(url, mode) {
+  // seen has what the scenario noted, by name, as shown.
+  seen = {};
+
+  // another starts a server of its own; without it there is none to start, and
+  // the one that there is survives everything.
+  constructor(url, mode, another) {
     this.url = url;
     this.mode = mode;
+    this.another = another;
     this.tag = `${mode}-${process.pid}-${serial++}`;
+  }
+
+  // note records an observation: what is compared between the two servers.
+  note(name, value) {
+    if (name in this.seen) throw new Error(`"${name}" is noted twice`);
+    this.seen[name] = shown(value);
+  }
+
+  // fresh returns the URL of a server that may be broken.
+  async fresh() {
+    if (!this.another) return this.url;
+    const { url, stop } = await this.another();
+    this.onClose(stop);
+    return url;
+  }
+
+  // onClose has something called when the scenario is over.
+  onClose(stop) {
+    this.#closers.push(stop);
   }
 
   // name makes a room or event name that no other scenario uses.
@@ -97,6 +131,7 @@ export class Context {
   close() {
     for (const socket of this.#sockets) socket.disconnect();
     for (const proxy of this.#proxies) proxy.close();
+    for (const stop of this.#closers) stop();
   }
 }
 
@@ -106,6 +141,7 @@ class Relay {
   #pairs = new Set();
   #cutting = false;
   #stalled = false;
+  #lost = new Set();
   #server = createServer({ allowHalfOpen: true }, (down) => this.#accept(down));
 
   constructor(target, { delayUpgrade = 0 } = {}) {
@@ -129,15 +165,23 @@ class Relay {
       return;
     }
     const up = dial({ host: this.target.hostname, port: this.target.port, allowHalfOpen: true });
-    const pair = { up, down };
+    const pair = { up, down, waiting: false };
     this.#pairs.add(pair);
     const drop = () => {
+      if (this.#lost.has(pair)) return;
       up.destroy();
       down.destroy();
       this.#pairs.delete(pair);
     };
     up.on("error", drop).on("close", drop);
     down.on("error", drop).on("close", drop);
+    down.on("data", () => {
+      pair.waiting = true;
+    });
+    up.on("data", () => {
+      pair.waiting = false;
+    });
+    up.pause();
     down.once("data", (head) => {
       const forward = () => {
         if (this.#stalled) return;
@@ -154,17 +198,39 @@ class Relay {
   // cut breaks every connection, and those of the next moment: a polling client
   // that happened to be between two requests must notice as well.
   cut() {
+    this.#pause();
+    this.#destroy();
+  }
+
+  // asked waits until a request is with the server, that of a poll most likely.
+  asked() {
+    return eventually("a request is with the server", () => [...this.#pairs].some((pair) => pair.waiting));
+  }
+
+  #pause() {
     this.#cutting = true;
     setTimeout(() => {
       this.#cutting = false;
-    }, 30);
-    this.#destroy();
+    }, 100);
   }
 
   #destroy() {
     for (const { up, down } of this.#pairs) {
       up.destroy();
       down.destroy();
+    }
+  }
+
+  // lose breaks the connections for the clients, and the server hears nothing of
+  // it, as when a phone changes its network. Soon new connections pass.
+  lose() {
+    this.#pause();
+    for (const pair of this.#pairs) {
+      this.#lost.add(pair);
+      pair.down.unpipe(pair.up);
+      pair.up.unpipe(pair.down);
+      pair.down.destroy();
+      pair.up.resume();
     }
   }
 

@@ -1,8 +1,9 @@
 // The application that the scenarios talk to, on Node's socket.io. The Go
 // version of it must behave the same; this table is the contract of both.
 //
-// Options: pingInterval 1000, pingTimeout 3000, maxHttpBufferSize 1000000, allowEIO3,
-// connection state recovery off, everything else as socket.io has it.
+// Options: pingInterval 1000, pingTimeout 3000, maxHttpBufferSize 1000000, with
+// $EIO3 allowEIO3, with $RECOVERY connection state recovery, and everything else as
+// socket.io has it.
 //
 // Namespaces, all with the handlers below:
 //   /                       no middleware
@@ -12,6 +13,12 @@
 //                           error "not authorized" with data
 //                           {code: 401, hint: ["token"]}; auth.user is kept
 //   /campaigns/:id/trends   one segment for :id; any other name is unknown
+//   /gate                   two middlewares: the first emits `gate` 1 and joins
+//                           the room auth.room; the second emits `gate` 2, and
+//                           refuses with auth.refuse, {message, data}, if there is
+//                           one; on connection emits `gate` 3
+//   /broken                 a middleware that throws
+//   /silent                 a middleware that never answers
 //
 // client -> server     arguments              acknowledgement and effect
 //   echo               …args                  …args; when no acknowledgement is
@@ -55,10 +62,26 @@
 //                                             socket id of this namespace goes
 //   count              room                   number of sockets in room
 //   param                                     :id of the namespace, or null
+//   cut                                       none: closes the connection
+//   recovered                                 whether the socket was recovered
+//   parts              n                      true, or false if it failed to emit
+//                                             `parts` with n binaries of one byte
+//   volatile-pair      event, ms              emits event 1, volatile, computes for
+//                                             ms, emits event 2, volatile; true
+//   last-words                                none: socket.disconnect(), and then
+//                                             emits `last-words`
+//   owe                event                  none: emits event to the sender with
+//                                             an acknowledgement, without time-out
+//   throw                                     none: the handler throws
+//   stick              room                   none: the handler ends when the
+//                                             room is unstuck; takes more arguments
+//   unstick            room                   true
 //   whoami                                    auth.user of /private, or null
 //
 // server -> client     arguments              when
 //   early              i                      connection to /early
+//   owed               "answered", "closed"   to those who watch the debtor of
+//                                             `owe`, when that is known
 //   gone               id, reason             a watched socket disconnected;
 //                                             reason is Node's, of the server side
 //   echo, order, and the events named by ask, ask-room, cast, burst
@@ -70,7 +93,15 @@ import { DEFLATE, PARSER } from "./harness.mjs";
 const TRENDS = /^\/campaigns\/([^/]+)\/trends$/;
 
 const http = createServer((req, res) => res.writeHead(404).end());
-const io = new Server(http, { pingInterval: 1000, pingTimeout: 3000, maxHttpBufferSize: 1e6, allowEIO3: true, ...(PARSER && { parser: PARSER }), ...DEFLATE });
+const io = new Server(http, {
+  pingInterval: 1000,
+  pingTimeout: 3000,
+  maxHttpBufferSize: 1e6,
+  allowEIO3: Boolean(process.env.EIO3),
+  ...(process.env.RECOVERY && { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } }),
+  ...(PARSER && { parser: PARSER }),
+  ...DEFLATE,
+});
 
 function roomsOf(socket) {
   return [...socket.rooms].filter((room) => room !== socket.id).sort();
@@ -163,11 +194,49 @@ function lifecycle(socket) {
   socket.on("whoami", (ack) => ack(socket.data.user ?? null));
 }
 
+const stuck = new Map();
+
+// unusual has what shows where the two servers differ.
+function unusual(socket) {
+  socket.on("cut", () => socket.conn.close());
+  socket.on("recovered", (ack) => ack(socket.recovered));
+  socket.on("parts", (n, ack) => {
+    socket.emit("parts", ...Array.from({ length: n }, (_, i) => Buffer.from([i])));
+    ack(true);
+  });
+  socket.on("volatile-pair", (event, ms, ack) => {
+    socket.volatile.emit(event, 1);
+    const end = Date.now() + ms;
+    while (Date.now() < end);
+    socket.volatile.emit(event, 2);
+    ack(true);
+  });
+  socket.on("last-words", () => {
+    socket.disconnect();
+    socket.emit("last-words");
+  });
+  socket.on("owe", (event) => {
+    socket.emit(event, () => socket.nsp.to(`watch:${socket.id}`).emit("owed", "answered"));
+  });
+  socket.on("throw", () => {
+    throw new Error("a handler that fails");
+  });
+  socket.on("stick", async (room) => {
+    await new Promise((done) => stuck.set(room, [...(stuck.get(room) ?? []), done]));
+  });
+  socket.on("unstick", (room, ack) => {
+    for (const done of stuck.get(room) ?? []) done();
+    stuck.delete(room);
+    ack(true);
+  });
+}
+
 function serve(nsp) {
   nsp.on("connection", (socket) => {
     messaging(socket);
     roomHandlers(socket);
     lifecycle(socket);
+    unusual(socket);
   });
 }
 
@@ -191,6 +260,28 @@ restricted.use((socket, next) => {
   next(Object.assign(new Error("not authorized"), { data: { code: 401, hint: ["token"] } }));
 });
 serve(restricted);
+
+const gate = io.of("/gate");
+gate.use((socket, next) => {
+  socket.emit("gate", 1);
+  socket.join(socket.handshake.auth.room);
+  next();
+});
+gate.use((socket, next) => {
+  socket.emit("gate", 2);
+  const { refuse } = socket.handshake.auth;
+  if (refuse) next(Object.assign(new Error(refuse.message), { data: refuse.data }));
+  else next();
+});
+serve(gate);
+gate.on("connection", (socket) => socket.emit("gate", 3));
+
+io.of("/broken").use(() => {
+  throw new Error("a middleware that fails");
+});
+io.of("/silent").use(() => {});
+// What the middleware of /broken throws comes out here, and would end the process.
+process.on("unhandledRejection", () => {});
 
 http.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => {
   console.log(`http://127.0.0.1:${http.address().port}`);

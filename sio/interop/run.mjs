@@ -1,104 +1,80 @@
-// Runs the scenarios against a server:
+// Runs the scenarios against a server and against Node's, and prints the table of
+// what is the same and what differs:
 //
-//   node run.mjs URL [filter]          the server at URL, which serves the
-//                                      application of reference-server.mjs
-//   node run.mjs reference [filter]    Node's socket.io, started here
+//   node run.mjs [--filter part-of-a-name] VARIANT=URL…
 //
-// It prints one line per scenario and mode, "ok name" or "FAIL name: reason",
-// and exits with 1 when one failed or none matched the filter (part of a name).
+// The URLs serve the application of reference-server.mjs, with the options of
+// their variant of client and server. It exits with 1 if a scenario failed on a
+// server, if the servers differ and that is not declared beside the scenario, if a
+// declared difference does not show, or if nothing was compared.
 
 import { spawn } from "node:child_process";
-import { readdir } from "node:fs/promises";
 import { createInterface } from "node:readline";
-import { CLIENT, Context, MODES, PARSER } from "./harness.mjs";
+import { parseArgs } from "node:util";
+import { compare, differences, table } from "./compare.mjs";
 
-const TIMEOUT = 20_000;
-const here = new URL(".", import.meta.url);
+// What the processes of a variant find in their environment.
+const VARIANTS = {
+  4: {},
+  3: { CLIENT: "3" },
+  2: { CLIENT: "2", EIO3: "1" },
+  msgpack: { PARSER: "msgpack" },
+  recovery: { RECOVERY: "1" },
+  deflate: { DEFLATE: "1" },
+  mounted: {},
+};
+const SIDE_BY_SIDE = 2;
 
-async function load() {
-  const dir = new URL("scenarios/", here);
-  const all = [];
-  for (const file of (await readdir(dir)).sort()) {
-    if (!file.endsWith(".mjs")) continue;
-    const theme = file.slice(0, -".mjs".length);
-    for (const scenario of (await import(new URL(file, dir))).default) {
-      all.push({ ...scenario, name: `${theme}: ${scenario.name}` });
-    }
-  }
-  return all;
-}
-
-// reference starts Node's server; it ends with this process.
-async function reference() {
-  const child = spawn(process.execPath, ["reference-server.mjs"], {
-    cwd: here,
-    env: { ...process.env, WITH_PARENT: "1" },
+// play runs one variant and returns what its scenarios came to.
+async function play(variant, url, filter) {
+  const began = Date.now();
+  const child = spawn(process.execPath, ["play.mjs", url, filter], {
+    cwd: new URL(".", import.meta.url),
+    env: { ...process.env, ...VARIANTS[variant], VARIANT: variant },
     stdio: ["pipe", "pipe", "inherit"],
   });
-  child.unref();
-  const [url] = await new Promise((done, failed) => {
-    createInterface({ input: child.stdout }).once("line", (line) => done([line]));
-    child.once("exit", (code) => failed(new Error(`reference server exited with ${code}`)));
-  });
-  return url;
-}
-
-async function attempt(scenario, url, mode) {
-  const t = new Context(url, mode);
-  const limit = scenario.timeout ?? TIMEOUT;
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`took longer than ${limit} ms`)), limit);
-  });
-  try {
-    await Promise.race([scenario.run(t), late]);
-    return null;
-  } catch (err) {
-    return err;
-  } finally {
-    clearTimeout(timer);
-    t.close();
+  const ended = new Promise((done) => child.once("close", done));
+  const results = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const result = JSON.parse(line);
+    const compared = { variant, ...result, ...compare(result) };
+    results.push(compared);
+    // At once: who ends this run before its table is to know.
+    if (compared.verdict === "wrong") console.log(`wrong: ${variant}, ${result.scenario} [${result.mode}]: ${compared.lines.join("; ")}`);
   }
+  const code = await ended;
+  console.log(`${variant}: ${results.length} compared in ${Math.round((Date.now() - began) / 1000)} s`);
+  if (code !== 0) throw new Error(`${variant}: play.mjs exited with ${code}`);
+  return results;
 }
 
-function oneLine(err) {
-  const text = String(err?.message ?? err).replace(/\s+/g, " ").trim();
-  return text.length > 400 ? `${text.slice(0, 400)}…` : text;
-}
-
-async function main([target, filter = ""]) {
-  if (!target) {
-    console.error("usage: node run.mjs URL|reference [filter]");
+async function main() {
+  const { values, positionals } = parseArgs({ options: { filter: { type: "string", default: "" } }, allowPositionals: true });
+  const targets = positionals.map((arg) => arg.split(/=(.*)/s));
+  if (targets.length === 0 || targets.some(([variant, url]) => !VARIANTS[variant] || !url)) {
+    console.error(`usage: node run.mjs [--filter part-of-a-name] VARIANT=URL…\nvariants: ${Object.keys(VARIANTS).join(", ")}`);
     return 2;
   }
-  const url = target === "reference" ? await reference() : target.replace(/\/+$/, "");
-  let ok = 0;
-  let failed = 0;
-  for (const scenario of await load()) {
-    if (scenario.json && PARSER) continue; // of the JSON parser alone
-    if (CLIENT < (scenario.since ?? 2) || CLIENT > (scenario.until ?? 4)) continue; // of some clients alone
-    const modes = (scenario.modes ?? MODES).filter((mode) => `${scenario.name} [${mode}]`.includes(filter));
-    // The modes run side by side: they share nothing but the server.
-    const results = await Promise.all(modes.map((mode) => attempt(scenario, url, mode)));
-    modes.forEach((mode, i) => {
-      const err = results[i];
-      if (err) failed++;
-      else ok++;
-      console.log(`${err ? "FAIL" : "ok"} ${scenario.name} [${mode}]${err ? `: ${oneLine(err)}` : ""}`);
-      if (err && process.env.VERBOSE) console.log(err.stack);
-    });
+  const results = [];
+  const waiting = [...targets];
+  const lane = async () => {
+    while (waiting.length > 0) {
+      const [variant, url] = waiting.shift();
+      results.push(...(await play(variant, url, values.filter)));
+    }
+  };
+  await Promise.all(Array.from({ length: SIDE_BY_SIDE }, lane));
+  if (results.length === 0) {
+    console.error(`no scenario has "${values.filter}" in its name`);
+    return 1;
   }
-  console.log(`# ${ok} ok, ${failed} failed`);
-  return failed === 0 && ok > 0 ? 0 : 1;
+  const count = (verdict) => results.filter((r) => r.verdict === verdict).length;
+  console.log(table(results, targets.map(([variant]) => variant)).join("\n"));
+  console.log(`\n${differences(results).join("\n")}`);
+  const again = results.filter((r) => r.again > 0).length;
+  console.log(`\n# ${count("same")} same, ${count("differs")} different as declared, ${count("wrong")} wrong`);
+  if (again > 0) console.log(`# ${again} were played again, as Node's server had not passed them`);
+  return count("wrong") > 0 ? 1 : 0;
 }
 
-// A rejection that no scenario awaits must not end the list in the middle, nor
-// pass unseen.
-let stray = 0;
-process.on("unhandledRejection", (err) => {
-  stray++;
-  console.log(`FAIL unawaited: ${oneLine(err)}`);
-});
-
-const status = await main(process.argv.slice(2));
-process.exit(stray > 0 ? 1 : status);
+process.exitCode = await main();

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop/http1"
@@ -42,29 +41,24 @@ func TestInteropSurface(t *testing.T) {
 	node(t, "surface.mjs", url)
 }
 
-// TestInteropMounted plays all scenarios with a server that is below a path of
-// one of net/http.
-func TestInteropMounted(t *testing.T) {
-	srv, err := sio.New(sio.Options{Engine: eio.Options{PingInterval: time.Second, PingTimeout: 3 * time.Second, AllowEIO3: true}})
+// mount starts a server that is below a path of one of net/http, and returns its
+// URL.
+func mount(t *testing.T, o sio.Options, register func(*sio.Server)) string {
+	t.Helper()
+	srv, err := sio.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveAll(srv)
+	register(srv)
 	served := make(chan error, 1)
 	// ends when the server is shut down
 	go func() { served <- srv.Serve(context.Background()) }()
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
 	h := httptest.NewServer(mux)
-	defer h.Close()
-	node(t, "run.mjs", h.URL)
-	if n := srv.Engine().Stats().Panics; n > 0 {
-		t.Errorf("%d panics", n)
-	}
-	if err := srv.Shutdown(context.Background()); err != nil {
-		t.Errorf("Shutdown: %v", err)
-	}
-	if err := <-served; err != nil {
-		t.Errorf("Serve: %v", err)
-	}
+	t.Cleanup(func() {
+		h.Close()
+		stop(t, srv, served)
+	})
+	return h.URL
 }

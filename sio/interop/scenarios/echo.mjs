@@ -17,6 +17,8 @@ const VALUES = {
   likeAPacket: ['42["echo"]', "451-[]", '{"_placeholder":true,"num":0}', "2probe"],
 };
 
+const DATE = new Date(1700000000000);
+
 const TEXTS = [
   "é",
   "€",
@@ -51,12 +53,29 @@ export default [
   },
   {
     name: "values without JSON become what JSON.stringify makes of them",
+    differs: [
+      {
+        variants: ["msgpack"],
+        seen: {
+          undefined: [undefined, null],
+          NaN: [NaN, null],
+          Infinity: [Infinity, null],
+          date: [DATE, DATE.toISOString()],
+          object: [{ gone: undefined, kept: 1 }, { kept: 1 }],
+        },
+        row: {
+          case: "`NaN`, `undefined`, dates from MessagePack clients",
+          node: "kept",
+          here: "what JSON makes of them",
+          why: "handlers and clients of both parsers see the same",
+        },
+      },
+    ],
     async run(t) {
       const socket = await t.connect();
-      const date = new Date(1700000000000);
-      const sent = [undefined, NaN, Infinity, date, { gone: undefined, kept: 1 }, -0];
-      const want = [null, null, null, date.toISOString(), { kept: 1 }, 0];
-      assert.deepEqual(await callAll(socket, "echo", ...sent), want);
+      const sent = { undefined, NaN, Infinity, date: DATE, object: { gone: undefined, kept: 1 }, zero: -0 };
+      const got = await callAll(socket, "echo", ...Object.values(sent));
+      Object.keys(sent).forEach((name, i) => t.note(name, got[i]));
     },
   },
   {

@@ -108,9 +108,11 @@ export default [
 
       const left = next(socket, "disconnect");
       const back = next(socket, "connect");
+      if (t.mode === "polling") await proxy.asked();
       proxy.cut();
       const [clientReason] = await left;
       assert.ok(["transport close", "transport error"].includes(clientReason), `client reason ${clientReason}`);
+      if (t.mode !== "polling") t.note("the client's reason", clientReason);
       const [goneId, reason] = await gone;
       assert.equal(goneId, id);
       assert.equal(reason, t.mode === "polling" ? "transport error" : "transport close");
