@@ -113,6 +113,7 @@ func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
 	if err := e.call(s, m); err != nil {
 		sh.srv.fail(s, e.event, err)
 	}
+	sh.loop.Yield() // it may have woken somebody
 	m.drop()
 }
 
@@ -188,6 +189,7 @@ func (b *inbox) put(t task) (full bool) {
 	b.paused = b.paused || full
 	b.mu.Unlock()
 	if start {
+		b.sh.loop.Yield()
 		b.sh.srv.handlers.Add(1)
 		// ends when the inbox is empty
 		go b.work()
