@@ -90,7 +90,7 @@ export default [
     differs: [
       {
         seen: { "EIO 3": ["HTTP/1.1 101 Switching Protocols", "HTTP/1.1 400 Bad Request"], "EIO 5": ["HTTP/1.1 101 Switching Protocols", "HTTP/1.1 400 Bad Request"] },
-        row: { case: "version errors on a WebSocket", node: "bytes of HTTP inside the WebSocket", here: "400 before the upgrade", why: "" },
+        row: { case: "version errors on a WebSocket", node: "bytes of HTTP inside the WebSocket", here: "400 before the upgrade", why: "a client can read that" },
       },
     ],
     async run(t) {
@@ -130,7 +130,7 @@ export default [
     differs: [
       {
         seen: { first: ["2", "closed 1005"] },
-        row: { case: "packet `1` over WebSocket", node: "closed by the ping time-out", here: "closed at once", why: "" },
+        row: { case: "packet `1` over WebSocket", node: "closed by the ping time-out", here: "closed at once", why: "the client has said that it leaves" },
       },
     ],
     async run(t) {
