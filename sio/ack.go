@@ -36,10 +36,11 @@ func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, e
 	}
 	pending := &pendingAck{done: func(a Args, err error) { answers <- answer{a, err} }}
 	sh := s.shard()
-	posted := sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames) }))
-	if !posted {
-		return Args{}, ErrClosed
-	}
+	s.ordered(func() {
+		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames) })) {
+			pending.done(Args{}, ErrClosed)
+		}
+	})
 	select {
 	case a := <-answers:
 		return a.args, a.err
@@ -103,6 +104,7 @@ func (sh *shard) acked(slot uint32, p *parser.Packet) {
 		var a Args
 		a.copyArgs(p, nil)
 		pending.done(a, nil)
+		sh.loop.Yield()
 	}
 }
 
@@ -116,5 +118,6 @@ func (sh *shard) failAcks(slot uint32) {
 	x.acks = nil
 	for _, p := range acks {
 		p.done(Args{}, ErrClosed)
+		sh.loop.Yield()
 	}
 }

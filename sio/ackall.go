@@ -30,8 +30,12 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 	}
 	e.Plain = b.plain
 	c := newCollection()
-	c.expect(1) // us, until everything is posted
-	p := b.poll(c, e)
+	c.expect(2) // us, until everything is posted
+	p := &pendingAck{done: c.answer}
+	b.ordered(func() {
+		b.poll(c, p, e)
+		c.settle()
+	})
 	var remote error
 	if adapter, t := b.cluster(); adapter != nil {
 		c.expect(1)
@@ -46,15 +50,14 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 	case <-c.all:
 		return c.take(), remote
 	case <-ctx.Done():
-		b.forget(p)
+		b.ordered(func() { b.forget(p) })
 		return c.take(), ctx.Err()
 	}
 }
 
 // poll sends an event to the sockets of this server, each of which owes c an
-// acknowledgement.
-func (b BroadcastOperator) poll(c *collection, e rooms.Event) *pendingAck {
-	p := &pendingAck{done: c.answer}
+// acknowledgement, as p.
+func (b BroadcastOperator) poll(c *collection, p *pendingAck, e rooms.Event) {
 	c.begin(1) // us
 	for _, in := range b.targets() {
 		id := in.acks.Add(1) - 1
@@ -75,7 +78,6 @@ func (b BroadcastOperator) poll(c *collection, e rooms.Event) *pendingAck {
 		}
 	}
 	c.sent()
-	return p
 }
 
 // forget has every loop forget what is due.

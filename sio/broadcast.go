@@ -97,6 +97,10 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 		return err
 	}
 	e.Volatile, e.Plain = b.volatile, b.plain
+	if b.server().shared != nil {
+		b.emitCluster(e)
+		return nil
+	}
 	b.deliver(e)
 	if c, t := b.cluster(); c != nil {
 		c.Emit(t, e)
@@ -107,6 +111,12 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 // deliver sends an event to the sockets of this server.
 func (b BroadcastOperator) deliver(e rooms.Event) {
 	srv := b.server()
+	if l := srv.shared; l != nil {
+		l.mu.Lock()
+		defer l.unlock()
+		l.deliver(b, b.target(), e, 0)
+		return
+	}
 	for _, in := range b.targets() {
 		if srv.log != nil && (!e.Volatile || endsInString(e.Data)) {
 			b.deliverLogged(in, e)
@@ -123,21 +133,37 @@ func (b BroadcastOperator) cluster() (rooms.Adapter, rooms.Target) {
 	if srv.cluster == nil || b.local || b.direct {
 		return nil, rooms.Target{}
 	}
-	t := rooms.Target{Namespace: b.name, Rooms: b.to, Except: b.except}
+	if b.in == nil && b.name == "" && b.ns.match != nil {
+		return nil, rooms.Target{} // a function has no name on the wire
+	}
+	return srv.cluster, b.target()
+}
+
+// target is what b addresses, by names.
+func (b BroadcastOperator) target() rooms.Target {
+	t := rooms.Target{Namespace: b.address(), Rooms: b.to, Except: b.except}
+	switch {
+	case b.direct:
+		t.Rooms = add(t.Rooms, []string{b.server().id(b.sender)})
+	case b.sender != 0:
+		t.Except = add(t.Except, []string{b.server().id(b.sender)})
+	}
+	return t
+}
+
+// address is the name of the namespace, of its instance, or of its pattern.
+func (b BroadcastOperator) address() string {
 	switch {
 	case b.in != nil:
-		t.Namespace = b.in.name
+		return b.in.name
 	case b.name != "":
-	case b.ns.match != nil:
-		return nil, rooms.Target{} // a function has no name on the wire
-	default:
-		t.Namespace = b.ns.name
+		return b.name
 	}
-	if b.sender != 0 {
-		t.Except = add(t.Except, []string{srv.id(b.sender)})
-	}
-	return srv.cluster, t
+	return b.ns.name
 }
+
+// ordered has f called when what was emitted before has been delivered.
+func (b BroadcastOperator) ordered(f func()) { b.server().ordered(b.address(), f) }
 
 // namespace returns the one that b belongs to.
 func (b BroadcastOperator) namespace() *Namespace {

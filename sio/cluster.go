@@ -18,6 +18,10 @@ type host struct {
 // join connects the server to its cluster. Namespaces may be made from now on.
 func (srv *Server) join(a rooms.Adapter) error {
 	h := &host{srv: srv, names: map[uint32]string{}}
+	if l, ok := a.(rooms.Log); ok && srv.log != nil {
+		srv.shared = newClusterLog(h, l, srv.o.Recovery.Patience)
+		l.Record(srv.shared)
+	}
 	if err := a.Start(h); err != nil {
 		return err
 	}
@@ -79,7 +83,11 @@ func (srv *Server) Cluster() rooms.Status {
 	if srv.cluster == nil {
 		return rooms.Status{}
 	}
-	return srv.cluster.Status()
+	st := srv.cluster.Status()
+	if srv.shared != nil {
+		srv.shared.status(&st)
+	}
+	return st
 }
 
 // Node returns what the ids of the server's sockets and sessions begin with.
@@ -112,7 +120,7 @@ func (h *host) Advertise() string { return h.srv.o.Advertise }
 // Deliver sends an event to the sockets of this server.
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {
 	if b, ok := h.at(t); ok {
-		b.volatile = e.Volatile
+		b.volatile, b.plain = e.Volatile, e.Plain
 		b.deliver(e)
 	}
 }
@@ -126,7 +134,8 @@ func (h *host) DeliverAck(ctx context.Context, t rooms.Target, e rooms.Event, co
 	}
 	c := newCollection()
 	c.each, c.asked = func(a Args) { answer(a.value()) }, counted
-	p := b.poll(c, e)
+	p := &pendingAck{done: c.answer}
+	b.poll(c, p, e)
 	select {
 	case <-c.all:
 	case <-ctx.Done():

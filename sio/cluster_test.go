@@ -13,7 +13,7 @@ import (
 	"github.com/sioedge/sioedge/sio"
 )
 
-func TestClusterEmitsReachTheSocketsOfAllServers(t *testing.T) {
+func TestEdge67EmitsReachTheSocketsOfAllServers(t *testing.T) {
 	p := newPair(t, sio.Options{}, nil)
 	a, b := p.clients[0], p.clients[1]
 	p.sockets[1].Join("r")
@@ -59,7 +59,7 @@ func TestClusterEmitsReachTheSocketsOfAllServers(t *testing.T) {
 	}
 }
 
-func TestClusterOperatorsReachTheSocketsOfAllServers(t *testing.T) {
+func TestEdge69OperatorsReachTheSocketsOfAllServers(t *testing.T) {
 	p := newPair(t, sio.Options{}, nil)
 	p.ns[0].All().Join("r", "s")
 	eventually(t, "joining on the other server", func() bool { return slices.Contains(p.sockets[1].Rooms(), "s") })
@@ -184,7 +184,7 @@ func TestClusterFetchSockets(t *testing.T) {
 	}
 }
 
-func TestClusterServersTalkToEachOther(t *testing.T) {
+func TestEdge68ServersTalkToEachOther(t *testing.T) {
 	heard := make(chan string, 10)
 	p := newPair(t, sio.Options{}, func(i int, srv *sio.Server) {
 		srv.Of("/").HandleServerSide("news", func(m *sio.Msg) error {

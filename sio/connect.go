@@ -123,7 +123,7 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 			sh.admitted(es, slot, s.in.ns.table.Load())
 			return
 		}
-		delete(sh.claims, slot) // refused, for good
+		sh.forfeit(slot) // refused, for good
 		sh.drop(es, slot)
 		sh.reject(es, s.in.name, clientError(refused))
 	}))

@@ -114,7 +114,7 @@ func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint
 // Join puts the sockets addressed into rooms. A broadcast emitted after it by
 // the same goroutine reaches them. Node: socketsJoin.
 func (b BroadcastOperator) Join(rooms ...string) {
-	b.join(rooms)
+	b.ordered(func() { b.join(rooms) })
 	if c, t := b.cluster(); c != nil {
 		c.Join(t, rooms)
 	}
@@ -144,7 +144,7 @@ func (b BroadcastOperator) join(rooms []string) {
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
 func (b BroadcastOperator) Leave(rooms ...string) {
-	b.leave(rooms)
+	b.ordered(func() { b.leave(rooms) })
 	if c, t := b.cluster(); c != nil {
 		c.Leave(t, rooms)
 	}
@@ -161,7 +161,7 @@ func (b BroadcastOperator) leave(rooms []string) {
 // Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does.
 // Node: disconnectSockets.
 func (b BroadcastOperator) Disconnect(closing bool) {
-	b.disconnect(closing)
+	b.ordered(func() { b.disconnect(closing) })
 	if c, t := b.cluster(); c != nil {
 		c.Disconnect(t, closing)
 	}
@@ -175,6 +175,7 @@ func (b BroadcastOperator) disconnect(closing bool) {
 // asks every loop and waits, so an inline handler must not call it. See
 // [BroadcastOperator.FetchSockets] for those of others.
 func (b BroadcastOperator) Sockets() (all []Socket) {
+	b.server().settle(b.address())
 	targets := b.targets()
 	for _, sh := range b.server().shards {
 		sh.loop.Ask(func() {

@@ -13,7 +13,8 @@ import (
 // middlewares may be running.
 type claim struct {
 	saved *savedSocket
-	from  uint64 // what it has missed begins behind this place
+	from  uint64   // what it has missed begins behind this place
+	watch *watcher // has what it has missed, if a cluster keeps that; else nil
 }
 
 // recoveryRequest returns what a client that wants its session back sends with
@@ -41,11 +42,20 @@ func (sh *shard) recover(es eio.Session, slot uint32, auth []byte) bool {
 		sh.evict(old, sh.ref(slot), pid, offset)
 		return true
 	}
+	return sh.regain(es, slot, pid, offset)
+}
+
+// regain is recover when nobody has the socket any more.
+func (sh *shard) regain(es eio.Session, slot uint32, pid string, offset *string) bool {
+	if sh.srv.shared != nil {
+		sh.fetch(slot, pid, offset)
+		return true
+	}
 	saved, from := sh.srv.log.claim(sh.instance(slot).name, pid, offset)
 	if saved == nil {
 		return false
 	}
-	sh.claimed(es, slot, saved, from)
+	sh.claimed(es, slot, claim{saved: saved, from: from})
 	return true
 }
 
@@ -77,11 +87,9 @@ func (sh *shard) evict(old, newcomer rooms.Ref, pid string, offset *string) {
 			return
 		}
 		es := sh.session(slot)
-		if saved, place := sh.srv.log.claim(sh.instance(slot).name, pid, offset); saved != nil {
-			sh.claimed(es, slot, saved, place)
-			return
+		if !sh.regain(es, slot, pid, offset) {
+			sh.enterNamespace(es, slot)
 		}
-		sh.enterNamespace(es, slot)
 	})
 	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 		if slot := from.lookup(old); slot != 0 && old != newcomer {
@@ -92,8 +100,9 @@ func (sh *shard) evict(old, newcomer rooms.Ref, pid string, offset *string) {
 }
 
 // claimed gives a connecting socket what it had, and has it admitted.
-func (sh *shard) claimed(es eio.Session, slot uint32, saved *savedSocket, from uint64) {
-	sh.claims[slot] = claim{saved, from}
+func (sh *shard) claimed(es eio.Session, slot uint32, c claim) {
+	saved := c.saved
+	sh.claims[slot] = c
 	sh.srv.named.Store(true)
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
 		d.id, d.pid, d.data, d.recovered = saved.id, saved.pid, saved.data, true
@@ -110,7 +119,13 @@ func (sh *shard) claimed(es eio.Session, slot uint32, saved *savedSocket, from u
 func (sh *shard) resume(slot uint32) {
 	c, log, in := sh.claims[slot], sh.srv.log, sh.instance(slot)
 	log.mu.Lock()
-	missed, ok := log.missed(c.saved, c.from)
+	var missed []*message
+	var ok bool
+	if c.watch != nil {
+		missed, ok = sh.srv.shared.end(c.watch)
+	} else {
+		missed, ok = log.missed(c.saved, c.from)
+	}
 	if !ok {
 		log.mu.Unlock()
 		sh.unname(slot)
@@ -137,6 +152,9 @@ func (sh *shard) begin(slot uint32) {
 	ref, log := sh.ref(slot), sh.srv.log
 	log.mu.Lock()
 	start := log.last()
+	if sh.srv.shared != nil {
+		start = uint64(sh.srv.shared.of(sh.instance(slot).name).last)
+	}
 	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) {
 		if slot := sh.lookup(ref); slot != 0 && sh.sockets.At(slot).state == connecting {
 			sh.sockets.At(slot).start = start
@@ -187,8 +205,20 @@ func (sh *shard) giveUp(slot uint32) {
 	if c, ok := sh.claims[slot]; ok {
 		delete(sh.claims, slot)
 		sh.forgetName(c.saved.pid)
+		if c.watch != nil {
+			sh.srv.shared.giveBack(c.watch)
+			return
+		}
 		sh.srv.log.unclaim(c.saved)
 	}
+}
+
+// forfeit forgets what a socket has claimed that is refused.
+func (sh *shard) forfeit(slot uint32) {
+	if c := sh.claims[slot]; c.watch != nil {
+		sh.srv.shared.abandon(c.watch)
+	}
+	delete(sh.claims, slot)
 }
 
 func (sh *shard) forgetName(pid string) {
@@ -215,6 +245,10 @@ func (sh *shard) remember(slot uint32, reason Reason) {
 		if room != x.id {
 			x.rooms = append(x.rooms, room)
 		}
+	}
+	if sh.srv.shared != nil {
+		sh.srv.shared.keep(s, x)
+		return
 	}
 	sh.srv.log.save(x)
 }

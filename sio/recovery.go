@@ -25,6 +25,11 @@ type Recovery struct {
 	// RunMiddlewares has a recovered socket go through its middlewares, where
 	// Recovered is already true. Node: skipMiddlewares, the other way round.
 	RunMiddlewares bool
+	// Patience is how long an event may take to come back from the log of the
+	// cluster, with an Adapter that is a [rooms.Log]. After that, events are
+	// delivered at once, and a client that is recovered may get some twice. Zero
+	// means 1 s.
+	Patience time.Duration
 }
 
 // Recoveries counts what became of attempts to recover.
@@ -33,6 +38,7 @@ type Recoveries struct {
 	Replayed  int64 // events that they had missed
 	Unknown   int64 // nobody knew the session: too late, used, or of another server
 	Lost      int64 // the events it needs are not kept any more, or its offset is none
+	Early     int64 // events that were delivered before the log of the cluster had them
 }
 
 // A packetLog keeps the events of the recent past, and the sockets that may

@@ -26,6 +26,7 @@ type RemoteSocket struct {
 // answer, the error is a *[rooms.IncompleteError] and comes with what there is.
 // Node: fetchSockets.
 func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	b.server().settle(b.address())
 	all := b.remote(b.members())
 	c, t := b.cluster()
 	if c == nil {
@@ -39,6 +40,7 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, er
 // server, the sockets' own ones included, in no order; errors are as in
 // [BroadcastOperator.FetchSockets]. The rooms of b do not matter.
 func (b BroadcastOperator) FetchRooms(ctx context.Context) (names []string, err error) {
+	b.server().settle(b.address())
 	names = b.roomNames()
 	if c, t := b.cluster(); c != nil {
 		var more []string

@@ -95,8 +95,9 @@ type Server struct {
 	eio    *eio.Server
 	rooms  *rooms.Directory
 	ids    *eio.IDs
-	pids   *eio.IDs   // private ids, for recovery
-	log    *packetLog // nil: no recovery
+	pids   *eio.IDs    // private ids, for recovery
+	log    *packetLog  // nil: no recovery
+	shared *clusterLog // nil: log is this server's alone
 	// cluster is Options.Adapter.
 	cluster  rooms.Adapter
 	tellsOwn bool // it wants to know of sockets' own rooms too
@@ -312,6 +313,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 	srv.engine.StopAccepting()
 	srv.eio.Drain()
+	srv.settleAll()
 	for _, sh := range srv.shards {
 		sh.loop.Post(loop.TaskFunc(func(l *loop.Loop) { sh.shutdown() }))
 	}

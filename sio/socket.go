@@ -3,6 +3,7 @@ package sio
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
@@ -28,17 +29,27 @@ func (s Socket) gone() bool    { return !s.shard().gens.is(s.ref.Slot(), s.ref.G
 // post has f called on the socket's loop unless the socket is gone.
 func (s Socket) post(f func(sh *shard, slot uint32)) {
 	sh := s.shard()
-	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+	task := loop.TaskFunc(func(*loop.Loop) {
 		if slot := sh.lookup(s.ref); slot != 0 {
 			f(sh, slot)
 		}
-	}))
+	})
+	if s.srv().shared == nil {
+		sh.loop.Post(task)
+		return
+	}
+	s.ordered(func() { sh.loop.Post(task) })
 }
+
+// ordered has f called when what was emitted before has been delivered: at once,
+// unless a cluster keeps events.
+func (s Socket) ordered(f func()) { s.srv().ordered(s.in.name, f) }
 
 // ask calls f on the socket's loop and waits for it. It is false if the socket
 // is gone.
 func (s Socket) ask(f func(sh *shard, slot uint32)) (ok bool) {
 	sh := s.shard()
+	s.srv().settle(s.in.name)
 	sh.loop.Ask(func() {
 		if slot := sh.lookup(s.ref); slot != 0 {
 			f(sh, slot)
@@ -92,6 +103,11 @@ func (s Socket) mail(text []byte, attachments [][]byte, plain bool) error {
 	if s.gone() {
 		return ErrClosed
 	}
+	if s.srv().shared != nil {
+		frames := appendFrames(nil, text, attachments)
+		s.ordered(func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain), frames, nil) })
+		return nil
+	}
 	buf := packets.Get()
 	defer packets.Put(buf)
 	buf.B = appendFrames(buf.B[:0], text, attachments)
@@ -118,6 +134,9 @@ func (s Socket) itself() BroadcastOperator {
 
 // emit is Emit; what is plain is never compressed.
 func (s Socket) emit(event string, args []any, plain bool) error {
+	if s.srv().shared != nil {
+		return s.emitCluster(event, args, plain)
+	}
 	if s.srv().log != nil {
 		return s.emitLogged(event, args, plain)
 	}
@@ -158,8 +177,17 @@ func (s Socket) Join(rooms ...string) {
 	if len(rooms) == 0 || s.gone() {
 		return
 	}
+	if s.srv().shared == nil {
+		s.join(rooms)
+		return
+	}
+	rooms = slices.Clone(rooms)
+	s.ordered(func() { s.join(rooms) })
+}
+
+func (s Socket) join(rooms []string) {
 	sh := s.shard()
-	// A broadcast that we emit next must find the loop in these rooms.
+	// A broadcast that is emitted next must find the loop in these rooms.
 	for _, room := range rooms {
 		s.srv().rooms.Expect(s.ref.Loop(), s.in.id, room)
 	}
@@ -243,7 +271,8 @@ func (s Socket) Transport() (name string) {
 	return name
 }
 
-// Data returns what SetData stored, nil before.
+// Data returns what SetData stored, nil before. Of a socket that was recovered
+// through a cluster ([rooms.Log]) it is that as a json.RawMessage.
 func (s Socket) Data() any {
 	if d := s.srv().details.get(s.ref); d != nil {
 		return d.data

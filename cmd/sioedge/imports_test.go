@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"bench/swarm":         {"wsframe"},
 	"bench/sendloop":      {"wsframe"},
 	"bench/compare":       {"bench/swarm"},
+	"bench/cluster":       {"wsframe"},
 	"bench/million":       {"sio", "loop", "wsframe"},
 	"bench/many":          {"bench/swarm"},
 	"loop/http1/encoding": {},

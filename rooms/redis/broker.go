@@ -15,10 +15,11 @@ import (
 // order, and keeps subscriptions in place. Nothing that it is told blocks; it
 // connects in the background, again and again.
 type broker struct {
-	// Immutable after newBroker.
+	// Immutable after run.
 	o       rueidis.ClientOption
 	timeout time.Duration
 	receive func(channel string, payload []byte)
+	keys    bool // there are commands for keys, which a Redis Cluster has on many nodes
 	log     *slog.Logger
 	ctx     context.Context // done when the broker is closed
 	close   context.CancelFunc
@@ -61,6 +62,12 @@ func (h *health) set(log *slog.Logger, err error) {
 	}
 }
 
+func (h *health) get() (up bool, since time.Time, reason string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.up, h.since, h.reason
+}
+
 var errClosed = errors.New("redis: closed")
 
 // newBroker returns a broker that has not begun: run begins.
@@ -88,11 +95,11 @@ func (b *broker) run(shards bool) {
 		}
 		b.client.Store(&client)
 		close(b.connected)
-		perChannel := shards && client.Mode() == rueidis.ClientModeCluster
+		nodes := client.Mode() == rueidis.ClientModeCluster
 		b.ended.Add(2)
 		// both end when the broker is closed
-		go b.publishAll(client, perChannel)
-		go b.subscribeAll(client, perChannel)
+		go b.publishAll(client, nodes && (shards || b.keys))
+		go b.subscribeAll(client, nodes && shards)
 		<-b.ctx.Done()
 		client.Close()
 	}()

@@ -19,6 +19,7 @@ type core struct {
 	b      *broker
 	uid    string // of this server, for all namespaces
 	shards bool   // channels are sharded ones
+	keys   bool   // there are commands for keys
 	hello  chan struct{}
 
 	peers    peers
@@ -47,6 +48,7 @@ func (c *core) start(h rooms.Host, uid string, receive func(channel string, payl
 		receive(channel, payload)
 	})
 	c.subscribe(beats)
+	c.b.keys = c.keys
 	c.b.run(c.shards)
 	c.b.ended.Add(1)
 	// ends when the broker is closed

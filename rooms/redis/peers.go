@@ -51,12 +51,12 @@ func (p *peers) heard(b beat) {
 	p.known[b.UID] = &rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Seen: time.Now(), Load: b.Load}
 }
 
-// sweep forgets who has not been heard of.
-func (p *peers) sweep(now time.Time) {
+// sweep forgets who has not been heard of since up, when hearing began.
+func (p *peers) sweep(now, up time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for uid, peer := range p.known {
-		if now.Sub(peer.Seen) > deadAfter {
+		if now.Sub(peer.Seen) > deadAfter && now.Sub(up) > deadAfter {
 			delete(p.known, uid)
 		}
 	}
@@ -130,7 +130,9 @@ func (c *core) beats() {
 		if c.b.queue.waiting() == 0 { // else we are cut off, or busy enough to be seen
 			c.beat(false, false)
 		}
-		c.peers.sweep(time.Now())
+		if up, since, _ := c.b.health.get(); up { // else nobody can be heard, and nobody is known to be gone
+			c.peers.sweep(time.Now(), since)
+		}
 	}
 }
 

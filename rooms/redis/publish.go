@@ -16,6 +16,7 @@ type command struct {
 	payload []byte
 	sharded bool
 	words   []string // in place of all that; the key is the second
+	done    func()   // is called when it has been sent, or is lost; nil: nobody is told
 }
 
 func (c *command) size() int {
@@ -24,6 +25,12 @@ func (c *command) size() int {
 		n += len(w)
 	}
 	return n
+}
+
+func (c *command) ended() {
+	if c.done != nil {
+		c.done()
+	}
 }
 
 func (c *command) build(b rueidis.Builder) rueidis.Completed {
@@ -63,6 +70,7 @@ func (q *queue) put(c command) {
 	q.mu.Unlock()
 	if !fits {
 		q.lost.Add(1)
+		c.ended()
 		return
 	}
 	select {
@@ -163,6 +171,7 @@ func (b *broker) send(conn rueidis.CoreClient, batch []command) (failed error) {
 	defer cancel()
 	for i, r := range conn.DoMulti(ctx, commands...) {
 		err := r.Error()
+		batch[i].ended()
 		switch {
 		case err == nil || rueidis.IsRedisNil(err):
 			b.queue.sent.Add(1)

@@ -5,15 +5,16 @@
 //	srv, err := sio.New(sio.Options{Adapter: redis.PubSub("localhost:6379", redis.Options{})})
 //
 // PubSub is what createAdapter of @socket.io/redis-adapter does, by far the most
-// common; Sharded is its createShardedAdapter. All servers of a cluster must use
-// the same.
+// common; Sharded is its createShardedAdapter; Streams is createAdapter of
+// @socket.io/redis-streams-adapter. All servers of a cluster must use the same.
 //
 // The server delivers to its own clients first and by itself. What the others
 // need is queued, and sent in batches by one goroutine, so nobody waits for
 // Redis; when Redis is slow or gone, the queue grows to a bound, what does not
 // fit is lost and counted, and subscriptions are made again when it is back.
 // Pub/sub gives no more than that: a message that is published while a server is
-// not connected does not reach its clients.
+// not connected does not reach its clients. With Streams, the server reads it
+// later.
 //
 // Servers of this kind know each other by heartbeats, so that requests do not
 // wait for one that is dead, and can say who did not answer.
@@ -61,6 +62,21 @@ type Options struct {
 	// Mode says which channels Sharded uses; all servers must agree. Node:
 	// subscriptionMode.
 	Mode Mode
+	// StreamName is the key of the stream that Streams uses, or what their keys
+	// begin with. Zero means "socket.io". Node: streamName.
+	StreamName string
+	// Streams is how many streams the namespaces are spread over. Zero means 1.
+	// Node: streamCount.
+	Streams int
+	// MaxLen is how many entries a stream keeps, about. Zero means 10000. Node:
+	// maxLen.
+	MaxLen int
+	// SessionPrefix is what the keys of sessions that may be recovered begin with.
+	// Zero means "sio:session:". Node: sessionKeyPrefix.
+	SessionPrefix string
+	// ShardedPubSub has Streams use sharded channels for requests. It needs Redis 7.
+	// Node: useShardedPubSub.
+	ShardedPubSub bool
 	// Name is how this server is called where people read it. Zero means the
 	// host's name and the process.
 	Name string
@@ -86,6 +102,10 @@ func (o Options) withDefaults(addr string) Options {
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 64<<20)
 	o.Linger = cmp.Or(o.Linger, 10*time.Second)
+	o.StreamName = cmp.Or(o.StreamName, "socket.io")
+	o.Streams = cmp.Or(o.Streams, 1)
+	o.MaxLen = cmp.Or(o.MaxLen, 10_000)
+	o.SessionPrefix = cmp.Or(o.SessionPrefix, "sio:session:")
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.Name == "" {
 		host, _ := os.Hostname()
@@ -107,8 +127,23 @@ func Sharded(addr string, o Options) rooms.Adapter {
 	return &shardedAdapter{family: family{core: newCore(o.withDefaults(addr))}}
 }
 
+// Streams returns an adapter for servers with the one that createAdapter of
+// @socket.io/redis-streams-adapter 0.3 makes. Events are added to a stream, which
+// servers go on reading where they were when a connection to Redis has failed;
+// requests, and their answers, are published. What goes one way is in order, but
+// nothing is said of the order between the two.
+//
+// It is a [rooms.Log]: with connection state recovery, a client can come back to
+// any server of the cluster, of either kind. Then events go to the server's own
+// clients too when they have been read from the stream, unless that takes too long
+// (Recovery.Patience in package sio). About MaxLen of them can be missed.
+func Streams(addr string, o Options) rooms.Adapter {
+	return &streams{family: family{core: newCore(o.withDefaults(addr))}}
+}
+
 // Parse returns the adapter that a URL names: redis:// or rediss:// for PubSub,
-// redis+sharded:// or rediss+sharded:// for Sharded, with user, password, host,
+// redis+sharded:// or rediss+sharded:// for Sharded, redis+streams:// or
+// rediss+streams:// for Streams, with user, password, host,
 // port and database as in Redis' own URLs; addr=host:port, more than once, for
 // further nodes, master_set=name for Sentinel. O.Client is replaced but for what
 // a URL cannot say.
@@ -131,6 +166,8 @@ func Parse(addr string, o Options) (rooms.Adapter, error) {
 		return PubSub("", o), nil
 	case "sharded":
 		return Sharded("", o), nil
+	case "streams":
+		return Streams("", o), nil
 	}
 	return nil, fmt.Errorf("redis: no adapter is called %q", u.Scheme+"+"+variant)
 }

@@ -171,11 +171,10 @@ func (q *requests) get(id string) *request {
 // request, each gets the answers. It waits until all have answered, those that
 // have not are known to be gone, or ctx is done.
 func (c *core) ask(ctx context.Context, channel, id string, send func() error, each func(any)) error {
-	others, err := c.b.subscribers(ctx, channel, c.shards)
+	others, err := c.others(ctx, channel)
 	if err != nil {
 		return &rooms.IncompleteError{Cause: err}
 	}
-	others-- // us
 	if others <= 0 {
 		return nil
 	}
@@ -205,6 +204,16 @@ func (c *core) ask(ctx context.Context, channel, id string, send func() error, e
 	return err
 }
 
+// others returns how many other servers are subscribed to a channel. We need not
+// be: an instance of a namespace may not be live here.
+func (c *core) others(ctx context.Context, channel string) (int, error) {
+	n, err := c.b.subscribers(ctx, channel, c.shards)
+	if sub := c.b.subs.get(channel); err == nil && sub != nil && c.b.subs.isReady(sub) {
+		n--
+	}
+	return n, err
+}
+
 // lookEvery is how often it is looked who is still there.
 const lookEvery = 250 * time.Millisecond
 
@@ -220,8 +229,8 @@ func (c *core) await(ctx context.Context, r *request, channel string) error {
 		case <-c.b.ctx.Done():
 			return r.result(errClosed)
 		case <-ticker.C:
-			if others, err := c.b.subscribers(ctx, channel, c.shards); err == nil {
-				r.look(others-1, c.peers.alive())
+			if others, err := c.others(ctx, channel); err == nil {
+				r.look(others, c.peers.alive())
 			}
 		}
 	}

@@ -140,6 +140,12 @@ func (s *subscriptions) get(name string) *subscription {
 	return s.all[name]
 }
 
+func (s *subscriptions) isReady(sub *subscription) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sub.ready
+}
+
 // lose says that a subscription has ended by itself.
 func (s *subscriptions) lose(sub *subscription) {
 	s.mu.Lock()

@@ -122,19 +122,24 @@ type Session struct {
 	SID, PID string
 	Rooms    []string // that of the SID included
 	Data     Value    // of the socket, an object
+	// Namespace, and the id of the last entry that the client is known to need no
+	// more: "" in those of servers of Node, which do not look at them.
+	Namespace, Since string
 }
 
 // AppendSession appends the value that the streams adapter sets for s: base64
 // of MessagePack. The errors are as with [AppendBroadcast].
 func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w := writer{packed: true}
-	w.object(3 + one(s.Data.Data != nil))
+	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != ""))
 	w.key("sid")
 	w.text(s.SID)
 	w.key("pid")
 	w.text(s.PID)
 	w.rooms("rooms", s.Rooms)
 	w.value("data", &s.Data)
+	w.optional("nsp", s.Namespace)
+	w.optional("since", s.Since)
 	w.endObject()
 	if w.err != nil {
 		return dst, w.err
@@ -152,8 +157,8 @@ func ParseSession(value []byte) (s Session, err error) {
 	if err != nil {
 		return Session{}, errSyntax
 	}
-	var f [4]parser.View
-	if !v.Object(f[:], "sid", "pid", "rooms", "data") {
+	var f [6]parser.View
+	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since") {
 		return Session{}, errSession
 	}
 	if err = setText(&s.SID, f[0]); err == nil {
@@ -167,6 +172,12 @@ func ParseSession(value []byte) (s Session, err error) {
 	}
 	if err == nil {
 		err = setValue(&s.Data, f[3])
+	}
+	if err == nil {
+		err = setText(&s.Namespace, f[4])
+	}
+	if err == nil {
+		err = setText(&s.Since, f[5])
 	}
 	if err != nil {
 		return Session{}, err

@@ -1,0 +1,49 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/rooms"
+)
+
+// Nobody waits for a Redis that is not there: what was to be sent is bounded, and
+// what is too much is counted.
+func TestEdge71ADeadRedisHoldsNobodyUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for kind, adapter := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			a := adapter(l.Addr().String(), Options{Logger: slog.New(slog.DiscardHandler), Timeout: 100 * time.Millisecond, MaxQueue: 2000})
+			if err := a.Start(&fake{node: "nod0"}); err != nil {
+				t.Fatal(err)
+			}
+			a.Open("/")
+			a.Occupied("/", "r")
+			all := rooms.Target{Namespace: "/"}
+			for range 100 {
+				a.Emit(all, rooms.Event{Data: []byte(`["e"]`)})
+			}
+			var incomplete *rooms.IncompleteError
+			if members, err := a.Members(context.Background(), all); !errors.As(err, &incomplete) || len(members) != 0 {
+				t.Errorf("Members = %v, %v, want nobody and an IncompleteError", members, err)
+			}
+			if s := a.Status(); s.Up || s.Reason == "" || s.Lost == 0 || s.Waiting == 0 || s.Waiting >= 100 {
+				t.Errorf("Status() = %+v, want it down, with a reason, and some messages waiting, others lost", s)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			if err := a.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Close with messages that cannot be sent: %v, want the deadline", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,178 @@
+package redis
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/redis/wire"
+)
+
+// Record has events given to r.
+func (s *streams) Record(r rooms.Recorder) { s.recorder = r }
+
+// Append adds an event to its stream.
+func (s *streams) Append(t rooms.Target, e rooms.Event, n uint64) {
+	m := s.message(wire.BroadcastMessage, t, e)
+	m.Packet = packetOf(e)
+	s.add(m, n)
+}
+
+// A saving knows which sessions are on their way to Redis, so that who comes back
+// at once finds its own.
+type saving struct {
+	mu   sync.Mutex
+	pids map[string]chan struct{} // closed when it is there, or lost
+}
+
+func (w *saving) begin(pid string) (done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pids == nil {
+		w.pids = map[string]chan struct{}{}
+	}
+	there := make(chan struct{})
+	w.pids[pid] = there
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.pids[pid] == there {
+			delete(w.pids, pid)
+		}
+		close(there)
+	}
+}
+
+func (w *saving) wait(ctx context.Context, pid string) {
+	w.mu.Lock()
+	there := w.pids[pid]
+	w.mu.Unlock()
+	if there == nil {
+		return
+	}
+	select {
+	case <-there:
+	case <-ctx.Done():
+	}
+}
+
+// Keep sets a session's key.
+func (s *streams) Keep(x rooms.Session, window time.Duration) {
+	session := wire.Session{SID: x.ID, PID: x.PID, Rooms: x.Rooms, Data: wire.Value{Data: x.Data}, Namespace: x.Namespace}
+	if x.Since != 0 {
+		session.Since = x.Since.String()
+	}
+	value, err := wire.AppendSession(nil, &session)
+	if err != nil {
+		s.o.Logger.Warn("redis: a session could not be encoded", "error", err)
+		return
+	}
+	s.b.queue.put(command{
+		words: []string{"SET", s.o.SessionPrefix + x.PID, string(value), "PX", strconv.FormatInt(max(window.Milliseconds(), 1), 10)},
+		done:  s.saving.begin(x.PID),
+	})
+}
+
+// Take returns a session and deletes its key.
+func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok bool, err error) {
+	s.saving.wait(ctx, pid)
+	client, err := s.b.get(ctx)
+	if err != nil {
+		return rooms.Session{}, false, err
+	}
+	key := s.o.SessionPrefix + pid
+	var value []byte
+	err = client.Dedicated(func(c rueidis.DedicatedClient) error {
+		all := c.DoMulti(ctx, c.B().Multi().Build(), c.B().Get().Key(key).Build(), c.B().Del().Key(key).Build(), c.B().Exec().Build())
+		results, err := all[len(all)-1].ToArray()
+		if err == nil && len(results) > 0 {
+			value, err = results[0].AsBytes()
+		}
+		return err
+	})
+	if rueidis.IsRedisNil(err) {
+		return rooms.Session{}, false, nil
+	}
+	if err != nil {
+		return rooms.Session{}, false, err
+	}
+	session, err := wire.ParseSession(value)
+	if err != nil {
+		return rooms.Session{}, false, err
+	}
+	x = rooms.Session{ID: session.SID, PID: session.PID, Rooms: session.Rooms, Data: session.Data.Data, Namespace: session.Namespace}
+	x.Since, _ = rooms.ParsePlace(session.Since)
+	return x, true, nil
+}
+
+// Missed reads the stream of a namespace, a few entries at a time.
+func (s *streams) Missed(ctx context.Context, ns, pattern string, from, to rooms.Place, each func(rooms.Entry) bool) (complete bool, err error) {
+	client, err := s.b.get(ctx)
+	if err != nil {
+		return false, err
+	}
+	stream := s.Lane(ns)
+	for next := from + 1; next <= to; {
+		entries, err := client.Do(ctx, client.B().Xrange().Key(stream).Start(next.String()).End(to.String()).Count(readCount).Build()).AsXRange()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			return false, err
+		}
+		for _, x := range entries {
+			place, ok := rooms.ParsePlace(x.ID)
+			if !ok {
+				return false, nil
+			}
+			next = place + 1
+			if e, ok := missedEntry(place, x, ns, pattern); ok && !each(e) {
+				return false, nil
+			}
+		}
+		if len(entries) < readCount {
+			break
+		}
+	}
+	// Looked at last, since Redis may have dropped some meanwhile.
+	return s.keeps(ctx, client, stream, from)
+}
+
+// missedEntry returns an entry as an event that a client can have missed.
+func missedEntry(place rooms.Place, x rueidis.XRangeEntry, ns, pattern string) (e rooms.Entry, ok bool) {
+	if to := x.FieldValues["nsp"]; to != ns && (pattern == "" || to != pattern) {
+		return rooms.Entry{}, false
+	}
+	m, err := wire.ParseEntryMap(x.FieldValues)
+	if err != nil || m.Type != wire.BroadcastMessage || m.RequestID != "" || m.Packet.HasID || m.Options.Flags.Volatile {
+		return rooms.Entry{}, false
+	}
+	return entryOf(place, m), true
+}
+
+// keeps tells whether a stream still has all that is behind a place: an entry
+// that is not, since the oldest are dropped first, or all that it ever had.
+func (s *streams) keeps(ctx context.Context, client rueidis.Client, stream string, from rooms.Place) (bool, error) {
+	first, err := client.Do(ctx, client.B().Xrange().Key(stream).Start("-").End(from.String()).Count(1).Build()).AsXRange()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return false, err
+	}
+	if len(first) > 0 {
+		return true, nil
+	}
+	info, err := client.Do(ctx, client.B().XinfoStream().Key(stream).Build()).ToMap()
+	if err != nil {
+		if _, ok := rueidis.IsRedisErr(err); ok {
+			return from <= 1, nil // there is no stream: it has not begun, or is gone
+		}
+		return false, err
+	}
+	added, length := info["entries-added"], info["length"]
+	a, err := added.AsInt64()
+	if err != nil {
+		return false, nil // Redis 6 does not say it
+	}
+	n, err := length.AsInt64()
+	return err == nil && a == n, nil
+}

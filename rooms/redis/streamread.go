@@ -1,0 +1,156 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sioedge/sioedge/rooms"
+)
+
+const (
+	readCount = 256             // entries of a stream that are read at once
+	readBlock = 2 * time.Second // how long Redis waits for one
+)
+
+// A reader reads streams, from the end that they have when it begins. It goes on
+// where it was, whatever happens to connections: nothing is left out, unless
+// Redis has dropped it.
+type reader struct {
+	b      *broker
+	entry  func(stream string, place rooms.Place, x rueidis.XRangeEntry)
+	passed func(stream string, place rooms.Place)
+
+	names  []string
+	ids    []string // of the entries that were read last; "" as long as that is not known
+	health health
+}
+
+var errNotRead = errors.New("redis: streams are not read yet")
+
+// read reads all streams until the broker is closed: on one connection, or with
+// one for each stream if they are on the nodes of a Redis Cluster.
+func (s *streams) read() {
+	defer s.b.ended.Done()
+	client, err := s.b.get(s.b.ctx)
+	if err != nil {
+		return
+	}
+	names := streamNames(s.o.StreamName, s.o.Streams)
+	readers := []*reader{s.newReader(names...)}
+	if client.Mode() == rueidis.ClientModeCluster {
+		readers = nil
+		for _, name := range names {
+			readers = append(readers, s.newReader(name))
+		}
+	}
+	s.mu.Lock()
+	s.readers = readers
+	s.mu.Unlock()
+	for _, r := range readers {
+		s.b.ended.Add(1)
+		// ends when the broker is closed
+		go func() {
+			defer s.b.ended.Done()
+			r.run(client)
+		}()
+	}
+}
+
+func (s *streams) newReader(names ...string) *reader {
+	r := &reader{b: s.b, entry: s.entry, passed: func(string, rooms.Place) {}, names: names, ids: make([]string, len(names))}
+	if s.recorder != nil {
+		r.passed = s.recorder.Passed
+	}
+	r.health.since, r.health.reason = time.Now(), errNotRead.Error()
+	return r
+}
+
+func (r *reader) run(client rueidis.Client) {
+	quiet := slog.New(slog.DiscardHandler) // the broker says what there is to say
+	for wait := firstPause; r.b.ctx.Err() == nil; wait = r.b.pause(wait) {
+		began := time.Now()
+		err := r.readOn(client)
+		if r.b.ctx.Err() != nil {
+			return
+		}
+		r.health.set(quiet, err)
+		r.b.log.Debug("redis: streams are not read", "error", err)
+		if time.Since(began) > lastPause {
+			wait = firstPause
+		}
+	}
+}
+
+// readOn reads on one connection until that fails.
+func (r *reader) readOn(client rueidis.Client) error {
+	conn, release := client.Dedicate()
+	defer release()
+	stop := context.AfterFunc(r.b.ctx, conn.Close) // or a read would be waited for
+	defer stop()
+	for i := range r.names {
+		if err := r.locate(conn, i); err != nil {
+			return err
+		}
+	}
+	r.health.set(slog.New(slog.DiscardHandler), nil)
+	for {
+		ctx, cancel := context.WithTimeout(r.b.ctx, readBlock+r.b.timeout)
+		streams, err := conn.Do(ctx, conn.B().Xread().Count(readCount).Block(readBlock.Milliseconds()).Streams().Key(r.names...).Id(r.ids...).Build()).AsXRead()
+		cancel()
+		switch {
+		case rueidis.IsRedisNil(err):
+		case err != nil:
+			return err
+		}
+		for i, name := range r.names {
+			r.take(i, streams[name])
+		}
+	}
+}
+
+// locate finds out where a stream ends, as far as that must be known: where it is
+// to be read from at first, and afterwards whether there still is what was read.
+func (r *reader) locate(conn rueidis.CoreClient, i int) error {
+	ctx, cancel := context.WithTimeout(r.b.ctx, r.b.timeout)
+	defer cancel()
+	last, err := conn.Do(ctx, conn.B().Xrevrange().Key(r.names[i]).End("+").Start("-").Count(1).Build()).AsXRange()
+	if err != nil && !rueidis.IsRedisNil(err) {
+		return err
+	}
+	id, place := "0-0", rooms.Place(1) // before all entries
+	if len(last) > 0 {
+		id = last[0].ID
+		place, _ = rooms.ParsePlace(id)
+	}
+	before, _ := rooms.ParsePlace(r.ids[i])
+	switch {
+	case r.ids[i] == "":
+	case place < before: // Redis has lost it, and its clock may be behind
+		r.b.log.Warn("redis: a stream has been shortened", "stream", r.names[i], "read", r.ids[i], "last", id)
+	default:
+		return nil
+	}
+	r.ids[i] = id
+	r.passed(r.names[i], place)
+	return nil
+}
+
+// take handles what was read of a stream.
+func (r *reader) take(i int, entries []rueidis.XRangeEntry) {
+	for _, x := range entries {
+		place, ok := rooms.ParsePlace(x.ID)
+		if ok {
+			r.entry(r.names[i], place, x)
+		} else {
+			r.b.malformed.Add(1)
+		}
+		r.ids[i] = x.ID
+	}
+	if place, ok := rooms.ParsePlace(r.ids[i]); ok && len(entries) > 0 {
+		r.passed(r.names[i], place)
+	}
+}

@@ -1,0 +1,183 @@
+package redis
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/redis/wire"
+)
+
+// A streams is the adapter of @socket.io/redis-streams-adapter: what is said to
+// sockets is added to streams, requests and their answers are published.
+type streams struct {
+	family
+	// Immutable after Start.
+	recorder rooms.Recorder // nil: events go to the host
+
+	saving saving
+
+	mu      sync.Mutex
+	open    map[string]struct{} // the namespaces that are here
+	readers []*reader           // none before there is a client
+}
+
+// Start begins.
+func (s *streams) Start(h rooms.Host) error {
+	s.keys, s.shards, s.open = true, s.o.ShardedPubSub, map[string]struct{}{}
+	s.main = func(ns string) string { return wire.BroadcastChannel(s.o.Prefix, ns) }
+	s.send = func(m *wire.Message) {
+		if m.Durable() {
+			s.add(m, 0)
+		} else {
+			s.put(s.main(m.Namespace), m)
+		}
+	}
+	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
+	s.start(h, newUID(), s.receive)
+	s.b.ended.Add(1)
+	// ends when the broker is closed
+	go s.read()
+	return nil
+}
+
+// streamNames returns the names of all streams. Servers of Node write to those
+// with a negative number too, and do not read them.
+func streamNames(name string, count int) (all []string) {
+	if count <= 1 {
+		return []string{name}
+	}
+	for i := 1 - count; i < count; i++ {
+		all = append(all, name+"-"+strconv.Itoa(i))
+	}
+	return all
+}
+
+// Lane returns the stream of a namespace.
+func (s *streams) Lane(ns string) string { return wire.StreamName(s.o.StreamName, s.o.Streams, ns) }
+
+// numberField is the field of an entry that has the number of an event for the
+// server that it came from. Servers of Node do not look at it.
+const numberField = "n"
+
+// add adds a message to its stream; n is its number, if not 0.
+func (s *streams) add(m *wire.Message, n uint64) {
+	words, err := wire.AppendEntry([]string{"XADD", s.Lane(m.Namespace), "MAXLEN", "~", strconv.Itoa(s.o.MaxLen), "*"}, m)
+	if err != nil {
+		s.o.Logger.Warn("redis: a message could not be encoded", "error", err)
+		return
+	}
+	if n != 0 {
+		words = append(words, numberField, strconv.FormatUint(n, 10))
+	}
+	s.b.queue.put(command{words: words})
+}
+
+func (s *streams) put(channel string, m *wire.Message) {
+	payload, err := wire.AppendMessage(nil, m, wire.Packed)
+	if err != nil {
+		s.o.Logger.Warn("redis: a message could not be encoded", "error", err)
+		return
+	}
+	s.publish(channel, payload)
+}
+
+// receive handles what was published.
+func (s *streams) receive(channel string, payload []byte) {
+	m, err := wire.ParseMessage(payload)
+	switch {
+	case err != nil:
+		s.b.malformed.Add(1)
+	case strings.HasSuffix(channel, "#"+s.uid+"#"):
+		s.responded(m)
+	default:
+		s.handle(m)
+	}
+}
+
+// entry handles what was read from a stream.
+func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
+	s.b.received.Add(1)
+	switch {
+	case x.FieldValues["uid"] == s.uid:
+		s.returned(lane, place, x)
+		return
+	case !s.has(x.FieldValues["nsp"]):
+		s.discarded.Add(1)
+		return
+	}
+	m, err := wire.ParseEntryMap(x.FieldValues)
+	switch {
+	case err != nil:
+		s.b.malformed.Add(1)
+	case s.recorder != nil && m.Type == wire.BroadcastMessage && m.RequestID == "":
+		s.recorder.Recorded(lane, entryOf(place, m))
+	default:
+		s.handle(m)
+	}
+}
+
+// returned handles what this server has added itself.
+func (s *streams) returned(lane string, place rooms.Place, x rueidis.XRangeEntry) {
+	n, _ := strconv.ParseUint(x.FieldValues[numberField], 10, 64)
+	if s.recorder == nil || n == 0 {
+		s.discarded.Add(1)
+		return
+	}
+	s.recorder.Recorded(lane, rooms.Entry{Place: place, Own: n})
+}
+
+func (s *streams) has(ns string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.open[ns]
+	return ok
+}
+
+// Open subscribes to a namespace.
+func (s *streams) Open(ns string) {
+	s.mu.Lock()
+	s.open[ns] = struct{}{}
+	s.mu.Unlock()
+	s.subscribe(s.main(ns))
+}
+
+// Drop unsubscribes from a namespace.
+func (s *streams) Drop(ns string) {
+	s.mu.Lock()
+	delete(s.open, ns)
+	s.mu.Unlock()
+	s.dropped(ns, s.main(ns), wire.RoomChannel(s.o.Prefix, ns, s.uid))
+}
+
+// Occupied does nothing: rooms have no channels.
+func (s *streams) Occupied(string, string) {}
+
+// Vacated does nothing.
+func (s *streams) Vacated(string, string) {}
+
+// Status says how the adapter is. It is up only if the streams are read.
+func (s *streams) Status() rooms.Status {
+	status := s.core.Status()
+	s.mu.Lock()
+	readers := s.readers
+	s.mu.Unlock()
+	if status.Up && len(readers) == 0 {
+		status.Up, status.Reason = false, errNotRead.Error()
+	}
+	for _, r := range readers {
+		if up, since, reason := r.health.get(); status.Up && !up {
+			status.Up, status.Since, status.Reason = false, since, reason
+		}
+	}
+	return status
+}
+
+func entryOf(place rooms.Place, m wire.Message) rooms.Entry {
+	return rooms.Entry{
+		Place: place, Target: targetOf(m.Namespace, m.Options), Event: eventOf(m.Packet, m.Options.Flags), Once: m.Packet.HasID,
+	}
+}

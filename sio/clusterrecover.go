@@ -1,0 +1,226 @@
+package sio
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
+)
+
+// takeTimeout is how long a client waits for its session.
+const takeTimeout = 3 * time.Second
+
+// A watcher gathers what a socket misses while it is being recovered.
+type watcher struct {
+	// Immutable once it watches.
+	session rooms.Session
+	in      *instance
+	from    rooms.Place
+
+	// Guarded by clusterLog.mu once it watches.
+	missed []*message
+	bytes  int64
+	full   bool // there was more than may be kept
+}
+
+func (w *watcher) wants(t rooms.Target) bool {
+	in := func(names []string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(w.session.Rooms, name) })
+	}
+	return (len(t.Rooms) == 0 || in(t.Rooms)) && !in(t.Except)
+}
+
+func (w *watcher) add(frames []byte, plain bool, most int64) {
+	w.bytes += int64(len(frames)) + entryOverhead
+	if w.full = w.full || w.bytes > most; !w.full {
+		w.missed = append(w.missed, newMessage(frames, plain))
+	}
+}
+
+// watched tells the watchers of an event; mu is held.
+func (l *clusterLog) watched(in *instance, t rooms.Target, e rooms.Event, frames []byte) {
+	if len(l.watchers) == 0 || e.Volatile {
+		return
+	}
+	for w := range l.watchers {
+		if w.in == in && w.wants(t) {
+			w.add(frames, e.Plain, l.srv.log.most)
+		}
+	}
+}
+
+// count counts a recovery that has failed.
+func (l *clusterLog) count(n *int64) {
+	l.mu.Lock()
+	*n++
+	l.mu.Unlock()
+}
+
+// restore returns a watcher that has what a client has missed until now; nil if
+// it cannot be recovered.
+func (l *clusterLog) restore(ctx context.Context, in *instance, pid string, offset *string) *watcher {
+	counts := &l.srv.log.counts
+	session, ok, err := l.log.Take(ctx, pid)
+	if err != nil {
+		l.srv.o.Logger.Warn("a session could not be taken from the log", "error", err)
+	}
+	if !ok || session.Namespace != "" && session.Namespace != in.name {
+		l.count(&counts.Unknown)
+		return nil
+	}
+	w := &watcher{session: session, in: in, from: session.Since}
+	if !slices.Contains(session.Rooms, session.ID) {
+		w.session.Rooms = append(slices.Clone(session.Rooms), session.ID)
+	}
+	if offset != nil {
+		place, ok := rooms.ParsePlace(*offset)
+		if !ok {
+			place, w.from = 0, 0
+		}
+		w.from = max(w.from, place)
+	}
+	if w.from == 0 || !l.watch(ctx, w) {
+		l.count(&counts.Lost)
+		return nil
+	}
+	return w
+}
+
+// watch has w watch, and gives it what it has missed before.
+func (l *clusterLog) watch(ctx context.Context, w *watcher) bool {
+	to, ok := l.begin(w)
+	for !ok { // another server is faster, or the offset is none
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(5 * time.Millisecond):
+		}
+		to, ok = l.begin(w)
+	}
+	var before watcher
+	most, pattern := l.srv.log.most, ""
+	if w.in.ns.pattern != nil {
+		pattern = w.in.ns.name
+	}
+	complete, err := l.log.Missed(ctx, w.in.name, pattern, w.from, to, func(e rooms.Entry) bool {
+		if w.wants(e.Target) {
+			before.add(frameAt(w.in.name, e.Event, e.Place.String()), e.Event.Plain, most)
+		}
+		return !before.full
+	})
+	if err != nil {
+		l.srv.o.Logger.Warn("the log could not be read", "error", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.missed, w.bytes = append(before.missed, w.missed...), w.bytes+before.bytes
+	if w.full = w.full || w.bytes > most; err != nil || !complete || w.full {
+		delete(l.watchers, w)
+		return false
+	}
+	return true
+}
+
+// begin has w get what is delivered from now on, and returns up to where it has to
+// be read. It is false if that is not as far as its client is.
+func (l *clusterLog) begin(w *watcher) (to rooms.Place, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x := l.of(w.in.name)
+	if x.last < w.from {
+		return 0, false
+	}
+	w.full = x.lost
+	for _, a := range x.ahead { // not read yet, but not to be delivered then
+		if (a.target.Namespace == w.in.name || a.target.Namespace == w.in.ns.name) && w.wants(a.target) {
+			w.add(frameAt(w.in.name, a.event, l.offset(w.in, a.event, 0)), a.event.Plain, l.srv.log.most)
+		}
+	}
+	l.watchers[w] = struct{}{}
+	return x.last, true
+}
+
+// end ends a watch and returns what was missed; mu is held. It is false if that
+// was too much.
+func (l *clusterLog) end(w *watcher) (missed []*message, ok bool) {
+	delete(l.watchers, w)
+	counts := &l.srv.log.counts
+	if w.full {
+		counts.Lost++
+		return nil, false
+	}
+	counts.Recovered++
+	counts.Replayed += int64(len(w.missed))
+	return w.missed, true
+}
+
+// abandon ends the watch of a socket that is refused.
+func (l *clusterLog) abandon(w *watcher) {
+	l.mu.Lock()
+	delete(l.watchers, w)
+	l.mu.Unlock()
+}
+
+// giveBack keeps the session of a socket again that went before it was recovered.
+func (l *clusterLog) giveBack(w *watcher) {
+	l.abandon(w)
+	session := w.session
+	session.Since = w.from
+	l.log.Keep(session, l.srv.log.window)
+}
+
+// keep keeps the session of a socket that has gone.
+func (l *clusterLog) keep(s Socket, x *savedSocket) {
+	l.mu.Lock()
+	since := max(rooms.Place(x.from), l.of(x.name).proven(l.srv.log.proof))
+	l.mu.Unlock()
+	l.log.Keep(rooms.Session{
+		ID: x.id, PID: x.pid, Rooms: append([]string{x.id}, x.rooms...), Data: s.wireData(), Namespace: x.name, Since: since,
+	}, l.srv.log.window)
+}
+
+// fetch has a connecting socket recovered, or connected as a new one, when the
+// log has answered.
+func (sh *shard) fetch(slot uint32, pid string, offset *string) {
+	ref, in, l := sh.ref(slot), sh.instance(slot), sh.srv.shared
+	// ends when the log has answered, or the time is out
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), takeTimeout)
+		defer cancel()
+		w := l.restore(ctx, in, pid, offset)
+		posted := sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.fetched(ref, w) }))
+		if !posted && w != nil {
+			l.giveBack(w)
+		}
+	}()
+}
+
+func (sh *shard) fetched(ref rooms.Ref, w *watcher) {
+	slot := sh.lookup(ref)
+	switch {
+	case slot != 0 && sh.sockets.At(slot).state == connecting && w == nil:
+		sh.enterNamespace(sh.session(slot), slot)
+	case slot != 0 && sh.sockets.At(slot).state == connecting:
+		saved := &savedSocket{name: w.in.name, id: w.session.ID, pid: w.session.PID, data: dataOf(w.session.Data), from: uint64(w.from)}
+		for _, room := range w.session.Rooms {
+			if room != saved.id {
+				saved.rooms = append(saved.rooms, room)
+			}
+		}
+		sh.claimed(sh.session(slot), slot, claim{saved: saved, watch: w})
+	case w != nil:
+		sh.srv.shared.giveBack(w)
+	}
+}
+
+// dataOf is a socket's data as another server has kept it. There is none if that
+// is Node's of a socket without.
+func dataOf(data json.RawMessage) any {
+	if len(data) == 0 || string(data) == "{}" || string(data) == "null" {
+		return nil
+	}
+	return data
+}
