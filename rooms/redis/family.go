@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/sioedge/sioedge/rooms"
@@ -15,6 +16,30 @@ type family struct {
 	send  func(m *wire.Message)             // publishes a message for all servers
 	reply func(uid string, m *wire.Message) // publishes a response to a server
 	main  func(namespace string) string     // the channel on which all servers are
+	form  wire.Form                         // in which messages are published
+}
+
+// put publishes a message.
+func (f *family) put(channel string, m *wire.Message) {
+	payload, err := wire.AppendMessage(nil, m, f.form)
+	if err != nil {
+		f.o.Logger.Warn("redis: a message could not be encoded", "error", err)
+		return
+	}
+	f.publish(channel, payload)
+}
+
+// receive handles what was published: for all servers, or for this one.
+func (f *family) receive(channel string, payload []byte) {
+	m, err := wire.ParseMessage(payload)
+	switch {
+	case err != nil:
+		f.b.malformed.Add(1)
+	case strings.HasSuffix(channel, "#"+f.uid+"#"):
+		f.responded(m)
+	default:
+		f.handle(m)
+	}
 }
 
 // handle acts on a message that is for all servers.

@@ -1,8 +1,6 @@
 package redis
 
 import (
-	"strings"
-
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis/wire"
 )
@@ -20,29 +18,9 @@ func (s *shardedAdapter) Start(h rooms.Host) error {
 	s.main = func(ns string) string { return wire.BroadcastChannel(s.o.Prefix, ns) }
 	s.send = func(m *wire.Message) { s.put(wire.ShardedTarget(s.o.Prefix, s.o.Mode, m), m) }
 	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
+	s.form = wire.Sharded
 	s.start(h, newUID(), s.receive)
 	return nil
-}
-
-func (s *shardedAdapter) put(channel string, m *wire.Message) {
-	payload, err := wire.AppendMessage(nil, m, wire.Sharded)
-	if err != nil {
-		s.o.Logger.Warn("redis: a message could not be encoded", "error", err)
-		return
-	}
-	s.publish(channel, payload)
-}
-
-func (s *shardedAdapter) receive(channel string, payload []byte) {
-	m, err := wire.ParseMessage(payload)
-	switch {
-	case err != nil:
-		s.b.malformed.Add(1)
-	case strings.HasSuffix(channel, "#"+s.uid+"#"):
-		s.responded(m)
-	default:
-		s.handle(m)
-	}
 }
 
 // Open subscribes to a namespace.

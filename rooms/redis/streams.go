@@ -2,7 +2,6 @@ package redis
 
 import (
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/redis/rueidis"
@@ -37,6 +36,7 @@ func (s *streams) Start(h rooms.Host) error {
 		}
 	}
 	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
+	s.form = wire.Packed
 	s.start(h, newUID(), s.receive)
 	s.b.ended.Add(1)
 	// ends when the broker is closed
@@ -74,28 +74,6 @@ func (s *streams) add(m *wire.Message, n uint64) {
 		words = append(words, numberField, strconv.FormatUint(n, 10))
 	}
 	s.b.queue.put(command{words: words})
-}
-
-func (s *streams) put(channel string, m *wire.Message) {
-	payload, err := wire.AppendMessage(nil, m, wire.Packed)
-	if err != nil {
-		s.o.Logger.Warn("redis: a message could not be encoded", "error", err)
-		return
-	}
-	s.publish(channel, payload)
-}
-
-// receive handles what was published.
-func (s *streams) receive(channel string, payload []byte) {
-	m, err := wire.ParseMessage(payload)
-	switch {
-	case err != nil:
-		s.b.malformed.Add(1)
-	case strings.HasSuffix(channel, "#"+s.uid+"#"):
-		s.responded(m)
-	default:
-		s.handle(m)
-	}
 }
 
 // entry handles what was read from a stream.
