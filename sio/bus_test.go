@@ -13,7 +13,6 @@ import (
 
 // A bus joins the servers of a test: an adapter that calls the others at once.
 type bus struct {
-	mu     sync.Mutex
 	stops  []*stop
 	silent []string // servers that do not answer
 }
