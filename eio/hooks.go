@@ -159,18 +159,21 @@ func newCookie(template *http.Cookie) (*http.Cookie, error) {
 	return &c, c.Valid()
 }
 
-// Stats counts requests that were not served, since the start.
+// Stats counts requests that were not served, and WebSockets that were failed,
+// since the start.
 type Stats struct {
 	Refused   [CodeUnsupportedVersion + 1]int64 // by code
 	Origins   int64                             // of the forbidden ones: for their origin
 	Draining  int64                             // with 503: new sessions after Drain
 	Malformed int64                             // no HTTP, or too large, or too slow
+	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
 }
 
 // tally is what a loop counts of Stats. It is read from anywhere.
 type tally struct {
 	refused                      [CodeUnsupportedVersion + 1]atomic.Int64
 	origins, draining, malformed atomic.Int64
+	frames                       atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -182,6 +185,7 @@ func (s *Server) Stats() (st Stats) {
 		st.Origins += sh.tally.origins.Load()
 		st.Draining += sh.tally.draining.Load()
 		st.Malformed += sh.tally.malformed.Load()
+		st.Frames += sh.tally.frames.Load()
 	}
 	return st
 }

@@ -71,7 +71,7 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 	switch {
 	case err != nil:
 		sh.dropProbe(slot)
-		breakWS(c, err)
+		sh.breakWS(c, err)
 	case m.Op == 0 || m.Op == wsframe.Pong:
 	case m.Op == wsframe.Ping:
 		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))

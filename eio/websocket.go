@@ -153,11 +153,12 @@ func endWS(c loop.Conn, m wsframe.Message) {
 
 // failWS fails a WebSocket that broke its protocol (RFC 6455, 7.1.7).
 func (sh *shard) failWS(c loop.Conn, slot uint32, err error) {
-	breakWS(c, err)
+	sh.breakWS(c, err)
 	sh.close(slot, TransportError)
 }
 
-func breakWS(c loop.Conn, err error) {
+func (sh *shard) breakWS(c loop.Conn, err error) {
+	sh.tally.frames.Add(1)
 	code := uint16(1002)
 	var ce *wsframe.CloseError
 	if errors.As(err, &ce) {

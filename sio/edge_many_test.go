@@ -233,6 +233,9 @@ func TestFragments(t *testing.T) {
 	c.expect("431[]")
 	c.write(fragments(5))
 	c.ended("close 1008")
+	if n := srv.Stats().Requests.Frames; n != 1 {
+		t.Errorf("Stats().Requests.Frames = %d, want 1", n)
+	}
 }
 
 // A client that goes through the names of a pattern gets as far as the bound of
