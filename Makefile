@@ -10,7 +10,7 @@ GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go')
 FUZZTIME ?= 30s
 BENCH ?= # -quick, -only idle,connect, -peers sioedge,node …
 
-.PHONY: run build test check unit race interop cluster browser fuzz bench clean
+.PHONY: run build test check unit race interop cluster redis browser fuzz bench clean
 
 run: build ## the server, and a chat to try it with
 	./bin/sioedge serve --demo
@@ -25,18 +25,20 @@ check: $(CLIENT) ## build, vet (also for kqueue systems), formatting, static ana
 	test -z "$$(gofmt -l $(GOFILES))"
 	$(STATICCHECK) ./...
 
-unit: $(CLIENT) ## unit tests, transcripts, allocations
+unit: $(CLIENT) redis ## unit tests, transcripts, allocations
 	go test ./...
 
-race: $(CLIENT) ## the same under the race detector, which also checks who owns what
+race: $(CLIENT) redis ## the same under the race detector, which also checks who owns what
 	go test -race ./...
 
 interop: $(NPM) ## the unmodified npm clients, against this server and Node's; the table of differences
 	go test -tags interop -count=1 -v -run Interop ./sio/interop
 
-cluster: $(CLUSTER) ## clusters of this server and Node's, joined by a real Redis; parts of which fail
-	command -v redis-server >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy redis-server; }
+cluster: $(CLUSTER) redis ## clusters of this server and Node's, joined by a real Redis; parts of which fail
 	go test -tags interop -count=1 -parallel 4 ./rooms/redis/interop
+
+redis: ## what tests of clusters need
+	command -v redis-server >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy redis-server; }
 
 browser: $(NPM) ## two people chat on the demo page in Chromium; screenshots in build/
 	command -v chromium >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy chromium; }
