@@ -17,6 +17,12 @@ type Options struct {
 	// Loops is how many event loops run, at most 256. Zero: GOMAXPROCS.
 	Loops int
 
+	// KeepProcessors has loops keep a processor of Go's each while they sleep, on
+	// Linux: what wakes them costs a third less. GOMAXPROCS must then be larger
+	// than the number of all such loops in the process by what other goroutines
+	// are to run on; sioedge doubles it.
+	KeepProcessors bool
+
 	// ReadBuffer is the size in bytes of each loop's one read buffer, and so
 	// the most that one read returns. Zero: 64 KiB.
 	ReadBuffer int

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -53,6 +54,11 @@ func serve(ctx context.Context, c *config) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if o.Loop.Loops == 0 {
+		o.Loop.Loops = min(runtime.GOMAXPROCS(0), 256)
+	}
+	o.Loop.KeepProcessors = true
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + o.Loop.Loops)
 	srv, err := sio.New(o)
 	if err != nil {
 		return usageError{err}
