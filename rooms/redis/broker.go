@@ -68,6 +68,9 @@ func (h *health) get() (up bool, since time.Time, reason string) {
 	return h.up, h.since, h.reason
 }
 
+// notYet is why a broker is not up that has not tried, or not finished.
+const notYet = "not connected yet"
+
 var errClosed = errors.New("redis: closed")
 
 // newBroker returns a broker that has not begun: run begins.
@@ -78,7 +81,7 @@ func newBroker(o rueidis.ClientOption, timeout time.Duration, most int, log *slo
 	b.ctx, b.close = context.WithCancel(context.Background())
 	b.queue.init(most)
 	b.subs.init()
-	b.health.since, b.health.reason = time.Now(), "not connected yet"
+	b.health.since, b.health.reason = time.Now(), notYet
 	return b
 }
 
@@ -134,10 +137,17 @@ func (b *broker) pause(wait time.Duration) time.Duration {
 	return min(2*wait, lastPause)
 }
 
-// shut ends the broker. What is queued may be sent until ctx is done.
+// shut ends the broker. What is queued may be sent until ctx is done, unless Redis
+// is down; what could not be is lost.
 func (b *broker) shut(ctx context.Context) error {
-	b.queue.drained(ctx)
+	for !b.queue.empty() && ctx.Err() == nil {
+		if up, _, reason := b.health.get(); !up && reason != notYet {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	b.close()
+	b.queue.drop()
 	done := make(chan struct{})
 	// ends when the broker's goroutines have
 	go func() { b.ended.Wait(); close(done) }()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -110,11 +109,12 @@ func (q *queue) empty() bool {
 	return len(q.commands) == 0 && !q.busy
 }
 
-// drained waits until all has been sent, or ctx is done.
-func (q *queue) drained(ctx context.Context) {
-	for !q.empty() && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
+// drop loses what is queued.
+func (q *queue) drop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lost.Add(int64(len(q.commands)))
+	q.commands, q.bytes = nil, 0
 }
 
 // publishAll sends what is queued, a batch at a time. On one connection of its
