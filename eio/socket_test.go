@@ -346,7 +346,7 @@ func TestAbruptUpgrades(t *testing.T) {
 		message: func(s Session, data []byte, _ bool) { s.Send(AppendText(nil, data)) },
 		close:   func(_ Session, r Reason) { reasons <- r },
 	}
-	_, addr := start(t, h, Options{}, 2)
+	m, addr := start(t, h, Options{}, 2)
 	cut := func(w *wire, reset bool) {
 		if reset {
 			_ = w.Conn.(*net.TCPConn).SetLinger(0)
@@ -384,7 +384,17 @@ func TestAbruptUpgrades(t *testing.T) {
 				t.Errorf("stage %d: poll = %q, want 4still here", stage, got)
 			}
 			_, _ = polls.Write(getRequest(query))
-			posts.must(postRequest(query, "3"), 200) // until the poll waits, probably
+			eventually(t, "the poll waits", func() (waits bool) {
+				for _, sh := range m.shards {
+					sh.loop.Ask(func() {
+						for _, slot := range sh.live() {
+							e := sh.peekExt(slot)
+							waits = waits || e != nil && e.polled()
+						}
+					})
+				}
+				return waits
+			})
 			cut(polls, reset)
 			if r := <-reasons; r != TransportError {
 				t.Errorf("stage %d: closed for %q, want %q", stage, r, TransportError)
