@@ -75,13 +75,6 @@ func (r *recoverer) takes(n int) {
 	}
 }
 
-// late receives what is missing of n events: what had not been read in the log of
-// a cluster when the client came back is delivered behind the answer.
-func (r *recoverer) late(n int) {
-	r.t.Helper()
-	r.takes(n - len(r.events))
-}
-
 func (r *recoverer) cut() { r.conn.Close() }
 
 func recoverers(t *testing.T, o sio.Options, register func(ns *sio.Namespace)) (*server, func() *recoverer, *sio.Namespace) {

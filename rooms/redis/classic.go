@@ -53,7 +53,7 @@ func (c *classic) Drop(ns string) {
 // Occupied subscribes to a room.
 func (c *classic) Occupied(ns, room string) {
 	if !c.o.Patterns && !c.isOwn(room) {
-		c.occupied(ns, room, wire.RoomChannel(c.o.Prefix, ns, room))
+		c.occupied(ns, wire.RoomChannel(c.o.Prefix, ns, room))
 	}
 }
 

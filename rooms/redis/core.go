@@ -80,8 +80,8 @@ func (c *core) Close(ctx context.Context) error {
 	return c.b.shut(ctx)
 }
 
-// Occupied subscribes to a room, if it has a channel.
-func (c *core) occupied(namespace, room, channel string) {
+// occupied subscribes to the channel of a room.
+func (c *core) occupied(namespace, channel string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rooms[namespace] == nil {
@@ -91,6 +91,7 @@ func (c *core) occupied(namespace, room, channel string) {
 	c.subscribe(channel)
 }
 
+// vacated unsubscribes from it, after a while.
 func (c *core) vacated(namespace, channel string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,11 +127,9 @@ func (c *core) Peer(node string) (rooms.Peer, bool) { return c.peers.node(node) 
 // Status says how the adapter is.
 func (c *core) Status() rooms.Status {
 	n, _ := c.b.subs.count()
-	h := &c.b.health
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	up, since, reason := c.b.health.get()
 	return rooms.Status{
-		Up: h.up, Since: h.since, Reason: h.reason, Peers: c.peers.list(),
+		Up: up, Since: since, Reason: reason, Peers: c.peers.list(),
 		Sent: c.b.queue.sent.Load(), Received: c.b.received.Load(), Discarded: c.discarded.Load(), Malformed: c.b.malformed.Load(),
 		Lost: c.b.queue.lost.Load(), Reconnects: c.b.reconnects.Load(), Waiting: c.b.queue.waiting(), Subscriptions: n,
 		Requests: c.asked.Load(), Incomplete: c.incomplete.Load(),

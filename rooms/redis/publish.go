@@ -112,9 +112,13 @@ func (q *queue) empty() bool {
 // drop loses what is queued.
 func (q *queue) drop() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.lost.Add(int64(len(q.commands)))
+	lost := q.commands
 	q.commands, q.bytes = nil, 0
+	q.mu.Unlock()
+	q.lost.Add(int64(len(lost)))
+	for i := range lost {
+		lost[i].ended()
+	}
 }
 
 // publishAll sends what is queued, a batch at a time. On one connection of its

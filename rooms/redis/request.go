@@ -208,7 +208,7 @@ func (c *core) ask(ctx context.Context, channel, id string, send func() error, e
 // be: an instance of a namespace may not be live here.
 func (c *core) others(ctx context.Context, channel string) (int, error) {
 	n, err := c.b.subscribers(ctx, channel, c.shards)
-	if sub := c.b.subs.get(channel); err == nil && sub != nil && c.b.subs.isReady(sub) {
+	if err == nil && c.b.subs.ready(channel) {
 		n--
 	}
 	return n, err

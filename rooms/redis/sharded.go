@@ -46,7 +46,7 @@ func (s *shardedAdapter) channel(ns, room string) string {
 // Occupied subscribes to a room.
 func (s *shardedAdapter) Occupied(ns, room string) {
 	if channel := s.channel(ns, room); channel != "" {
-		s.occupied(ns, room, channel)
+		s.occupied(ns, channel)
 	}
 }
 

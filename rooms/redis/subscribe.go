@@ -140,10 +140,12 @@ func (s *subscriptions) get(name string) *subscription {
 	return s.all[name]
 }
 
-func (s *subscriptions) isReady(sub *subscription) bool {
+// ready tells whether a subscription is in place.
+func (s *subscriptions) ready(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return sub.ready
+	sub := s.all[name]
+	return sub != nil && sub.ready
 }
 
 // lose says that a subscription has ended by itself.
