@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/sioedge/sioedge/loop/http1"
 )
@@ -138,6 +139,9 @@ func (sh *shard) appendOpen(dst []byte, slot uint32, upgrades string) []byte {
 	dst = append(dst, opened)
 	dst = append(dst, `{"sid":"`...)
 	dst = sh.srv.ids.Append(dst, sh.ref(slot))
-	return fmt.Appendf(dst, `","upgrades":%s,"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}`,
-		upgrades, o.PingInterval.Milliseconds(), o.PingTimeout.Milliseconds(), o.MaxPayload)
+	dst = append(append(dst, `","upgrades":`...), upgrades...)
+	dst = strconv.AppendInt(append(dst, `,"pingInterval":`...), o.PingInterval.Milliseconds(), 10)
+	dst = strconv.AppendInt(append(dst, `,"pingTimeout":`...), o.PingTimeout.Milliseconds(), 10)
+	dst = strconv.AppendInt(append(dst, `,"maxPayload":`...), int64(o.MaxPayload), 10)
+	return append(dst, '}')
 }

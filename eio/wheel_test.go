@@ -152,7 +152,7 @@ func TestHeartbeatTick(t *testing.T) {
 		interval, timeout time.Duration
 		want              int64
 	}{
-		{25 * time.Second, 20 * time.Second, 256}, {300 * time.Millisecond, 200 * time.Millisecond, 8},
+		{25 * time.Second, 20 * time.Second, 512}, {300 * time.Millisecond, 200 * time.Millisecond, 8},
 		{time.Millisecond, time.Hour, 1}, {time.Second, 100 * time.Millisecond, 4},
 	} {
 		if got := heartbeatTick(c.interval, c.timeout); got != c.want {

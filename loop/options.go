@@ -17,10 +17,10 @@ type Options struct {
 	// Loops is how many event loops run, at most 256. Zero: GOMAXPROCS.
 	Loops int
 
-	// KeepProcessors has loops keep a processor of Go's each while they sleep, on
-	// Linux: what wakes them costs a third less. GOMAXPROCS must then be larger
-	// than the number of all such loops in the process by what other goroutines
-	// are to run on; sioedge doubles it.
+	// KeepProcessors has loops that have something to do keep a processor of Go's
+	// each while they sleep for a moment, on Linux: what wakes them costs a third
+	// less. GOMAXPROCS must then be larger than the number of all such loops in the
+	// process by what other goroutines are to run on; sioedge doubles it.
 	KeepProcessors bool
 
 	// ReadBuffer is the size in bytes of each loop's one read buffer, and so

@@ -28,7 +28,12 @@ type Handshake struct {
 }
 
 func newHandshake(es eio.Session, r *http1.Request) *Handshake {
+	n := 0
+	for _, f := range r.Fields {
+		n += len(f.Name) + len(": ") + len(f.Value) + len("\n")
+	}
 	var b strings.Builder
+	b.Grow(n)
 	for _, f := range r.Fields {
 		b.Write(f.Name)
 		b.WriteString(": ")

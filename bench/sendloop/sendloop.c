@@ -7,9 +7,10 @@
  *
  * Go leaves this file alone (the first line); main.go is the same in Go.
  *
- * Build: gcc -O2 -Wall -Wextra -o sendloop sendloop.c
- * Run:   ./sendloop 3000        (port; loopback only; ends by itself after ten
- *                                minutes, or a minute without any connection)
+ * Build: gcc -O2 -Wall -Wextra -pthread -o sendloop sendloop.c
+ * Run:   ./sendloop 3000 2      (port; threads that send, one unless said; loopback
+ *                                only; ends by itself after ten minutes, or a
+ *                                minute without any connection)
  *
  * It speaks as much of HTTP, WebSocket (RFC 6455), Engine.IO 4 and Socket.IO 5
  * as the broadcast and idle scenarios of sioload need: the handshake, the open
@@ -24,6 +25,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +45,10 @@ static unsigned char upgraded[MAX_FD];
 static struct { unsigned char *b; size_t n; } kept[MAX_FD]; /* what is not whole yet */
 static int epfd;
 static unsigned char in[IN], out[IN + 16];
+static int threads = 1;            /* that send; the first one does all the rest */
+static pthread_barrier_t begin_send, end_send;
+static const unsigned char *to_all; /* what they send between the barriers */
+static size_t to_all_len;
 
 static void die(const char *what) { perror(what); exit(1); }
 
@@ -137,9 +143,9 @@ static void reply(int fd, const char *text) {
 	send_rest(fd, b, frame(b, text, strlen(text)));
 }
 
-/* What it is all about. */
-static void broadcast(const unsigned char *b, size_t n) {
-	for (int i = 0; i < nconns; i++) {
+/* What it is all about: one of the threads sends to its share. */
+static void send_share(const unsigned char *b, size_t n, int thread) {
+	for (int i = thread; i < nconns; i += threads) {
 		int fd = conns[i];
 		if (fd < 0 || !upgraded[fd])
 			continue;
@@ -147,6 +153,26 @@ static void broadcast(const unsigned char *b, size_t n) {
 		if (k != (ssize_t)n)
 			send_rest(fd, b + (k > 0 ? k : 0), n - (size_t)(k > 0 ? k : 0));
 	}
+}
+
+static void *sender(void *thread) {
+	for (;;) {
+		pthread_barrier_wait(&begin_send);
+		send_share(to_all, to_all_len, (int)(intptr_t)thread);
+		pthread_barrier_wait(&end_send);
+	}
+	return NULL;
+}
+
+static void broadcast(const unsigned char *b, size_t n) {
+	if (threads == 1) {
+		send_share(b, n, 0);
+		return;
+	}
+	to_all = b, to_all_len = n;
+	pthread_barrier_wait(&begin_send);
+	send_share(b, n, 0);
+	pthread_barrier_wait(&end_send);
 }
 
 /* One message of the client: CONNECT, publish, or something to ignore. */
@@ -291,6 +317,17 @@ static void accept_all(int listener) {
 
 int main(int argc, char **argv) {
 	int port = argc > 1 ? atoi(argv[1]) : 3000, one = 1;
+	if (argc > 2)
+		threads = atoi(argv[2]);
+	if (threads < 1 || threads > 64)
+		die("threads");
+	pthread_barrier_init(&begin_send, NULL, (unsigned)threads);
+	pthread_barrier_init(&end_send, NULL, (unsigned)threads);
+	for (int i = 1; i < threads; i++) {
+		pthread_t id;
+		if (pthread_create(&id, NULL, sender, (void *)(intptr_t)i))
+			die("pthread_create");
+	}
 	struct rlimit lim;
 	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
 		lim.rlim_cur = lim.rlim_max;
