@@ -41,7 +41,7 @@ func TestAnAddressIsFoundWhereverItIsPrinted(t *testing.T) {
 
 func TestTablesNameWhatIsMissingAndWhatFailed(t *testing.T) {
 	trials := allTrials(settings{rounds: 2, clients: 15000, seconds: 1})[2:3]
-	servers := []*server{{name: "we"}, {name: "C send", bare: true}, {name: "small", most: 5000}, {name: "broken"}, {name: "absent", missing: "no compiler"}}
+	servers := []*server{{name: "we"}, {name: "C send", extra: true}, {name: "small", most: 5000}, {name: "broken"}, {name: "absent", missing: "no compiler"}}
 	name := trials[0].name
 	results := map[string][]figure{
 		name + "\twe":     {{cpu: 6}, {cpu: 2}},
@@ -77,5 +77,25 @@ func TestTellingFindsTheReason(t *testing.T) {
 	}
 	if got := telling([]byte("a\nb\n")); got != "b" {
 		t.Errorf("telling = %q, want the last line", got)
+	}
+}
+
+func TestTurnsAreFairWhereRatiosCount(t *testing.T) {
+	servers := []*server{{name: ourselves}, {name: oneLoop, extra: true}, {name: limit, extra: true}, {name: "peer"}, {name: "absent", missing: "no compiler"}}
+	order := func(tr trial) string {
+		var all []string
+		for _, v := range turns(tr, servers) {
+			all = append(all, v.name)
+		}
+		return strings.Join(all, "; ")
+	}
+	for want, tr := range map[string]trial{
+		"sioedge; peer":                  {},
+		"sioedge; sioedge 1 loop; peer": {also: []string{oneLoop}},
+		"sioedge; C send; peer; C send; sioedge; sioedge; C send": {also: []string{limit}},
+	} {
+		if got := order(tr); got != want {
+			t.Errorf("turns = %s, want %s", got, want)
+		}
 	}
 }

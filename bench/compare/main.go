@@ -94,10 +94,8 @@ func run(s settings) error {
 			if round >= t.rounds(s) {
 				continue
 			}
-			for _, v := range servers {
-				if v.missing == "" && (t.bare || !v.bare) {
-					try(round, t, v, results, failures)
-				}
+			for _, v := range turns(t, servers) {
+				try(round, t, v, results, failures)
 			}
 		}
 	}
@@ -113,6 +111,20 @@ func run(s settings) error {
 		fmt.Fprintln(os.Stderr, "written to", name)
 	}
 	return err
+}
+
+// turns returns the servers in the order of a round. Where ratios to the limit
+// count, which are close to one, those in question have three turns, the second
+// in reverse, so that whatever else the machine does meets them all alike.
+func turns(t trial, servers []*server) []*server {
+	all := slices.DeleteFunc(slices.Clone(servers), func(v *server) bool { return v.missing != "" || !t.takes(v) })
+	if !t.limits() {
+		return all
+	}
+	near := slices.DeleteFunc(slices.Clone(all), func(v *server) bool { return !v.extra && v.name != ourselves })
+	back := slices.Clone(near)
+	slices.Reverse(back)
+	return slices.Concat(all, back, near)
 }
 
 // try measures once. A server that fails a scenario does not end the run.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ type server struct {
 	cmd      []string
 	recovery []string // added to cmd where connection state recovery matters
 	protocol string   // of the load generator; empty for Socket.IO
-	bare     bool     // a loop of send, which can do nothing but broadcast
+	extra    bool     // takes part only in the trials that name it
 	most     int      // connections it is given; zero: as many as asked for
 	rate     int      // connections a second it is given
 	build    func(*server) error
@@ -27,14 +28,24 @@ type server struct {
 
 var out = filepath.Join("bin", "bench")
 
+// Names that the trials know.
+const (
+	ourselves = "sioedge"
+	oneLoop   = "sioedge 1 loop"
+	limit     = "C send" // a bare loop, which can do nothing but broadcast
+)
+
 // allServers are ourselves, the limits, and the peers.
 func allServers() []*server {
 	node := filepath.Join("bench", "peers", "node", "server.js")
 	eiows := filepath.Join("bench", "peers", "eiows", "node_modules", "eiows")
+	serve := []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text"}
 	return []*server{
-		{name: "sioedge", cmd: []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text"}, rate: 4000, build: buildOurselves},
-		{name: "C send", cmd: []string{filepath.Join(out, "sendloop-c"), "0"}, bare: true, rate: 4000, build: buildC},
-		{name: "Go send", cmd: []string{filepath.Join(out, "sendloop-go"), "0"}, bare: true, rate: 4000, build: func(*server) error {
+		{name: ourselves, cmd: serve, rate: 4000, build: buildOurselves},
+		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), extra: true, rate: 4000, build: buildOurselves},
+		{name: limit, cmd: []string{filepath.Join(out, "sendloop-c"), "0"}, extra: true, rate: 4000, build: buildC},
+		{name: limit + " 2 threads", cmd: []string{filepath.Join(out, "sendloop-c"), "0", "2"}, extra: true, rate: 4000, build: buildC},
+		{name: "Go send", cmd: []string{filepath.Join(out, "sendloop-go"), "0"}, extra: true, rate: 4000, build: func(*server) error {
 			return goBuild(".", "sendloop-go", "./bench/sendloop")
 		}},
 		{name: "node", cmd: []string{"node", node}, recovery: []string{"--recovery"}, rate: 2500, build: buildNode},
@@ -80,7 +91,7 @@ func buildC(*server) error {
 	if err != nil {
 		return errors.New("no gcc")
 	}
-	return runIn(".", time.Minute, gcc, "-O2", "-o", filepath.Join(out, "sendloop-c"), filepath.Join("bench", "sendloop", "sendloop.c"))
+	return runIn(".", time.Minute, gcc, "-O2", "-pthread", "-o", filepath.Join(out, "sendloop-c"), filepath.Join("bench", "sendloop", "sendloop.c"))
 }
 
 // buildPeer builds the module that has the server's name.

@@ -1,16 +1,20 @@
 package main
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // A trial is one scenario of the load generator.
 type trial struct {
 	name     string
 	args     []string
 	clients  int
-	once     bool // one round: it is long, or its figure hardly moves
-	bare     bool // the bare loops take part; their C sets the ratio
-	rooms    bool // a room for each ten clients
-	recovery bool // with connection state recovery where there is any
+	once     bool     // one round: it is long, or its figure hardly moves
+	also     []string // servers that take part beside those of every trial
+	over     string   // trial in which limit is one of the ratio to it; empty: none
+	rooms    bool     // a room for each ten clients
+	recovery bool     // with connection state recovery where there is any
 	columns  []column
 }
 
@@ -20,6 +24,11 @@ type column struct {
 	title, format string
 	of            func(figure) float64
 }
+
+func (t trial) takes(v *server) bool { return !v.extra || slices.Contains(t.also, v.name) }
+
+// limits tells whether the bare loops take part.
+func (t trial) limits() bool { return slices.Contains(t.also, limit) }
 
 func (t trial) rounds(s settings) int {
 	if t.once {
@@ -49,7 +58,7 @@ func latencies(of string) []column {
 // allTrials are the scenarios, in the order of the tables.
 func allTrials(s settings) []trial {
 	few := min(s.clients, 3000)
-	idle, jitter := "10s", "14s"
+	idle, jitter := "25s", "14s" // a whole interval of heartbeats
 	if s.quick {
 		few, idle, jitter = min(s.clients, 500), "4s", "8s"
 	}
@@ -57,22 +66,26 @@ func allTrials(s settings) []trial {
 	sending := func(scenario string, more ...string) []string {
 		return append(append([]string{"--scenario", scenario}, more...), window...)
 	}
+	near := []string{limit, "C send 2 threads", "Go send", oneLoop}
 	memory := column{"RSS B a connection", "%.0f", func(f figure) float64 { return f.rss }}
 	return []trial{
 		{name: "idle", args: []string{"--scenario", "idle", "--settle", "5s", "--duration", idle}, clients: s.clients, once: true,
 			columns: append([]column{memory}, perUnit("connection and second")...)},
-		{name: "connect", args: []string{"--scenario", "idle", "--duration", "1s"}, clients: s.clients, bare: true,
+		{name: "connect", args: []string{"--scenario", "idle", "--duration", "1s"}, clients: s.clients, also: near, over: "connect",
 			columns: []column{{"CPU µs from accept to connected", "%.1f", func(f figure) float64 { return f.connect }}, memory}},
-		{name: "broadcast 64 B", args: sending("broadcast", "--size", "64"), clients: s.clients, bare: true, columns: perUnit("delivery")},
-		{name: "broadcast 512 B", args: sending("broadcast", "--size", "512"), clients: s.clients, bare: true, columns: perUnit("delivery")},
-		{name: "broadcast 64 B, 8 at once", args: sending("broadcast", "--size", "64", "--inflight", "8", "--burst"), clients: s.clients,
+		{name: "broadcast 64 B", args: sending("broadcast", "--size", "64"), clients: s.clients, also: near, over: "broadcast 64 B",
 			columns: perUnit("delivery")},
-		{name: "broadcast 64 B, 64 at once", args: sending("broadcast", "--size", "64", "--inflight", "64", "--burst"), clients: s.clients,
+		{name: "broadcast 512 B", args: sending("broadcast", "--size", "512"), clients: s.clients, also: near, over: "broadcast 512 B",
+			columns: perUnit("delivery")},
+		{name: "broadcast 64 B, 8 at once", args: sending("broadcast", "--size", "64", "--inflight", "8", "--burst"), clients: s.clients, over: "broadcast 64 B",
+			columns: perUnit("delivery")},
+		{name: "broadcast 64 B, 64 at once", args: sending("broadcast", "--size", "64", "--inflight", "64", "--burst"), clients: s.clients, over: "broadcast 64 B",
 			columns: perUnit("delivery")},
 		{name: "rooms of 10", args: sending("rooms", "--publishers", "50", "--own-room"), clients: s.clients, rooms: true, columns: perUnit("delivery")},
 		{name: "echo with acknowledgement", args: sending("echo", "--inflight", "4"), clients: min(s.clients, 200), columns: perUnit("echo")},
 		{name: "latency of 5,000 echoes a second", args: sending("echo", "--msg-rate", "5000"), clients: min(s.clients, 1000), columns: latencies("an echo")},
-		{name: "reader beside a broadcast", args: sending("reader"), clients: s.clients, columns: latencies("the reader's echo")},
+		{name: "reader beside a broadcast", args: sending("reader"), clients: s.clients, also: []string{oneLoop},
+			columns: latencies("the reader's echo")},
 		{name: "jitter", args: []string{"--scenario", "jitter", "--duration", jitter, "--msg-rate", "10"}, clients: few, once: true, recovery: true,
 			columns: []column{
 				{"share delivered", "%.4f", func(f figure) float64 { return f.delivered }},

@@ -5,7 +5,7 @@
 // per connection, in the order they were accepted. This is the limit for Go;
 // sendloop.c beside it, built with
 //
-//	gcc -O2 -Wall -Wextra -o sendloop sendloop.c
+//	gcc -O2 -Wall -Wextra -pthread -o sendloop sendloop.c
 //
 // is the limit for anything. Both take a port (0: any), listen on 127.0.0.1,
 // print the address, and end by themselves after ten minutes or after one

@@ -56,7 +56,7 @@ func TestC(t *testing.T) {
 		t.Skip("no gcc")
 	}
 	bin := filepath.Join(t.TempDir(), "sendloop")
-	if out, err := exec.Command(gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-o", bin, "sendloop.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command(gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", bin, "sendloop.c").CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
 	cmd := exec.CommandContext(t.Context(), bin, "0") // killed with the test
