@@ -2,8 +2,6 @@ package main
 
 import (
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,20 +96,6 @@ func TestPublicationsOfBothKindsAreAddedUp(t *testing.T) {
 	}
 }
 
-func TestAnAddressIsFoundWhereAServerListens(t *testing.T) {
-	for line, want := range map[string]string{
-		"listening on 127.0.0.1:4711":                                "127.0.0.1:4711",
-		"level=INFO msg=listening address=127.0.0.1:80 network=tcp":  "127.0.0.1:80",
-		"level=INFO msg=cluster node=x url=redis://127.0.0.1:6379/0": "",
-		"listening on [::1]:4711":                                    "",
-		"listening on 127.0.0.1:":                                    "",
-	} {
-		if got, ok := parseListening([]byte(line)); ok != (want != "") || ok && got != want {
-			t.Errorf("parseListening(%q) = %q, %v, want %q", line, got, ok, want)
-		}
-	}
-}
-
 func TestProcessorTimeIsTheFinerOfTwo(t *testing.T) {
 	const stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 25 17 0 0 20 0 1 0 100 0 0"
 	if got, err := parseStat([]byte(stat)); err != nil || got != 420*time.Millisecond {
@@ -148,19 +132,6 @@ func TestTablesHaveMediansRangesRatiosAndFailures(t *testing.T) {
 	for _, want := range []string{"3.00 (2.00–4.00)", "1000 (1000–1000)", "5.00 (4.00–6.00)", "5.0 (5.0–5.0)", "NOT OK: it fell over", "the second over the first  1.00", "  2.00  "} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("tables lack %q:\n%s", want, b.String())
-		}
-	}
-}
-
-func TestAResultIsNeverOverwritten(t *testing.T) {
-	dir := t.TempDir()
-	for i, want := range []string{"x-cluster.txt", "x-cluster-2.txt", "x-cluster-3.txt"} {
-		name, err := save(dir, "x-cluster", []byte{byte(i)})
-		if err != nil || filepath.Base(name) != want {
-			t.Fatalf("save %d = %s, %v, want %s", i, name, err, want)
-		}
-		if b, err := os.ReadFile(name); err != nil || len(b) != 1 || b[0] != byte(i) {
-			t.Errorf("%s holds %v, %v", want, b, err)
 		}
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/host"
 )
 
 // settings are the command line.
@@ -83,7 +85,7 @@ func run(s settings) error {
 	tables(&out, ts, kinds(), r)
 	fmt.Print("\n", out.String())
 	if s.results != "" {
-		name, err := save(s.results, s.date+"-cluster", out.Bytes())
+		name, err := host.Save(s.results, s.date+"-cluster", out.Bytes())
 		if err != nil {
 			return err
 		}
@@ -132,23 +134,4 @@ func runIn(dir, name string, args ...string) error {
 		return fmt.Errorf("%s %s: %w: %s", name, args[0], err, bytes.TrimSpace(output))
 	}
 	return nil
-}
-
-// save writes b to a file that did not exist: name.txt, or name-2.txt and on.
-func save(dir, name string, b []byte) (string, error) {
-	for n := 1; ; n++ {
-		path := filepath.Join(dir, name+".txt")
-		if n > 1 {
-			path = filepath.Join(dir, fmt.Sprintf("%s-%d.txt", name, n))
-		}
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if errors.Is(err, os.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		_, err = f.Write(b)
-		return path, errors.Join(err, f.Close())
-	}
 }

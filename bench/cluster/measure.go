@@ -3,9 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/host"
 )
 
 // A kind is a server and its adapter.
@@ -62,11 +63,10 @@ func (f figure) rate() float64 { return float64(f.messages) / f.took.Seconds() }
 
 // A pair is two servers and their Redis.
 type pair struct {
-	redis        *redisServer
-	tap          *tap // between Redis and b, nil if there is none
-	a, b         *exec.Cmd
-	addrA, addrB string
-	clients      []*client
+	redis   *redisServer
+	tap     *tap // between Redis and b, nil if there is none
+	a, b    *host.Server
+	clients []*client
 }
 
 func startPair(k kind, tapped bool) (p *pair, err error) {
@@ -80,7 +80,7 @@ func startPair(k kind, tapped bool) (p *pair, err error) {
 		return p, err
 	}
 	addr := p.redis.addr
-	if p.addrA, p.a, err = startServer(k.name, k.command(addr)); err != nil {
+	if p.a, err = host.Start(k.name, k.command(addr)); err != nil {
 		return p, err
 	}
 	if tapped {
@@ -89,7 +89,7 @@ func startPair(k kind, tapped bool) (p *pair, err error) {
 		}
 		addr = p.tap.listener.Addr().String()
 	}
-	p.addrB, p.b, err = startServer(k.name, k.command(addr))
+	p.b, err = host.Start(k.name, k.command(addr))
 	return p, err
 }
 
@@ -102,12 +102,8 @@ func (p *pair) stop() {
 	for _, c := range p.clients {
 		c.conn.Close()
 	}
-	for _, s := range []*exec.Cmd{p.a, p.b} {
-		if s != nil {
-			_ = s.Process.Kill()
-			_ = s.Wait()
-		}
-	}
+	p.a.Kill()
+	p.b.Kill()
 	if p.tap != nil {
 		p.tap.listener.Close()
 	}
@@ -132,13 +128,13 @@ func measure(k kind, t trial, seconds int) (figure, error) {
 		return figure{}, err
 	}
 	defer p.stop()
-	pub, err := p.connect(p.addrA)
+	pub, err := p.connect(p.a.Addr)
 	if err != nil {
 		return figure{}, err
 	}
 	receivers := make([]*client, t.receivers)
 	for i := range receivers {
-		if receivers[i], err = p.connect(p.addrB); err == nil {
+		if receivers[i], err = p.connect(p.b.Addr); err == nil {
 			err = receivers[i].join(fullRoom)
 		}
 		if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -139,51 +137,4 @@ func (t *tap) pass(to, from net.Conn, count *atomic.Int64) {
 			return
 		}
 	}
-}
-
-// startServer starts a server and returns the address that it says it listens
-// on.
-func startServer(name string, cmd []string) (string, *exec.Cmd, error) {
-	c := exec.Command(cmd[0], cmd[1:]...)
-	r, w, err := os.Pipe()
-	if err != nil {
-		return "", nil, err
-	}
-	c.Stdout, c.Stderr = w, w
-	err = c.Start()
-	w.Close()
-	if err != nil {
-		r.Close()
-		return "", nil, err
-	}
-	late := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
-	defer late.Stop()
-	said := ""
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		if addr, ok := parseListening(lines.Bytes()); ok {
-			// ends with the server
-			go func() {
-				defer r.Close()
-				_, _ = io.Copy(io.Discard, r)
-			}()
-			return addr, c, nil
-		}
-		said = lines.Text()
-	}
-	r.Close()
-	_ = c.Process.Kill()
-	_ = c.Wait()
-	return "", nil, fmt.Errorf("%s printed no address but %q", name, said)
-}
-
-// parseListening finds the address in a line that says so.
-func parseListening(line []byte) (string, bool) {
-	const host = "127.0.0.1:"
-	_, after, ok := bytes.Cut(line, []byte("listening"))
-	_, after, there := bytes.Cut(after, []byte(host))
-	if !ok || !there {
-		return "", false
-	}
-	end := bytes.IndexFunc(append(bytes.Clone(after), ' '), func(r rune) bool { return r < '0' || r > '9' })
-	return host + string(after[:end]), end > 0
 }

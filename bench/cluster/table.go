@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/host"
 )
 
 // A column is one value of a figure.
@@ -44,8 +43,7 @@ func key(t trial, k kind) string { return t.name + "\t" + k.name }
 // heading says what was run, where and how.
 func heading(w io.Writer, date string, took time.Duration) {
 	fmt.Fprintf(w, "# go run ./bench/cluster %s\n", strings.Join(os.Args[1:], " "))
-	fmt.Fprintf(w, "# %s, %.0f minutes; %s, %d cores, %s, %s, Node %s, %s\n", date, took.Minutes(),
-		processor(), runtime.NumCPU(), said("uname", "-sr"), runtime.Version(), said("node", "--version"), said("redis-server", "--version"))
+	fmt.Fprintf(w, "# %s, %.0f minutes; %s, %s\n", date, took.Minutes(), host.Machine(), host.Said("redis-server", "--version"))
 	fmt.Fprintf(w, `#
 # Two servers of a kind, A and B, and a Redis of their own, started anew for each measurement, on one machine with the
 # client. One client publishes through A with %d messages under way; members of the room are at B, and each must get
@@ -56,26 +54,6 @@ func heading(w io.Writer, date string, took time.Duration) {
 # A room without members: one message of %d goes to a member at B instead, so that Redis is never far behind A; B speaks
 # to Redis through a tap that counts. sioedge has recovery on, its default; Node's adapter has none.
 `, window, chunk)
-}
-
-func processor() string {
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	_, after, ok := bytes.Cut(b, []byte("model name"))
-	line, _, _ := bytes.Cut(after, []byte("\n"))
-	if !ok {
-		return runtime.GOARCH
-	}
-	return strings.Trim(string(line), "\t :")
-}
-
-// said is the first line that a command prints, or "none".
-func said(name string, args ...string) string {
-	b, err := exec.Command(name, args...).Output()
-	if err != nil {
-		return "none"
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	return line
 }
 
 func tables(w io.Writer, ts []trial, ks []kind, r results) {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -23,22 +21,6 @@ func TestMedianOfEvenAndOddNumbers(t *testing.T) {
 	}
 }
 
-func TestAnAddressIsFoundWhereverItIsPrinted(t *testing.T) {
-	for _, line := range []string{"listening on 127.0.0.1:4711", "listening address=127.0.0.1:4711 network=tcp"} {
-		addr, proc, err := start("echo", []string{"sh", "-c", "echo starting; echo '" + line + "'; exec cat"})
-		if err != nil || addr != "127.0.0.1:4711" {
-			t.Errorf("start(%q) = %q, %v, want 127.0.0.1:4711", line, addr, err)
-		}
-		if proc != nil {
-			_ = proc.Kill()
-			_, _ = proc.Wait()
-		}
-	}
-	if _, _, err := start("sh", []string{"sh", "-c", "echo no module"}); err == nil || !strings.Contains(err.Error(), "no module") {
-		t.Errorf("start of what prints no address = %v, want an error with what it said", err)
-	}
-}
-
 func TestTablesNameWhatIsMissingAndWhatFailed(t *testing.T) {
 	trials := allTrials(settings{rounds: 2, clients: 15000, seconds: 1})[2:3]
 	servers := []*server{{name: "we"}, {name: "C send", extra: true}, {name: "small", most: 5000}, {name: "broken"}, {name: "absent", missing: "no compiler"}}
@@ -53,19 +35,6 @@ func TestTablesNameWhatIsMissingAndWhatFailed(t *testing.T) {
 	for _, want := range []string{"4.000 (2.000–6.000)", "2.000\n", "5000 clients; NOT OK: 3 messages lost", "failed: it fell over", "missing: absent: no compiler"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("tables lack %q:\n%s", want, b.String())
-		}
-	}
-}
-
-func TestAResultIsNeverOverwritten(t *testing.T) {
-	dir := t.TempDir()
-	for i, want := range []string{"2026-01-02.txt", "2026-01-02-2.txt", "2026-01-02-3.txt"} {
-		name, err := save(dir, "2026-01-02", []byte{byte(i)})
-		if err != nil || filepath.Base(name) != want {
-			t.Fatalf("save %d = %s, %v, want %s", i, name, err, want)
-		}
-		if b, err := os.ReadFile(name); err != nil || len(b) != 1 || b[0] != byte(i) {
-			t.Errorf("%s holds %v, %v", want, b, err)
 		}
 	}
 }
@@ -90,7 +59,7 @@ func TestTurnsAreFairWhereRatiosCount(t *testing.T) {
 		return strings.Join(all, "; ")
 	}
 	for want, tr := range map[string]trial{
-		"sioedge; peer":                  {},
+		"sioedge; peer":                 {},
 		"sioedge; sioedge 1 loop; peer": {also: []string{oneLoop}},
 		"sioedge; C send; peer; C send; sioedge; sioedge; C send": {also: []string{limit}},
 	} {

@@ -13,12 +13,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/host"
 )
 
 // settings are the command line.
@@ -106,7 +107,7 @@ func run(s settings) error {
 	if s.results == "" {
 		return nil
 	}
-	name, err := save(s.results, s.date, out.Bytes())
+	name, err := host.Save(s.results, s.date, out.Bytes())
 	if err == nil {
 		fmt.Fprintln(os.Stderr, "written to", name)
 	}
@@ -147,23 +148,4 @@ func names(servers []*server) string {
 		all = append(all, v.name)
 	}
 	return strings.Join(all, ", ")
-}
-
-// save writes b to a file that did not exist: date.txt, or date-2.txt and on.
-func save(dir, date string, b []byte) (string, error) {
-	for n := 1; ; n++ {
-		name := filepath.Join(dir, date+".txt")
-		if n > 1 {
-			name = filepath.Join(dir, fmt.Sprintf("%s-%d.txt", date, n))
-		}
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if errors.Is(err, os.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		_, err = io.Copy(f, bytes.NewReader(b))
-		return name, errors.Join(err, f.Close())
-	}
 }

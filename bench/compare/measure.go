@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sioedge/sioedge/bench/host"
 	"github.com/sioedge/sioedge/bench/swarm"
 )
 
@@ -45,17 +43,16 @@ func measure(v *server, t trial) (figure, error) {
 	if t.recovery {
 		cmd = append(slices.Clone(cmd), v.recovery...)
 	}
-	addr, proc, err := start(v.name, cmd)
+	s, err := host.Start(v.name, cmd)
 	if err != nil {
 		return figure{}, err
 	}
 	defer func() {
-		_ = proc.Kill()
-		_, _ = proc.Wait()
+		s.Kill()
 		time.Sleep(500 * time.Millisecond) // the kernel frees the sockets
 	}()
 	clients := clientsOf(v, t)
-	args := []string{"ws://" + addr, "--json", "--busy-poll", "--pid", strconv.Itoa(proc.Pid),
+	args := []string{"ws://" + s.Addr, "--json", "--busy-poll", "--pid", strconv.Itoa(s.Process.Pid),
 		"--clients", strconv.Itoa(clients), "--rate", strconv.Itoa(v.rate)}
 	if v.protocol != "" {
 		args = append(args, "--protocol", v.protocol)
@@ -91,38 +88,4 @@ func figureOf(r *swarm.Report) figure {
 		f.recovered = float64(r.Total.Recovered) / float64(r.Total.Cut)
 	}
 	return f
-}
-
-// start starts a server and returns the address that it prints.
-func start(name string, cmd []string) (string, *os.Process, error) {
-	c := exec.Command(cmd[0], cmd[1:]...)
-	r, w, err := os.Pipe()
-	if err != nil {
-		return "", nil, err
-	}
-	c.Stdout, c.Stderr = w, w
-	err = c.Start()
-	w.Close()
-	if err != nil {
-		r.Close()
-		return "", nil, err
-	}
-	said := ""
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		if _, rest, ok := strings.Cut(lines.Text(), "127.0.0.1:"); ok {
-			end := strings.IndexFunc(rest+" ", func(r rune) bool { return r < '0' || r > '9' })
-			// ends with the server
-			go func() {
-				defer r.Close()
-				_, _ = io.Copy(io.Discard, r)
-			}()
-			return "127.0.0.1:" + rest[:end], c.Process, nil
-		}
-		said = lines.Text()
-	}
-	r.Close()
-	_ = c.Process.Kill()
-	_ = c.Wait()
-	return "", nil, fmt.Errorf("%s printed no address but %q", name, said)
 }

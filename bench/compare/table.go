@@ -1,23 +1,21 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/host"
 )
 
 // heading says what was run, where and how.
 func heading(w io.Writer, s settings, took time.Duration) {
 	fmt.Fprintf(w, "# go run ./bench/compare %s\n", strings.Join(os.Args[1:], " "))
-	fmt.Fprintf(w, "# %s, %.0f minutes; %s, %d cores, %s, %s, Node %s\n", s.date, took.Minutes(),
-		processor(), runtime.NumCPU(), said("uname", "-sr"), runtime.Version(), said("node", "--version"))
+	fmt.Fprintf(w, "# %s, %.0f minutes; %s\n", s.date, took.Minutes(), host.Machine())
 	fmt.Fprint(w, `#
 # Every server gets the same clients over loopback, one server after the other in each round; medians, ranges in
 # parentheses. CPU is utime and stime of the server's process (and of ksoftirqd where it can be seen) over the measured
@@ -27,25 +25,6 @@ func heading(w io.Writer, s settings, took time.Duration) {
 # Latencies count from when a message was due. sioedge has recovery on everywhere,
 # the others where it is measured. centrifuge speaks its own JSON protocol: its envelope is longer, so its "64 B" are 85.
 `)
-}
-
-func processor() string {
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	_, after, ok := bytes.Cut(b, []byte("model name"))
-	line, _, _ := bytes.Cut(after, []byte("\n"))
-	if !ok {
-		return runtime.GOARCH
-	}
-	return strings.Trim(string(line), "\t :")
-}
-
-// said is what a command prints, or "none".
-func said(name string, args ...string) string {
-	b, err := exec.Command(name, args...).Output()
-	if err != nil {
-		return "none"
-	}
-	return strings.TrimSpace(string(b))
 }
 
 func tables(w io.Writer, trials []trial, servers []*server, results map[string][]figure, failures map[string]string) {

@@ -9,18 +9,14 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/sioedge/sioedge/bench/host"
 	"github.com/sioedge/sioedge/bench/swarm"
 )
 
@@ -37,12 +33,13 @@ func main() {
 
 // A pair is a server and its load.
 type pair struct {
-	server, load *exec.Cmd
-	before       int64 // RSS of the server without clients
+	server *host.Server
+	load   *exec.Cmd
+	before int64 // RSS of the server without clients
 }
 
 func run(servers, clients, rate int) error {
-	slabBefore, err := slab()
+	slabBefore, err := host.Slab()
 	if err != nil {
 		return err
 	}
@@ -52,8 +49,8 @@ func run(servers, clients, rate int) error {
 			p.end()
 		}
 	}()
-	for i := range servers {
-		p, err := start(clients, rate, i)
+	for range servers {
+		p, err := start(clients, rate)
 		if p != nil {
 			all = append(all, p)
 		}
@@ -65,17 +62,17 @@ func run(servers, clients, rate int) error {
 	time.Sleep(8 * time.Second) // until the servers have given back what they needed for the storm
 	var rss int64
 	for _, p := range all {
-		now, err := resident(p.server.Process.Pid)
+		now, err := host.Resident(p.server.Process.Pid)
 		if err != nil {
 			return err
 		}
 		rss += now - p.before
 	}
-	slabNow, err := slab()
+	slabNow, err := host.Slab()
 	if err != nil {
 		return err
 	}
-	held, err := connected()
+	held, _, err := host.TCP()
 	if err != nil {
 		return err
 	}
@@ -88,79 +85,25 @@ func run(servers, clients, rate int) error {
 }
 
 // start starts a server and clients that stay until they are told to go.
-func start(clients, rate, i int) (*pair, error) {
-	p := &pair{server: exec.Command("bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text")}
-	r, w, err := os.Pipe()
+func start(clients, rate int) (*pair, error) {
+	server, err := host.Start("sioedge", []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text"})
 	if err != nil {
 		return nil, err
 	}
-	p.server.Stderr = w
-	if err := p.server.Start(); err != nil {
-		return nil, err
-	}
-	w.Close()
-	addr := ""
-	lines := bufio.NewScanner(r)
-	for addr == "" && lines.Scan() {
-		if _, rest, ok := strings.Cut(lines.Text(), "127.0.0.1:"); ok {
-			addr = "127.0.0.1:" + strings.FieldsFunc(rest, func(c rune) bool { return c < '0' || c > '9' })[0]
-		}
-	}
-	if addr == "" {
-		return p, errors.New("the server printed no address")
-	}
-	// ends with the server
-	go func() { _, _ = io.Copy(io.Discard, r) }()
-	if p.before, err = resident(p.server.Process.Pid); err != nil {
+	p := &pair{server: server}
+	if p.before, err = host.Resident(server.Process.Pid); err != nil {
 		return p, err
 	}
-	p.load = exec.Command("bin/sioload", "ws://"+addr, "--json", "--scenario", string(swarm.Idle), "--clients", strconv.Itoa(clients),
+	p.load = exec.Command("bin/sioload", "ws://"+server.Addr, "--json", "--scenario", string(swarm.Idle), "--clients", strconv.Itoa(clients),
 		"--rate", strconv.Itoa(rate), "--duration", "10m")
 	return p, p.load.Start()
 }
 
 func (p *pair) end() {
-	for _, c := range []*exec.Cmd{p.load, p.server} {
-		if c != nil && c.Process != nil {
-			_ = c.Process.Signal(os.Interrupt)
-			time.AfterFunc(10*time.Second, func() { _ = c.Process.Kill() })
-			_ = c.Wait()
-		}
+	if c := p.load; c != nil && c.Process != nil {
+		_ = c.Process.Signal(os.Interrupt)
+		time.AfterFunc(10*time.Second, func() { _ = c.Process.Kill() })
+		_ = c.Wait()
 	}
-}
-
-// resident returns the RSS of a process in bytes.
-func resident(pid int) (int64, error) {
-	return kilobytes(fmt.Sprintf("/proc/%d/status", pid), "VmRSS:")
-}
-
-// slab returns the bytes of the kernel's own objects.
-func slab() (int64, error) { return kilobytes("/proc/meminfo", "Slab:") }
-
-func kilobytes(path, name string) (int64, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, name); ok {
-			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("%s has no %s", path, name)
-}
-
-// connected returns how many TCP sockets are open.
-func connected() (int64, error) {
-	b, err := os.ReadFile("/proc/net/sockstat")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == "TCP:" {
-			return json.Number(f[2]).Int64()
-		}
-	}
-	return 0, errors.New("/proc/net/sockstat has no TCP")
+	p.server.Kill()
 }

@@ -1,0 +1,46 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestAnAddressIsFoundWhereAServerListens(t *testing.T) {
+	for line, want := range map[string]string{
+		"listening on 127.0.0.1:4711":                                "127.0.0.1:4711",
+		"level=INFO msg=listening address=127.0.0.1:80 network=tcp":  "127.0.0.1:80",
+		"level=INFO msg=cluster node=x url=redis://127.0.0.1:6379/0": "",
+		"listening on [::1]:4711":                                    "",
+		"listening on 127.0.0.1:":                                    "",
+	} {
+		if got, ok := parseListening([]byte(line)); ok != (want != "") || ok && got != want {
+			t.Errorf("parseListening(%q) = %q, %v, want %q", line, got, ok, want)
+		}
+	}
+}
+
+func TestStart(t *testing.T) {
+	s, err := Start("echo", []string{"sh", "-c", "echo starting; echo 'listening on 127.0.0.1:4711' >&2; exec cat"})
+	if err != nil || s.Addr != "127.0.0.1:4711" {
+		t.Errorf("Start = %v, %v, want 127.0.0.1:4711", s, err)
+	}
+	s.Kill()
+	if _, err := Start("sh", []string{"sh", "-c", "echo no module"}); err == nil || !strings.Contains(err.Error(), "no module") {
+		t.Errorf("Start of what prints no address = %v, want an error with what it said", err)
+	}
+}
+
+func TestAResultIsNeverOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	for i, want := range []string{"x.txt", "x-2.txt", "x-3.txt"} {
+		name, err := Save(dir, "x", []byte{byte(i)})
+		if err != nil || filepath.Base(name) != want {
+			t.Fatalf("Save %d = %s, %v, want %s", i, name, err, want)
+		}
+		if b, err := os.ReadFile(name); err != nil || len(b) != 1 || b[0] != byte(i) {
+			t.Errorf("%s holds %v, %v", want, b, err)
+		}
+	}
+}
