@@ -31,9 +31,14 @@ const (
 const maxDigits = 12
 
 // units returns the length of s as JavaScript counts it, in UTF-16 units.
-func units(s []byte) (n int) {
-	for _, r := range string(s) {
-		n++
+func units(s []byte) int {
+	n := utf8.RuneCount(s)
+	if n == len(s) {
+		return n
+	}
+	for at := 0; at < len(s); {
+		r, size := utf8.DecodeRune(s[at:])
+		at += size
 		if r > 0xffff {
 			n++
 		}
@@ -101,6 +106,10 @@ func cutPacket3(payload []byte) (packet, rest []byte, ok bool) {
 	b := payload[i+1:]
 	at := 0
 	for n > 0 && at < len(b) {
+		if b[at] < utf8.RuneSelf {
+			n, at = n-1, at+1
+			continue
+		}
 		r, size := utf8.DecodeRune(b[at:])
 		n--
 		if r > 0xffff {

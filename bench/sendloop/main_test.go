@@ -59,21 +59,25 @@ func TestC(t *testing.T) {
 	if out, err := exec.Command(gcc, "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", bin, "sendloop.c").CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
-	cmd := exec.CommandContext(t.Context(), bin, "0") // killed with the test
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for _, threads := range []string{"1", "2"} {
+		t.Run("threads="+threads, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), bin, "0", threads) // killed with the test
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+			}()
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, "ws://"+strings.TrimSpace(strings.TrimPrefix(line, "listening on ")))
+		})
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	check(t, "ws://"+strings.TrimSpace(strings.TrimPrefix(line, "listening on ")))
 }
