@@ -3,6 +3,7 @@ package loop
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,14 +98,14 @@ func (s *Sim) Turn() {
 				l.end(true)
 			}
 		}
-		for i := 0; i < len(s.ready); i++ { // an event may bring more
+		n := len(s.ready) // an event may bring more, for the next round
+		for i := range n {
 			busy = true
 			p := s.ready[i]
 			p.listed = false
 			p.event()
 		}
-		clear(s.ready)
-		s.ready = s.ready[:0]
+		s.ready = slices.Delete(s.ready, 0, n)
 	}
 }
 

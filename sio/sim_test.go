@@ -156,6 +156,51 @@ func TestEdge34And38VolatileInARow(t *testing.T) {
 }
 
 // What one inline handler emits, in any way, arrives in that order.
+// However many a broadcast goes to, a loop looks at its sockets after a slice of
+// them.
+func TestOthersAreServedDuringABroadcast(t *testing.T) {
+	for _, members := range []int{300, 3000} {
+		st := newStage(t, sio.Options{})
+		st.ns.HandleInline("join", func(s sio.Socket, _ *sio.Msg) error { s.Join("all"); return nil })
+		var peers []*loop.Peer
+		for range members {
+			p := st.sim.Connect(0)
+			p.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
+			p.Send(appendPacket(appendPacket(nil, "40"), `42["join"]`))
+			p.Received()
+			peers = append(peers, p)
+		}
+		have := func() (n int) {
+			for _, p := range peers {
+				if len(p.Received()) > 0 {
+					n++
+				}
+			}
+			return n
+		}
+		served, echoes := 0, 0
+		var reader *extra
+		st.ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error {
+			n := have()
+			if served += n; n > 100 {
+				t.Errorf("%d of %d members between two echoes of another client, want up to 100", n, members)
+			}
+			if echoes++; served < members && echoes < members {
+				reader.send(`421["echo"]`)
+			}
+			return m.Ack()
+		})
+		reader = st.enter(0)
+		if err := st.ns.To("all").Emit("news"); err != nil {
+			t.Fatal(err)
+		}
+		reader.send(`421["echo"]`)
+		if served != members || echoes < members/100 {
+			t.Errorf("%d of %d members have the broadcast after %d echoes of another client", served, members, echoes)
+		}
+	}
+}
+
 func TestInlineOrder(t *testing.T) {
 	st := newStage(t, sio.Options{Loop: loop.Options{Loops: 3}})
 	st.ns.HandleInline("go", func(s sio.Socket, m *sio.Msg) error {
