@@ -35,6 +35,9 @@ func newPoller() (*poller, error) {
 	return &poller{fd: fd, events: make([]unix.EpollEvent, 512)}, nil
 }
 
+// atMost bounds what one wait returns.
+func (p *poller) atMost(n int) { p.events = p.events[:n] }
+
 func (p *poller) close() { unix.Close(p.fd) }
 
 // add watches fd for both directions. Closing fd ends it.

@@ -324,6 +324,9 @@ func (w *worker) start(j job, now int64) error {
 	w.load.reset(now)
 	w.left = -1
 	w.phase = phConnect
+	if len(w.readerSent) > 0 {
+		w.poll.atMost(32) // what the readers' answers wait for, see readReaders
+	}
 	return nil
 }
 
