@@ -178,10 +178,19 @@ type Options struct {
 	// connection. CORS and Middleware have seen the request; of what they add to
 	// answers, a field that the handler's answer has too is left out. Nil, as
 	// function or as result: the error "Session ID unknown". A request that has been
-	// forwarded once, and the upgrade to a WebSocket, are answered so in any case;
-	// the latter is FOREIGN_UPGRADE to OnConnectionError, and its client goes on
-	// polling.
+	// forwarded once is answered so in any case.
 	Forward func(node Node) http.Handler
+	// Tunnel is Forward for the upgrade to a WebSocket: it returns who asks the
+	// node. Its RoundTrip runs on a goroutine and has to set a bound to its time;
+	// the request's context ends with the client's connection or when it has
+	// returned. If the answer is 101, its Body has to be an io.ReadWriteCloser, as
+	// that of net/http's Transport is: what comes on it and what the client sends is
+	// passed on until either side ends, and the Body closed. Any other answer, of up
+	// to 64 KiB, goes to the client. An error is FOREIGN_UPGRADE to
+	// OnConnectionError, to the client the error "Session ID unknown" with the
+	// error's text in ReasonHeader, and it goes on polling; so it is without this
+	// function if Forward knows the node.
+	Tunnel func(node Node) http.RoundTripper
 
 	// Node names this process in the ids of its sessions. Zero means a random
 	// one.

@@ -15,10 +15,11 @@ import (
 // A connection's tag says what it is to us. Zero is a connection that we are
 // done with: its input is thrown away.
 const (
-	tagHTTP  = 1 << 30 // | index into shard.https
-	tagWS    = 2 << 30 // | slot of the session whose transport it is
-	tagProbe = 3 << 30 // | slot of the session that it may become the transport of
-	tagKind  = 3 << 30
+	tagHTTP   = 1 << 29 // | index into shard.https
+	tagWS     = 2 << 29 // | slot of the session whose transport it is
+	tagProbe  = 3 << 29 // | slot of the session that it may become the transport of
+	tagTunnel = 4 << 29 // its bytes are another node's: it is in shard.tunnels
+	tagKind   = 7 << 29
 )
 
 // An httpConn is a connection that speaks HTTP. It is freed when the
@@ -75,6 +76,8 @@ func (srv *Server) Data(c loop.Conn, b []byte) (n int) {
 			k = sh.dataWS(c, tag&^tagKind, b[n:])
 		case tagProbe:
 			k = sh.dataProbe(c, tag&^tagKind, b[n:])
+		case tagTunnel:
+			k = sh.tunnels[c].data(b[n:])
 		default:
 			return len(b)
 		}
@@ -87,7 +90,11 @@ func (srv *Server) Data(c loop.Conn, b []byte) (n int) {
 }
 
 // Drained is called by the loop when a slow peer has caught up.
-func (srv *Server) Drained(loop.Conn) {}
+func (srv *Server) Drained(c loop.Conn) {
+	if c.Tag() == tagTunnel {
+		srv.shards[c.Loop().Index()].tunnels[c].drained()
+	}
+}
 
 // Close is called by the loop when a connection has ended.
 func (srv *Server) Close(c loop.Conn, err error) {
@@ -105,6 +112,8 @@ func (srv *Server) Close(c loop.Conn, err error) {
 		sh.close(arg, reason)
 	case tagProbe:
 		sh.dropProbe(arg)
+	case tagTunnel:
+		sh.tunnels[c].leave()
 	}
 }
 

@@ -92,6 +92,7 @@ type shard struct {
 	beat    wheel
 	turn    loop.Timer
 	pollers []uint32 // slots of sessions with something for a waiting poll
+	tunnels map[loop.Conn]*tunnel
 	reader  wsframe.Reader
 	tally   tally
 	scratch []byte // responses and payloads, valid until the next use
@@ -105,7 +106,7 @@ type shard struct {
 func newShard(s *Server, l *loop.Loop) *shard {
 	sh := &shard{
 		srv: s, loop: l,
-		exts: make([]*ext, 1), https: make([]*httpConn, 1),
+		exts: make([]*ext, 1), https: make([]*httpConn, 1), tunnels: map[loop.Conn]*tunnel{},
 		beat:   wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
 		reader: s.newReader(),
 	}

@@ -34,6 +34,7 @@ const (
 	flagLinger                      // the handler is done with it: flushing, or waiting for the peer's end
 	flagShut                        // our end of stream was sent
 	flagEOF                         // the peer's end of stream was read
+	flagAwait                       // by AwaitDrained
 
 	flagsNoRead = flagPaused | flagSoft | flagHeldFull
 	flagsDying  = flagClose | flagAbort
@@ -131,6 +132,18 @@ func (c Conn) Queued() int {
 		return c.l.exts[r.ext].queued
 	}
 	return 0
+}
+
+// AwaitDrained has Handler.Drained called once, at the end of a step, when
+// nothing is queued any more. Move forgets it.
+func (c Conn) AwaitDrained() {
+	switch r := c.living(); {
+	case r == nil:
+	case r.ext != 0 && c.l.exts[r.ext].queued > 0:
+		r.flags |= flagAwait
+	default:
+		c.l.deferFor(c.slot, r, flagDrained)
+	}
 }
 
 // PauseRead stops reading and calls of Data until ResumeRead. While reading is

@@ -53,7 +53,7 @@ type Handler interface {
 	Data(c Conn, b []byte) (n int)
 
 	// Drained is called when reading goes on after it had stopped because more
-	// than SoftOutbound bytes were queued for c.
+	// than SoftOutbound bytes were queued for c, and as Conn.AwaitDrained says.
 	Drained(c Conn)
 
 	// Close is called exactly once for each Open, and c is stale when it

@@ -264,6 +264,10 @@ func (e *ext) advance(n int) {
 // for its queue gets on with closing.
 func (l *Loop) flushed(slot uint32, r *record, e *ext) {
 	soft := l.engine.o.SoftOutbound
+	if r.flags&flagAwait != 0 && e.queued == 0 {
+		r.flags &^= flagAwait
+		l.deferFor(slot, r, flagDrained)
+	}
 	switch {
 	case r.flags&flagAbort != 0:
 	case r.flags&flagLinger != 0:

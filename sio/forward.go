@@ -104,30 +104,17 @@ func (f *forwards) serve(w http.ResponseWriter, r *http.Request, peer rooms.Peer
 // ask has peer answer r. The answer is read to its end: half of a poll's must not
 // pass for the whole.
 func (f *forwards) ask(ctx context.Context, r *http.Request, peer rooms.Peer) (*http.Response, []byte, error) {
-	base, err := baseURL(peer.Addr)
-	if err != nil {
-		return nil, nil, err
-	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, nil, err
 	}
-	out := r.Clone(ctx) // Host stays, which origins are compared with
-	out.URL.Scheme, out.URL.Host = base.Scheme, base.Host
-	out.RequestURI, out.Close = "", false
-	out.Body, out.GetBody = http.NoBody, nil
+	out, err := outgoing(ctx, r, peer)
+	if err != nil {
+		return nil, nil, err
+	}
 	if len(body) > 0 {
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		out.Body, _ = out.GetBody()
-	}
-	endToEnd(out.Header)
-	out.Header.Del("Expect") // the body is there
-	out.Header.Set(eio.ForwardedHeader, "1")
-	if out.Header["User-Agent"] == nil {
-		out.Header["User-Agent"] = []string{""} // or one is added
-	}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		out.Header.Set("X-Forwarded-For", strings.Join(append(out.Header["X-Forwarded-For"], host), ", "))
 	}
 	resp, err := f.transport.RoundTrip(out)
 	if err != nil {
@@ -137,6 +124,28 @@ func (f *forwards) ask(ctx context.Context, r *http.Request, peer rooms.Peer) (*
 	endToEnd(resp.Header)
 	body, err = io.ReadAll(resp.Body)
 	return resp, body, err
+}
+
+// outgoing returns what peer is asked for r, without a body.
+func outgoing(ctx context.Context, r *http.Request, peer rooms.Peer) (*http.Request, error) {
+	base, err := baseURL(peer.Addr)
+	if err != nil {
+		return nil, err
+	}
+	out := r.Clone(ctx) // Host stays, which origins are compared with
+	out.URL.Scheme, out.URL.Host = base.Scheme, base.Host
+	out.RequestURI, out.Close = "", false
+	out.Body, out.GetBody = http.NoBody, nil
+	endToEnd(out.Header)
+	out.Header.Del("Expect") // the body is there
+	out.Header.Set(eio.ForwardedHeader, "1")
+	if out.Header["User-Agent"] == nil {
+		out.Header["User-Agent"] = []string{""} // or one is added
+	}
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		out.Header.Set("X-Forwarded-For", strings.Join(append(out.Header["X-Forwarded-For"], host), ", "))
+	}
+	return out, nil
 }
 
 // fail answers a request that could not be forwarded.

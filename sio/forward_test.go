@@ -143,43 +143,6 @@ func TestForwardedOldClients(t *testing.T) {
 	}
 }
 
-// The upgrade needs the session's own server; polls may go anywhere meanwhile, and
-// when it was refused elsewhere.
-func TestForwardedPollsAndTheUpgrade(t *testing.T) {
-	told := make(chan string, 10)
-	x := newStrays(t, sio.Options{Engine: eio.Options{OnConnectionError: func(e eio.ConnectionError) {
-		told <- fmt.Sprint(e.Code, " ", e.Context.Name, " ", e.Context.SID)
-	}}})
-	p, s := x.join()
-	r, err := http.NewRequest(http.MethodGet, strings.Replace(p.url, "transport=polling", "transport=websocket", 1), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
-		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
-	resp, err := p.http.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || string(b) != "Session ID unknown" {
-		t.Errorf("the upgrade elsewhere = %d %q, want 400 and that the session is unknown", resp.StatusCode, b)
-	}
-	resp.Body.Close()
-	if got, want := take(t, told), "1 FOREIGN_UPGRADE "+p.sid; got != want {
-		t.Errorf("OnConnectionError was told %q, want %q", got, want)
-	}
-	p.send(`421["echo","still polling"]`)
-	p.expect(`431["still polling"]`)
-	c := p.upgrade(func() {
-		if err := s.Emit("n", 1); err != nil {
-			t.Error(err)
-		}
-	})
-	c.expect(`42["n",1]`)
-	c.send(`421["echo",2]`)
-	c.expect(`431[2]`)
-}
-
 // What the session's server gets, and what the client gets of its answer.
 func TestForwardedHeaders(t *testing.T) {
 	seen := make(chan *http.Request, 10)
@@ -340,6 +303,9 @@ func TestForwardOptions(t *testing.T) {
 	}
 	if _, err := sio.New(sio.Options{MaxForwards: -1}); err == nil {
 		t.Error("New(MaxForwards: -1) = nil, want an error")
+	}
+	if _, err := sio.New(sio.Options{MaxTunnels: -1}); err == nil {
+		t.Error("New(MaxTunnels: -1) = nil, want an error")
 	}
 	b := &bus{}
 	for _, s := range []string{"", "http://10.0.0.5:3000", "https://[::1]:3000/"} {

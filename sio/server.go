@@ -58,11 +58,16 @@ type Options struct {
 	Adapter rooms.Adapter
 	// Advertise is the base URL at which the others of Adapter's cluster reach
 	// this server, such as "http://10.0.0.5:3000": they forward polling requests to
-	// it that belong here. Empty: they do not.
+	// it that belong here, and tunnel WebSockets. Empty: they do not.
 	Advertise string
 	// MaxForwards bounds the requests that this server forwards at a time, of which
 	// a client's poll is one all the time; 503 beyond. Zero means 4096.
 	MaxForwards int
+	// MaxTunnels bounds the WebSockets of other servers' sessions that this server
+	// passes on at a time: clients that upgraded here and not where their session
+	// is. One more is refused, and its client goes on polling. Each takes a
+	// descriptor beside the client's, and about 8 KB. Zero means 4096.
+	MaxTunnels int
 
 	// DropHandshake frees the copy of a session's first request as soon as its
 	// first namespace has been joined and OnConnect has returned. Handshake
@@ -102,6 +107,7 @@ type Server struct {
 	cluster  rooms.Adapter
 	tellsOwn bool // it wants to know of sockets' own rooms too
 	forwards *forwards
+	tunnels  *tunnels
 	shards   []*shard
 	client   *clientFiles
 
@@ -124,6 +130,7 @@ func (o Options) withDefaults() Options {
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
 	o.MaxForwards = cmp.Or(o.MaxForwards, 4096)
+	o.MaxTunnels = cmp.Or(o.MaxTunnels, 4096)
 	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Engine.Node = cmp.Or(o.Engine.Node, eio.NewNode())
@@ -151,7 +158,7 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
-	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxForwards) < 1 {
+	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxForwards, o.MaxTunnels) < 1 {
 		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 10000")
 	}
 	if l := o.Limits; min(o.MaxInstances, l.MaxAttachments, l.MaxAttachmentBytes, l.MaxDepth, l.MaxArgs) < 0 {
@@ -163,6 +170,7 @@ func newServer(o Options) (*Server, error) {
 		}
 	}
 	srv := &Server{o: o, forwards: newForwards(o)}
+	srv.tunnels = newTunnels(srv.forwards, o)
 	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {
 		files, err := newClientFiles(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
@@ -174,6 +182,9 @@ func newServer(o Options) (*Server, error) {
 	srv.o.Engine.Route = srv.route
 	if o.Adapter != nil && o.Engine.Forward == nil {
 		srv.o.Engine.Forward = srv.forward
+	}
+	if o.Adapter != nil && o.Engine.Tunnel == nil {
+		srv.o.Engine.Tunnel = srv.tunnel
 	}
 	var err error
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {

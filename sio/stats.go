@@ -21,6 +21,10 @@ type Stats struct {
 
 	Forwarded     int64 // requests for sessions of other servers that these answered
 	ForwardFailed int64 // those that they did not: unknown, not reached, too late, or over MaxForwards
+
+	Tunnels      int64 // WebSockets of sessions of other servers that are passed on now
+	Tunnelled    int64 // those that were, and are
+	TunnelFailed int64 // those that were not: the other server unknown, not reached or too late, or over MaxTunnels
 }
 
 // tally is what a loop counts of Stats. It is read from anywhere.
@@ -30,7 +34,8 @@ type tally struct {
 
 // Stats returns the counters of all loops. Any goroutine may call it.
 func (srv *Server) Stats() Stats {
-	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load()}
+	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load(),
+		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load()}
 	for _, sh := range srv.shards {
 		t := &sh.tally
 		st.BadPackets += t.badPackets.Load()

@@ -51,6 +51,7 @@ type config struct {
 	adapterPrefix string
 	advertise     string
 	maxForwards   int
+	maxTunnels    int
 	namespaces    []string
 	maxAcks       int
 	maxEvent      int
@@ -96,7 +97,8 @@ func flags(c *config) *pflag.FlagSet {
 	f.StringVar(&c.adapter, "adapter", "memory", "how servers are joined to a cluster: memory (they are not), or a URL of Redis: redis://, redis+sharded://, redis+streams://, with rediss for TLS; without :// the address is $REDIS_URL")
 	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels begin with")
 	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers")
-	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests; empty: they do not")
+	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers; clients beyond go on polling")
+	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")
 	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com; * alone: any; empty: the server's own host, and with --demo any")
 	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
 	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")

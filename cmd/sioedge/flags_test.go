@@ -53,6 +53,7 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"an adapter that does not exist":   {"serve", "--adapter", "carrier-pigeon"},
 		"an adapter of an unknown kind":    {"serve", "--adapter", "redis+pigeon://localhost"},
 		"an advertised path":               {"serve", "--adapter", "redis://127.0.0.1:1", "--advertise", "http://a/b"},
+		"no tunnels at all":                {"serve", "--max-tunnels", "0"},
 		"a namespace with a comma":         {"serve", "--namespace", "/a,b"},
 		"no depth at all":                  {"serve", "--max-depth", "0"},
 		"fewer than no rooms":              {"serve", "--max-rooms", "-1"},

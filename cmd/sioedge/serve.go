@@ -123,7 +123,7 @@ func (c *config) options() (sio.Options, error) {
 		return sio.Options{}, errors.New("--demo is refused in --env=production")
 	}
 	for name, n := range map[string]int{"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": queue,
-		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent, "max-depth": c.maxDepth, "max-forwards": c.maxForwards} {
+		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent, "max-depth": c.maxDepth, "max-forwards": c.maxForwards, "max-tunnels": c.maxTunnels} {
 		if n < 1 {
 			return sio.Options{}, fmt.Errorf("--%s must be at least 1", name)
 		}
@@ -159,6 +159,7 @@ func (c *config) options() (sio.Options, error) {
 		MaxInstances:   c.maxInstances,
 		Advertise:      c.advertise,
 		MaxForwards:    c.maxForwards,
+		MaxTunnels:     c.maxTunnels,
 		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(buffer)},
 		Limits:         parser.Limits{MaxAttachments: c.attachments, MaxDepth: c.maxDepth},
 		DropHandshake:  !c.keepHandshake,
