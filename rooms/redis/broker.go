@@ -28,6 +28,7 @@ type broker struct {
 	client    atomic.Pointer[rueidis.Client]
 	connected chan struct{} // closed when client is set
 	queue     queue
+	senders   senders // each with a part of it; none without a Redis Cluster
 	subs      subscriptions
 
 	health health
@@ -35,43 +36,60 @@ type broker struct {
 	received, malformed, reconnects atomic.Int64
 }
 
-// A health is whether all is well, and since when.
+// A part of a broker fails by itself: its connection does.
+type part uint8
+
+const (
+	sending part = iota
+	receiving
+)
+
+// A health is whether all parts are well, and since when. One that is does not
+// hide that another is not.
 type health struct {
 	mu     sync.Mutex
 	up     bool
 	since  time.Time
-	reason string
+	failed [2]error // by part; nil: it is well
 }
 
-func (h *health) set(log *slog.Logger, err error) {
+// set says how a part is.
+func (h *health) set(log *slog.Logger, p part, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	up := err == nil
-	if !up {
-		h.reason = err.Error()
-	}
-	if up == h.up && !h.since.IsZero() {
+	h.failed[p] = err
+	up := h.failed == [2]error{}
+	if up == h.up {
 		return
 	}
 	h.up, h.since = up, time.Now()
 	if up {
-		h.reason = ""
 		log.Info("redis: connected, all subscriptions in place")
 	} else {
 		log.Warn("redis: down; local clients are served as before", "error", err)
 	}
 }
 
+// get returns why it is not up too: an error, before that something has not been
+// tried yet.
 func (h *health) get() (up bool, since time.Time, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.up, h.since, h.reason
+	for _, err := range h.failed {
+		if err != nil && (reason == "" || reason == notYet) {
+			reason = err.Error()
+		}
+	}
+	return h.up, h.since, reason
 }
 
 // notYet is why a broker is not up that has not tried, or not finished.
 const notYet = "not connected yet"
 
-var errClosed = errors.New("redis: closed")
+var (
+	errNotYet = errors.New(notYet)
+	errClosed = errors.New("redis: closed")
+)
 
 // newBroker returns a broker that has not begun: run begins.
 func newBroker(o rueidis.ClientOption, timeout time.Duration, most int, log *slog.Logger, receive func(string, []byte)) *broker {
@@ -79,9 +97,9 @@ func newBroker(o rueidis.ClientOption, timeout time.Duration, most int, log *slo
 	o.ConnWriteTimeout = timeout
 	b := &broker{o: o, timeout: timeout, receive: receive, log: log, connected: make(chan struct{})}
 	b.ctx, b.close = context.WithCancel(context.Background())
-	b.queue.init(most)
+	b.queue.init(most, &counts{})
 	b.subs.init()
-	b.health.since, b.health.reason = time.Now(), notYet
+	b.health.since, b.health.failed = time.Now(), [2]error{errNotYet, errNotYet}
 	return b
 }
 
@@ -115,7 +133,7 @@ func (b *broker) connect() (rueidis.Client, bool) {
 		if err == nil {
 			return client, true
 		}
-		b.health.set(b.log, err)
+		b.health.set(b.log, sending, err)
 		if b.ctx.Err() != nil {
 			return nil, false
 		}
@@ -140,17 +158,21 @@ func (b *broker) pause(wait time.Duration) time.Duration {
 // shut ends the broker. What is queued may be sent until ctx is done, unless Redis
 // is down; what could not be is lost.
 func (b *broker) shut(ctx context.Context) error {
-	for !b.queue.empty() && ctx.Err() == nil {
+	for !b.idle() && ctx.Err() == nil {
 		if up, _, reason := b.health.get(); !up && reason != notYet {
 			break
 		}
 		time.Sleep(time.Millisecond)
 	}
 	b.close()
-	b.queue.drop()
+	b.drop()
 	done := make(chan struct{})
 	// ends when the broker's goroutines have
-	go func() { b.ended.Wait(); close(done) }()
+	go func() {
+		b.ended.Wait()
+		b.drop() // what was given to senders meanwhile
+		close(done)
+	}()
 	select {
 	case <-done:
 		return nil
@@ -172,7 +194,7 @@ func (b *broker) get(ctx context.Context) (rueidis.Client, error) {
 }
 
 // subscribers returns how many connections are subscribed to a channel. Each node
-// of a Redis Cluster knows its own.
+// of a Redis Cluster knows its own: that which has the channel, if that is sharded.
 func (b *broker) subscribers(ctx context.Context, channel string, shards bool) (n int, err error) {
 	client, err := b.get(ctx)
 	if err != nil {
@@ -180,29 +202,32 @@ func (b *broker) subscribers(ctx context.Context, channel string, shards bool) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	nodes := []rueidis.Client{client}
+	nodes, what := map[string]rueidis.Client{"": client}, "NUMSUB"
 	if client.Mode() == rueidis.ClientModeCluster {
-		nodes = nodes[:0]
-		for _, node := range client.Nodes() {
-			nodes = append(nodes, node)
-		}
+		nodes = client.Nodes()
 	}
-	what := "NUMSUB"
 	if shards {
 		what = "SHARDNUMSUB"
+		if at := b.subs.home(channel); nodes[at] != nil {
+			nodes = map[string]rueidis.Client{at: nodes[at]}
+		}
 	}
 	for _, node := range nodes {
-		answer, err := node.Do(ctx, node.B().Arbitrary("PUBSUB", what, channel).Build()).ToArray()
+		some, err := numSub(ctx, node, what, channel)
 		if err != nil {
 			return 0, err
 		}
-		if len(answer) == 2 {
-			count, err := answer[1].AsInt64()
-			if err != nil {
-				return 0, err
-			}
-			n += int(count)
-		}
+		n += some
 	}
 	return n, nil
+}
+
+// numSub asks one node.
+func numSub(ctx context.Context, node rueidis.Client, what, channel string) (int, error) {
+	answer, err := node.Do(ctx, node.B().Arbitrary("PUBSUB", what, channel).Build()).ToArray()
+	if err != nil || len(answer) != 2 {
+		return 0, err
+	}
+	n, err := answer[1].AsInt64()
+	return int(n), err
 }

@@ -41,6 +41,7 @@ func (c *classic) Open(ns string) {
 		c.subscribe(wire.BroadcastChannel(c.o.Prefix, ns))
 	}
 	c.subscribe(wire.RequestChannel(c.o.Prefix, ns))
+	c.opened(ns)
 }
 
 // Drop unsubscribes from a namespace.
@@ -218,7 +219,7 @@ func (c *classic) request(ctx context.Context, ns string, r wire.Request, each f
 		}
 	}
 	r.UID, r.ID = c.uid, newID(6)
-	return c.ask(ctx, wire.RequestChannel(p, ns), r.ID, func() error { return c.send(ns, r) }, each)
+	return c.ask(ctx, ns, wire.RequestChannel(p, ns), r.ID, func() error { return c.send(ns, r) }, each)
 }
 
 // send publishes a request.

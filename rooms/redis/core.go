@@ -21,6 +21,7 @@ type core struct {
 	shards bool   // channels are sharded ones
 	keys   bool   // there are commands for keys
 	hello  chan struct{}
+	news   chan struct{}
 
 	peers    peers
 	requests requests
@@ -28,11 +29,12 @@ type core struct {
 	asked, incomplete, discarded atomic.Int64
 
 	mu    sync.Mutex
+	open  map[string]struct{}            // the namespaces that are here
 	rooms map[string]map[string]struct{} // with members here, by namespace
 }
 
 func newCore(o Options) *core {
-	return &core{o: o, hello: make(chan struct{}, 1), rooms: map[string]map[string]struct{}{}, requests: requests{byID: map[string]*request{}}}
+	return &core{o: o, hello: make(chan struct{}, 1), news: make(chan struct{}, 1), rooms: map[string]map[string]struct{}{}, requests: requests{byID: map[string]*request{}}}
 }
 
 // start connects, in the background. Receive gets what comes on all channels
@@ -91,6 +93,14 @@ func (c *core) occupied(namespace, channel string) {
 	c.subscribe(channel)
 }
 
+// has tells whether a namespace is open.
+func (c *core) has(ns string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.open[ns]
+	return ok
+}
+
 // vacated unsubscribes from it, after a while.
 func (c *core) vacated(namespace, channel string) {
 	c.mu.Lock()
@@ -109,6 +119,7 @@ func (c *core) dropped(namespace string, channels ...string) {
 		c.b.subs.drop(channel, c.o.Linger)
 	}
 	delete(c.rooms, namespace)
+	delete(c.open, namespace)
 	for _, channel := range channels {
 		c.b.subs.drop(channel, c.o.Linger)
 	}
@@ -126,12 +137,12 @@ func (c *core) Peer(node string) (rooms.Peer, bool) { return c.peers.node(node) 
 
 // Status says how the adapter is.
 func (c *core) Status() rooms.Status {
-	n, _ := c.b.subs.count()
+	n, _ := c.b.subs.inPlace()
 	up, since, reason := c.b.health.get()
 	return rooms.Status{
 		Up: up, Since: since, Reason: reason, Peers: c.peers.list(),
 		Sent: c.b.queue.sent.Load(), Received: c.b.received.Load(), Discarded: c.discarded.Load(), Malformed: c.b.malformed.Load(),
-		Lost: c.b.queue.lost.Load(), Reconnects: c.b.reconnects.Load(), Waiting: c.b.queue.waiting(), Subscriptions: n,
+		Lost: c.b.queue.lost.Load(), Reconnects: c.b.reconnects.Load(), Waiting: c.b.waiting(), Subscriptions: n,
 		Requests: c.asked.Load(), Incomplete: c.incomplete.Load(),
 	}
 }

@@ -48,3 +48,33 @@ func TestEdge71ADeadRedisHoldsNobodyUp(t *testing.T) {
 		})
 	}
 }
+
+// A connection that has not noticed yet does not hide that another one has: a
+// server that is down stays so until Redis answers.
+func TestStatusStaysDownWhileRedisHangs(t *testing.T) {
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			addr := server(t)
+			o := Options{Timeout: 100 * time.Millisecond}
+			o.Client.Dialer.KeepAlive = 2 * tick // later than what is looked at at ticks
+			_, adapters := join(t, kind, addr, 1, o)
+			a := adapters[0]
+			if err := control(t, addr)("CLIENT", "PAUSE", "1000000", "ALL").Error(); err != nil {
+				t.Fatal(err)
+			}
+			a.Emit(rooms.Target{Namespace: "/"}, rooms.Event{Data: []byte(`["e"]`)})
+			eventually(t, "noticing that it cannot send", func() bool { return !a.Status().Up })
+			eventually(t, "noticing that it cannot receive", func() bool {
+				s := a.Status()
+				if s.Up || s.Reason == "" {
+					t.Fatalf("Status() = %+v, want it down, with a reason", s)
+				}
+				return s.Reconnects > 0
+			})
+			if s := a.Status(); s.Lost == 0 {
+				t.Errorf("Status() = %+v, want that what was on its way is lost", s)
+			}
+		})
+	}
+}

@@ -120,7 +120,7 @@ func (f *family) request(ctx context.Context, m *wire.Message, each func(any)) e
 		return &rooms.IncompleteError{Cause: err}
 	}
 	m.UID, m.RequestID = f.uid, newUID()
-	return f.ask(ctx, f.main(m.Namespace), m.RequestID, func() error { f.send(m); return nil }, each)
+	return f.ask(ctx, m.Namespace, f.main(m.Namespace), m.RequestID, func() error { f.send(m); return nil }, each)
 }
 
 // newUID returns 16 hexadecimal characters.

@@ -19,13 +19,16 @@ const (
 
 // A beat is a heartbeat, as JSON. Servers of Node do not see it.
 type beat struct {
-	UID   string     `json:"uid"`
-	Node  string     `json:"node"`
-	Name  string     `json:"name"`
-	Addr  string     `json:"addr,omitempty"`
-	Load  rooms.Load `json:"load"`
-	Hello bool       `json:"hello,omitempty"` // asks for everybody's
-	Bye   bool       `json:"bye,omitempty"`
+	UID  string     `json:"uid"`
+	Node string     `json:"node"`
+	Name string     `json:"name"`
+	Addr string     `json:"addr,omitempty"`
+	Load rooms.Load `json:"load"`
+	// Namespaces are those that are open there; none if these are too many to say.
+	Namespaces []string `json:"nsps,omitempty"`
+
+	Hello bool `json:"hello,omitempty"` // asks for everybody's
+	Bye   bool `json:"bye,omitempty"`
 }
 
 // beatChannel is where heartbeats are published.
@@ -34,7 +37,13 @@ func beatChannel(prefix string) string { return prefix + "-sioedge#" }
 // peers are the other servers of this kind.
 type peers struct {
 	mu    sync.Mutex
-	known map[string]*rooms.Peer // by uid
+	known map[string]*peer // by uid
+}
+
+// A peer is one of them.
+type peer struct {
+	rooms.Peer
+	namespaces []string // as far as it says
 }
 
 // heard notes a heartbeat.
@@ -46,9 +55,9 @@ func (p *peers) heard(b beat) {
 		return
 	}
 	if p.known == nil {
-		p.known = map[string]*rooms.Peer{}
+		p.known = map[string]*peer{}
 	}
-	p.known[b.UID] = &rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Seen: time.Now(), Load: b.Load}
+	p.known[b.UID] = &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Seen: time.Now(), Load: b.Load}, b.Namespaces}
 }
 
 // sweep forgets who has not been heard of since up, when hearing began.
@@ -73,6 +82,19 @@ func (p *peers) alive() map[string]string {
 	return names
 }
 
+// having is alive, of those that say that they have a namespace.
+func (p *peers) having(namespace string) map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := map[string]string{}
+	for uid, peer := range p.known {
+		if slices.Contains(peer.namespaces, namespace) {
+			names[uid] = peer.Name
+		}
+	}
+	return names
+}
+
 func (p *peers) has(uid string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +107,7 @@ func (p *peers) node(node string) (rooms.Peer, bool) {
 	defer p.mu.Unlock()
 	for _, peer := range p.known {
 		if peer.Node == node {
-			return *peer, true
+			return peer.Peer, true
 		}
 	}
 	return rooms.Peer{}, false
@@ -96,7 +118,7 @@ func (p *peers) list() []rooms.Peer {
 	defer p.mu.Unlock()
 	var all []rooms.Peer
 	for _, peer := range p.known {
-		all = append(all, *peer)
+		all = append(all, peer.Peer)
 	}
 	slices.SortFunc(all, func(a, b rooms.Peer) int { return strings.Compare(a.Node, b.Node) })
 	return all
@@ -106,7 +128,7 @@ func (p *peers) list() []rooms.Peer {
 func (c *core) beat(hello, bye bool) {
 	b := beat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Hello: hello, Bye: bye}
 	if !bye {
-		b.Load = c.host.Load()
+		b.Load, b.Namespaces = c.host.Load(), c.namespaces()
 	}
 	payload, err := json.Marshal(b)
 	if err != nil {
@@ -115,19 +137,59 @@ func (c *core) beat(hello, bye bool) {
 	c.b.queue.put(command{channel: beatChannel(c.o.Prefix), payload: payload, sharded: c.shards})
 }
 
+// maxNames bounds the names of namespaces in a heartbeat, in bytes.
+const maxNames = 4 << 10
+
+// namespaces returns the names of those that are open, none if they are too long
+// for a heartbeat.
+func (c *core) namespaces() (all []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for name := range c.open {
+		if n += len(name); n > maxNames {
+			return nil
+		}
+		all = append(all, name)
+	}
+	return all
+}
+
+// opened notes that a namespace is open, and has the others told.
+func (c *core) opened(namespace string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.open) == 0 {
+		c.open = map[string]struct{}{}
+	}
+	c.open[namespace] = struct{}{}
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
 // beats publishes heartbeats and forgets the dead, until the broker is closed.
 func (c *core) beats() {
 	defer c.b.ended.Done()
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
+	var soon <-chan time.Time
 	for {
 		select {
 		case <-c.b.ctx.Done():
 			return
+		case <-c.news:
+			if soon == nil {
+				soon = time.After(beatEvery / 20) // many are opened together
+			}
+			continue
+		case <-soon:
+			soon = nil
 		case <-ticker.C:
 		case <-c.hello:
 		}
-		if c.b.queue.waiting() == 0 { // else we are cut off, or busy enough to be seen
+		if !c.b.stuck(beatChannel(c.o.Prefix)) { // else we are cut off, or busy enough to be seen
 			c.beat(false, false)
 		}
 		if up, since, _ := c.b.health.get(); up { // else nobody can be heard, and nobody is known to be gone

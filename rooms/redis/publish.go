@@ -18,6 +18,14 @@ type command struct {
 	done    func()   // is called when it has been sent, or is lost; nil: nobody is told
 }
 
+// key is what decides which node of a Redis Cluster gets the command.
+func (c *command) key() string {
+	if c.words != nil {
+		return c.words[1]
+	}
+	return c.channel
+}
+
 func (c *command) size() int {
 	n := len(c.channel) + len(c.payload)
 	for _, w := range c.words {
@@ -32,37 +40,47 @@ func (c *command) ended() {
 	}
 }
 
-func (c *command) build(b rueidis.Builder) rueidis.Completed {
+// build returns the command; spread says that there are many nodes, each of which
+// publishes what belongs to its slots, so that the messages of a channel are in
+// order.
+func (c *command) build(b rueidis.Builder, spread bool) rueidis.Completed {
 	switch {
 	case c.words != nil:
 		return b.Arbitrary(c.words[0]).Keys(c.words[1]).Args(c.words[2:]...).Build()
 	case c.sharded:
 		return b.Spublish().Channel(c.channel).Message(rueidis.BinaryString(c.payload)).Build()
 	}
+	if spread {
+		return b.Arbitrary("PUBLISH").Keys(c.channel).Args(rueidis.BinaryString(c.payload)).Build()
+	}
 	return b.Publish().Channel(c.channel).Message(rueidis.BinaryString(c.payload)).Build()
 }
+
+// counts say what became of commands.
+type counts struct{ sent, lost atomic.Int64 }
 
 // A queue holds commands until they are sent. What would make it larger than most
 // bytes is lost, and counted: nobody waits for Redis.
 type queue struct {
+	*counts
 	most int
 	wake chan struct{}
 
-	sent, lost atomic.Int64
-
 	mu       sync.Mutex
 	commands []command
+	last     string // key of the last that was queued
 	bytes    int
 	busy     bool // some have been taken and are on their way
 }
 
-func (q *queue) init(most int) { q.most, q.wake = most, make(chan struct{}, 1) }
+func (q *queue) init(most int, c *counts) { q.most, q.counts, q.wake = most, c, make(chan struct{}, 1) }
 
 func (q *queue) put(c command) {
 	n := c.size()
 	q.mu.Lock()
 	fits := q.bytes+n <= q.most || len(q.commands) == 0
 	if fits {
+		q.last = c.key()
 		q.commands = append(q.commands, c)
 		q.bytes += n
 	}
@@ -72,6 +90,11 @@ func (q *queue) put(c command) {
 		c.ended()
 		return
 	}
+	q.poke()
+}
+
+// poke wakes who sends.
+func (q *queue) poke() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -97,6 +120,16 @@ func (q *queue) take() []command {
 	return batch
 }
 
+// next returns the key of the next command, or that of the last there was.
+func (q *queue) next() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.commands) > 0 {
+		return q.commands[0].key()
+	}
+	return q.last
+}
+
 func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -107,6 +140,13 @@ func (q *queue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.commands) == 0 && !q.busy
+}
+
+// rest says that what was taken is not on its way any more.
+func (q *queue) rest() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.busy = false
 }
 
 // drop loses what is queued.
@@ -121,44 +161,45 @@ func (q *queue) drop() {
 	}
 }
 
-// publishAll sends what is queued, a batch at a time. On one connection of its
-// own, so that the order is kept; with channels on many nodes there is an order
-// for each.
+// publishAll sends what is queued, a batch at a time, on one connection of its own,
+// so that the order is kept. With channels on many nodes there is an order for each
+// node.
 func (b *broker) publishAll(client rueidis.Client, spread bool) {
 	defer b.ended.Done()
+	if spread {
+		b.distribute(client)
+		return
+	}
 	for b.ctx.Err() == nil {
-		if spread {
-			b.publishVia(client)
-			continue
-		}
 		conn, release := client.Dedicate()
 		if err := b.ping(conn); err != nil {
-			b.health.set(b.log, err)
+			b.health.set(b.log, sending, err)
 			b.pause(lastPause / 4)
 		} else {
-			b.publishVia(conn)
+			b.health.set(b.log, sending, nil)
+			err := b.publishVia(conn, &b.queue, false)
+			if b.ctx.Err() == nil {
+				b.health.set(b.log, sending, err)
+			}
 		}
 		release()
 	}
 }
 
-// publishVia sends until the connection fails or the broker is closed. What was
-// on its way at a failure may have been sent or not: it is not sent twice.
-func (b *broker) publishVia(conn rueidis.CoreClient) {
+// publishVia sends until the connection fails, which is the error, or the broker
+// is closed. What was on its way at a failure may have been sent or not: it is not
+// sent twice.
+func (b *broker) publishVia(conn rueidis.CoreClient, q *queue, spread bool) error {
 	for {
 		select {
 		case <-b.ctx.Done():
-			return
-		case <-b.queue.wake:
+			return nil
+		case <-q.wake:
 		}
-		for batch := b.queue.take(); len(batch) > 0; batch = b.queue.take() {
-			if err := b.send(conn, batch); err != nil && b.ctx.Err() == nil {
-				b.health.set(b.log, err)
-				select {
-				case b.queue.wake <- struct{}{}: // there may be more
-				default:
-				}
-				return
+		for batch := q.take(); len(batch) > 0; batch = q.take() {
+			if err := b.send(conn, q, batch, spread); err != nil {
+				q.poke() // there may be more
+				return err
 			}
 		}
 	}
@@ -166,10 +207,11 @@ func (b *broker) publishVia(conn rueidis.CoreClient) {
 
 // send returns the error of a connection that failed; errors of commands are
 // logged.
-func (b *broker) send(conn rueidis.CoreClient, batch []command) (failed error) {
+func (b *broker) send(conn rueidis.CoreClient, q *queue, batch []command, spread bool) (failed error) {
+	defer q.rest()
 	commands := make([]rueidis.Completed, len(batch))
 	for i := range batch {
-		commands[i] = batch[i].build(conn.B())
+		commands[i] = batch[i].build(conn.B(), spread)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), b.timeout)
 	defer cancel()
@@ -178,17 +220,14 @@ func (b *broker) send(conn rueidis.CoreClient, batch []command) (failed error) {
 		batch[i].ended()
 		switch {
 		case err == nil || rueidis.IsRedisNil(err):
-			b.queue.sent.Add(1)
+			q.sent.Add(1)
 			continue
 		case r.NonRedisError() != nil:
 			failed = err
 		default:
 			b.log.Warn("redis: a message was refused", "channel", batch[i].channel, "error", err)
 		}
-		b.queue.lost.Add(1)
+		q.lost.Add(1)
 	}
-	b.queue.mu.Lock()
-	b.queue.busy = false
-	b.queue.mu.Unlock()
 	return failed
 }

@@ -47,7 +47,8 @@ type Options struct {
 	// Timeout bounds the wait for other servers where the context of a call has no
 	// deadline, and the wait for Redis. Zero means 5 s. Node: requestsTimeout.
 	Timeout time.Duration
-	// MaxQueue bounds what waits to be published, in bytes. Zero means 64 MiB.
+	// MaxQueue bounds what waits to be published, in bytes; with a Redis Cluster, for
+	// each of its nodes. Zero means 64 MiB.
 	MaxQueue int
 	// Linger is how long the subscription of a room that has become empty is kept.
 	// Zero means 10 s.

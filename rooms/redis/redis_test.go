@@ -169,7 +169,10 @@ func join(t testing.TB, kind, addr string, n int, o Options) (hosts []*fake, ada
 		hosts, adapters = append(hosts, h), append(adapters, a)
 	}
 	for _, a := range adapters {
-		eventually(t, "being up", func() bool { s := a.Status(); return s.Up && len(s.Peers) == n-1 })
+		eventually(t, "being up", func() bool {
+			s := a.Status()
+			return s.Up && len(s.Peers) == n-1 && len(coreOf(a).peers.having("/")) == n-1
+		})
 	}
 	return hosts, adapters
 }

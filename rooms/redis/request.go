@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -167,10 +166,14 @@ func (q *requests) get(id string) *request {
 	return q.byID[id]
 }
 
-// ask asks the other servers: channel is where they listen, send publishes the
-// request, each gets the answers. It waits until all have answered, those that
-// have not are known to be gone, or ctx is done.
-func (c *core) ask(ctx context.Context, channel, id string, send func() error, each func(any)) error {
+// ask asks the other servers of a namespace: channel is where they listen, send
+// publishes the request, each gets the answers. It waits until all have answered,
+// those that have not are known to be gone, or ctx is done.
+//
+// Those that have the namespace by their last heartbeat are known by name. One that
+// has opened it since, or has too many to say, is like a server of Node: if it does
+// not answer, it is counted, but not named.
+func (c *core) ask(ctx context.Context, ns, channel, id string, send func() error, each func(any)) error {
 	others, err := c.others(ctx, channel)
 	if err != nil {
 		return &rooms.IncompleteError{Cause: err}
@@ -178,13 +181,11 @@ func (c *core) ask(ctx context.Context, channel, id string, send func() error, e
 	if others <= 0 {
 		return nil
 	}
-	alive := c.peers.alive()
-	r := &request{done: make(chan struct{}), named: maps.Clone(alive), expected: others, answers: map[string]*tally{}, each: each}
-	for uid := range r.named {
-		if len(r.named) > others { // they may not all have the namespace
-			delete(r.named, uid)
-		}
+	named := c.peers.having(ns)
+	if len(named) > others { // some do not listen
+		named = nil
 	}
+	r := &request{done: make(chan struct{}), named: named, expected: others, answers: map[string]*tally{}, each: each}
 	c.requests.mu.Lock()
 	c.requests.byID[id] = r
 	c.requests.mu.Unlock()
@@ -208,7 +209,7 @@ func (c *core) ask(ctx context.Context, channel, id string, send func() error, e
 // be: an instance of a namespace may not be live here.
 func (c *core) others(ctx context.Context, channel string) (int, error) {
 	n, err := c.b.subscribers(ctx, channel, c.shards)
-	if err == nil && c.b.subs.ready(channel) {
+	if err == nil && c.b.subs.isReady(channel) {
 		n--
 	}
 	return n, err

@@ -24,7 +24,10 @@ func (s *shardedAdapter) Start(h rooms.Host) error {
 }
 
 // Open subscribes to a namespace.
-func (s *shardedAdapter) Open(ns string) { s.subscribe(s.main(ns)) }
+func (s *shardedAdapter) Open(ns string) {
+	s.subscribe(s.main(ns))
+	s.opened(ns)
+}
 
 // Drop unsubscribes from a namespace.
 func (s *shardedAdapter) Drop(ns string) {

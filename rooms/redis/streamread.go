@@ -65,7 +65,7 @@ func (s *streams) newReader(names ...string) *reader {
 	if s.recorder != nil {
 		r.passed = s.recorder.Passed
 	}
-	r.health.since, r.health.reason = time.Now(), errNotRead.Error()
+	r.health.since, r.health.failed[receiving] = time.Now(), errNotRead
 	return r
 }
 
@@ -77,7 +77,7 @@ func (r *reader) run(client rueidis.Client) {
 		if r.b.ctx.Err() != nil {
 			return
 		}
-		r.health.set(quiet, err)
+		r.health.set(quiet, receiving, err)
 		r.b.log.Debug("redis: streams are not read", "error", err)
 		if time.Since(began) > lastPause {
 			wait = firstPause
@@ -96,7 +96,7 @@ func (r *reader) readOn(client rueidis.Client) error {
 			return err
 		}
 	}
-	r.health.set(slog.New(slog.DiscardHandler), nil)
+	r.health.set(slog.New(slog.DiscardHandler), receiving, nil)
 	for {
 		ctx, cancel := context.WithTimeout(r.b.ctx, readBlock+r.b.timeout)
 		streams, err := conn.Do(ctx, conn.B().Xread().Count(readCount).Block(readBlock.Milliseconds()).Streams().Key(r.names...).Id(r.ids...).Build()).AsXRead()

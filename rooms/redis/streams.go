@@ -20,13 +20,12 @@ type streams struct {
 	saving saving
 
 	mu      sync.Mutex
-	open    map[string]struct{} // the namespaces that are here
-	readers []*reader           // none before there is a client
+	readers []*reader // none before there is a client
 }
 
 // Start begins.
 func (s *streams) Start(h rooms.Host) error {
-	s.keys, s.shards, s.open = true, s.o.ShardedPubSub, map[string]struct{}{}
+	s.keys, s.shards = true, s.o.ShardedPubSub
 	s.main = func(ns string) string { return wire.BroadcastChannel(s.o.Prefix, ns) }
 	s.send = func(m *wire.Message) {
 		if m.Durable() {
@@ -108,26 +107,14 @@ func (s *streams) returned(lane string, place rooms.Place, x rueidis.XRangeEntry
 	s.recorder.Recorded(lane, rooms.Entry{Place: place, Own: n})
 }
 
-func (s *streams) has(ns string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.open[ns]
-	return ok
-}
-
 // Open subscribes to a namespace.
 func (s *streams) Open(ns string) {
-	s.mu.Lock()
-	s.open[ns] = struct{}{}
-	s.mu.Unlock()
 	s.subscribe(s.main(ns))
+	s.opened(ns)
 }
 
 // Drop unsubscribes from a namespace.
 func (s *streams) Drop(ns string) {
-	s.mu.Lock()
-	delete(s.open, ns)
-	s.mu.Unlock()
 	s.dropped(ns, s.main(ns), wire.RoomChannel(s.o.Prefix, ns, s.uid))
 }
 

@@ -112,13 +112,7 @@ func TestStreamsAreReadThatNodeDoesNotRead(t *testing.T) {
 }
 
 func TestStreamsOnTheNodesOfACluster(t *testing.T) {
-	addr := server(t, "--cluster-enabled", "yes")
-	do := control(t, addr)
-	do("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-	eventually(t, "the cluster", func() bool {
-		info, _ := do("CLUSTER", "INFO").ToString()
-		return strings.Contains(info, "cluster_state:ok")
-	})
+	addr := masters(t, 1)[0].addr
 	hosts, adapters := join(t, "streams, 4, sharded", addr, 2, Options{Prefix: "p"})
 	names := []string{"/", "/admin", "/news", "/users", "/campaigns/1/trends"}
 	var want []string

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,26 +22,70 @@ const (
 // A subscription is one that is wanted, or was until a moment ago.
 type subscription struct {
 	kind   kind
+	line   *line // the connection that it belongs to
 	wanted bool
 	until  time.Time // if not wanted: when it may end
+	after  time.Time // when it may be asked for again
+	moves  int       // from node to node, since it was ready
 	sent   bool      // on this connection
 	ready  bool      // confirmed on this connection
 }
 
-// subscriptions are those of a broker, by channel or pattern.
-type subscriptions struct {
+// A line is a connection for subscriptions: the only one, or that to a node of a
+// Redis Cluster.
+type line struct {
+	// Immutable.
+	node string // address; "" is the only one, or what no node has
 	wake chan struct{}
 
-	mu      sync.Mutex
-	all     map[string]*subscription
+	// Guarded by subscriptions.mu.
 	changed map[string]struct{} // to be looked at
-	moved   chan struct{}       // closed when something has been confirmed
-	live    bool                // there is a connection
+	due     int                 // subscriptions that have been asked for, and are not confirmed
+}
+
+// subscriptions are those of a broker, by channel or pattern.
+type subscriptions struct {
+	first *line // that of no node; immutable
+
+	mu    sync.Mutex
+	all   map[string]*subscription
+	lines map[string]*line // by node
+	slots []string         // the nodes of a Redis Cluster, by slot; nil without one
+	moved chan struct{}    // closed when something has been confirmed
+	live  bool             // there is a connection, or it is known which there must be
+	ready int              // subscriptions in place
+	due   int              // wanted, and not in place
 }
 
 func (s *subscriptions) init() {
-	s.wake, s.moved = make(chan struct{}, 1), make(chan struct{})
-	s.all, s.changed = map[string]*subscription{}, map[string]struct{}{}
+	s.moved = make(chan struct{})
+	s.all, s.lines = map[string]*subscription{}, map[string]*line{}
+	s.first = s.line("")
+}
+
+// line returns the line of a node. s.mu is held.
+func (s *subscriptions) line(node string) *line {
+	l := s.lines[node]
+	if l == nil {
+		l = &line{node: node, wake: make(chan struct{}, 1), changed: map[string]struct{}{}}
+		s.lines[node] = l
+	}
+	return l
+}
+
+// count adds n times what a subscription counts for. It is called before and after
+// each change, with s.mu held.
+func (s *subscriptions) count(sub *subscription, n int) {
+	switch {
+	case sub.ready:
+		s.ready += n
+		return
+	case sub.wanted:
+		s.due += n
+	}
+	if sub.sent {
+		sub.line.due += n
+	}
 }
 
 // add says that a subscription is wanted.
@@ -49,12 +94,14 @@ func (s *subscriptions) add(k kind, name string) {
 	defer s.mu.Unlock()
 	sub := s.all[name]
 	if sub == nil {
-		sub = &subscription{kind: k}
+		sub = &subscription{kind: k, line: s.line(s.place(name))}
 		s.all[name] = sub
 	}
+	s.count(sub, -1)
 	sub.wanted = true
+	s.count(sub, 1)
 	if !sub.sent {
-		s.touch(name)
+		s.touch(sub, name)
 	}
 }
 
@@ -64,16 +111,23 @@ func (s *subscriptions) drop(name string, linger time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sub := s.all[name]; sub != nil && sub.wanted {
+		s.count(sub, -1)
 		sub.wanted, sub.until = false, time.Now().Add(linger)
-		s.touch(name)
+		s.count(sub, 1)
+		s.touch(sub, name)
 	}
 }
 
-// touch is called with s.mu held.
-func (s *subscriptions) touch(name string) {
-	s.changed[name] = struct{}{}
+// touch has a subscription looked at. It is called with s.mu held.
+func (s *subscriptions) touch(sub *subscription, name string) {
+	sub.line.changed[name] = struct{}{}
+	sub.line.poke()
+}
+
+// poke wakes who keeps the line.
+func (l *line) poke() {
 	select {
-	case s.wake <- struct{}{}:
+	case l.wake <- struct{}{}:
 	default:
 	}
 }
@@ -96,119 +150,138 @@ func (s *subscriptions) await(ctx context.Context, name string) error {
 	}
 }
 
-// count returns how many subscriptions are in place, and whether that is all.
-func (s *subscriptions) count() (n int, all bool) {
+// inPlace returns how many subscriptions are in place, and whether that is all.
+func (s *subscriptions) inPlace() (n int, all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all = s.live
-	for _, sub := range s.all {
-		if sub.ready {
-			n++
-		} else if sub.wanted {
-			all = false
-		}
-	}
-	return n, all
+	return s.ready, s.live && s.due == 0
 }
 
-// confirm notes what Redis says about a subscription. It may end one by itself,
-// when the channel moves to another node.
-func (s *subscriptions) confirm(e rueidis.PubSubSubscription) {
+// unconfirmed tells whether something was asked for on a line that Redis has not
+// confirmed.
+func (s *subscriptions) unconfirmed(l *line) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.due > 0
+}
+
+// confirm notes what Redis says about a subscription of a line. It may end one by
+// itself, when the channel moves to another node: then it is lost.
+func (s *subscriptions) confirm(l *line, e rueidis.PubSubSubscription) (lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.all[e.Channel]
-	if sub == nil {
-		return
+	if sub == nil || sub.line != l {
+		return false
 	}
+	s.count(sub, -1)
 	switch e.Kind {
 	case "subscribe", "psubscribe", "ssubscribe":
-		sub.ready = true
+		sub.ready, sub.moves = true, 0
 	default:
+		lost = sub.ready && sub.wanted
 		sub.ready = false
 		if sub.sent {
 			sub.sent = false
-			s.touch(e.Channel)
+			s.touch(sub, e.Channel)
 		}
 	}
+	s.count(sub, 1)
 	close(s.moved)
 	s.moved = make(chan struct{})
+	return lost
 }
 
-func (s *subscriptions) get(name string) *subscription {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.all[name]
-}
-
-// ready tells whether a subscription is in place.
-func (s *subscriptions) ready(name string) bool {
+// isReady tells whether a subscription is in place.
+func (s *subscriptions) isReady(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.all[name]
 	return sub != nil && sub.ready
 }
 
-// lose says that a subscription has ended by itself.
-func (s *subscriptions) lose(sub *subscription) {
+// reset says that a line has a new connection, or none.
+func (s *subscriptions) reset(l *line, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub.ready = false
-}
-
-// reset says that there is a new connection, or none.
-func (s *subscriptions) reset(live bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.live = live
+	if s.slots == nil {
+		s.live = live
+	}
 	for name, sub := range s.all {
-		sub.sent, sub.ready = false, false
-		s.touch(name)
+		if sub.line == l {
+			s.count(sub, -1)
+			sub.sent, sub.ready = false, false
+			s.count(sub, 1)
+			s.touch(sub, name)
+		}
 	}
 }
 
-// next returns what is to be subscribed to and unsubscribed from, by kind, and
-// marks it as such.
-func (s *subscriptions) next(now time.Time) (add, drop [3][]string) {
+// next returns what is to be subscribed to and unsubscribed from on a line, by
+// kind, and marks it as such.
+func (s *subscriptions) next(l *line, now time.Time) (add, drop [3][]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name := range s.changed {
+	for name := range l.changed {
 		sub := s.all[name]
 		switch {
-		case sub == nil:
+		case sub == nil || sub.line != l:
 		case sub.wanted && !sub.sent:
+			if now.Before(sub.after) {
+				continue // and look again
+			}
+			s.count(sub, -1)
 			sub.sent = true
+			s.count(sub, 1)
 			add[sub.kind] = append(add[sub.kind], name)
 		case sub.wanted:
 		case !sub.sent:
-			delete(s.all, name)
+			s.forget(sub, name)
 		case now.Before(sub.until):
 			continue // and look again
 		default:
 			drop[sub.kind] = append(drop[sub.kind], name)
-			delete(s.all, name)
+			s.forget(sub, name)
 		}
-		delete(s.changed, name)
+		delete(l.changed, name)
 	}
 	return add, drop
 }
 
+// forget ends a subscription. s.mu is held.
+func (s *subscriptions) forget(sub *subscription, name string) {
+	s.count(sub, -1)
+	delete(s.all, name)
+}
+
 // subscribeAll keeps the subscriptions in place.
-func (b *broker) subscribeAll(client rueidis.Client, perChannel bool) {
+func (b *broker) subscribeAll(client rueidis.Client, perNode bool) {
+	if perNode {
+		b.subscribeNodes(client)
+	} else {
+		b.hold(b.subs.first, func() rueidis.Client { return client })
+	}
+}
+
+// hold keeps those of a line in place, on connections that client gives, which is
+// nil if there is nobody to connect to.
+func (b *broker) hold(l *line, client func() rueidis.Client) {
 	defer b.ended.Done()
 	for wait := firstPause; b.ctx.Err() == nil; wait = b.pause(wait) {
-		began := time.Now()
-		var err error
-		if perChannel {
-			err = b.subscribeEach(client)
-		} else {
-			err = b.subscribeOn(client)
+		if !b.subs.needed(b.ctx, l) {
+			return
 		}
-		b.subs.reset(false)
+		began, err := time.Now(), errNoNode
+		if c := client(); c != nil {
+			err = b.subscribeOn(c, l)
+		}
+		b.subs.reset(l, false)
 		if b.ctx.Err() != nil {
 			return
 		}
 		b.reconnects.Add(1)
-		b.health.set(b.log, err)
+		b.health.set(b.log, receiving, err)
+		b.subs.first.poke() // the nodes may be others
 		if time.Since(began) > lastPause {
 			wait = firstPause
 		}
@@ -223,47 +296,44 @@ var (
 // tick is how often subscriptions are looked at without a reason.
 const tick = 250 * time.Millisecond
 
-// subscribeOn keeps the subscriptions in place on one connection, until that
-// fails or the broker is closed.
-func (b *broker) subscribeOn(client rueidis.Client) error {
+// subscribeOn keeps the subscriptions of a line in place on one connection, until
+// that fails or the broker is closed.
+func (b *broker) subscribeOn(client rueidis.Client, l *line) error {
 	conn, release := client.Dedicate()
 	defer release()
 	gone := conn.SetPubSubHooks(rueidis.PubSubHooks{
-		OnMessage:      b.message,
-		OnSubscription: b.subs.confirm,
+		OnMessage: b.message,
+		OnSubscription: func(e rueidis.PubSubSubscription) {
+			if b.subs.confirm(l, e) {
+				b.reconnects.Add(1)
+				b.health.set(b.log, receiving, errMoved)
+			}
+		},
 	})
 	if err := b.ping(conn); err != nil {
 		return err
 	}
-	b.subs.reset(true)
-	return b.keep(gone, func(add, drop [3][]string) error {
-		for _, c := range subscribeCommands(conn.B(), add, drop) {
-			ctx, cancel := context.WithTimeout(b.ctx, b.timeout)
-			err := conn.Do(ctx, c).Error()
-			cancel()
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	b.subs.reset(l, true)
+	return b.keep(conn, l, gone)
 }
 
-// keep has change called with what is to change, and watches over the
+// keep subscribes and unsubscribes as things change, and watches over the
 // confirmations.
-func (b *broker) keep(gone <-chan error, change func(add, drop [3][]string) error) error {
+func (b *broker) keep(conn rueidis.CoreClient, l *line, gone <-chan error) error {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	missing := time.Time{} // since when some are not confirmed
 	for {
-		add, drop := b.subs.next(time.Now())
-		if err := change(add, drop); err != nil {
+		add, drop := b.subs.next(l, time.Now())
+		if err := b.subscribe(conn, l, subscribeCommands(conn.B(), add, drop)); err != nil {
 			return err
 		}
-		switch _, all := b.subs.count(); {
-		case all:
+		if _, all := b.subs.inPlace(); all {
+			b.health.set(b.log, receiving, nil)
+		}
+		switch {
+		case !b.subs.unconfirmed(l):
 			missing = time.Time{}
-			b.health.set(b.log, nil)
 		case missing.IsZero():
 			missing = time.Now()
 		case time.Since(missing) > b.timeout:
@@ -277,30 +347,60 @@ func (b *broker) keep(gone <-chan error, change func(add, drop [3][]string) erro
 				err = errLost
 			}
 			return err
-		case <-b.subs.wake:
+		case <-l.wake:
 		case <-ticker.C:
 		}
 	}
 }
 
+// subscribe sends commands, some at a time. The error is that of the connection:
+// what a node of a Redis Cluster refuses is for another, or for later.
+func (b *broker) subscribe(conn rueidis.CoreClient, l *line, all []change) error {
+	for part := range slices.Chunk(all, maxBatch) {
+		commands := make([]rueidis.Completed, len(part))
+		for i := range part {
+			commands[i] = part[i].command
+		}
+		ctx, cancel := context.WithTimeout(b.ctx, b.timeout)
+		results := conn.DoMulti(ctx, commands...)
+		cancel()
+		for i, r := range results {
+			err := r.Error()
+			if refusal, ok := rueidis.IsRedisErr(err); ok && l.node != "" {
+				b.refused(l, part[i].name, refusal)
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// A change is a command to subscribe or to unsubscribe; name is the channel's if
+// it is sharded.
+type change struct {
+	command rueidis.Completed
+	name    string
+}
+
 // subscribeCommands returns the commands for changes: names by the hundred, but
 // sharded channels one by one, since they may be of several slots.
-func subscribeCommands(builder rueidis.Builder, add, drop [3][]string) (all []rueidis.Completed) {
+func subscribeCommands(builder rueidis.Builder, add, drop [3][]string) (all []change) {
 	const most = 500
-	for _, change := range []struct {
+	for _, how := range []struct {
 		names [3][]string
 		words [3]string
 	}{
 		{add, [3]string{"SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE"}},
 		{drop, [3]string{"UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"}},
 	} {
-		for k, names := range change.names {
+		for k, names := range how.names {
 			size := most
 			if kind(k) == sharded {
 				size = 1
 			}
 			for ; len(names) > 0; names = names[min(size, len(names)):] {
-				all = append(all, subscribeCommand(builder, change.words[k], names[:min(size, len(names))]))
+				all = append(all, change{subscribeCommand(builder, how.words[k], names[:min(size, len(names))]), names[0]})
 			}
 		}
 	}
@@ -321,48 +421,6 @@ func subscribeCommand(b rueidis.Builder, word string, names []string) rueidis.Co
 		return b.Punsubscribe().Pattern(names...).Build()
 	}
 	return b.Sunsubscribe().Channel(names...).Build()
-}
-
-// subscribeEach keeps sharded channels in place on the nodes of a Redis Cluster:
-// each has a goroutine, which follows its channel when that moves.
-func (b *broker) subscribeEach(client rueidis.Client) error {
-	if err := b.ping(client); err != nil {
-		return err
-	}
-	b.subs.reset(true)
-	ctx, cancel := context.WithCancel(b.ctx)
-	defer cancel()
-	return b.keep(nil, func(add, drop [3][]string) error {
-		for _, name := range add[sharded] {
-			b.ended.Add(1)
-			// ends when the channel is not wanted any more, or with ctx
-			go b.follow(ctx, client, name, b.subs.get(name))
-		}
-		for _, name := range drop[sharded] {
-			client.Do(ctx, client.B().Sunsubscribe().Channel(name).Build()) // ends follow
-		}
-		return nil
-	})
-}
-
-func (b *broker) follow(ctx context.Context, client rueidis.Client, name string, sub *subscription) {
-	defer b.ended.Done()
-	hooked := rueidis.WithOnSubscriptionHook(ctx, func(e rueidis.PubSubSubscription) {
-		if e.Kind == "ssubscribe" {
-			b.subs.confirm(e)
-		}
-	})
-	for wait := firstPause; ; {
-		err := client.Receive(hooked, client.B().Ssubscribe().Channel(name).Build(), b.message)
-		if ctx.Err() != nil || b.subs.get(name) != sub {
-			return
-		}
-		b.subs.lose(sub)
-		if err != nil {
-			b.health.set(b.log, err)
-			wait = b.pause(wait)
-		}
-	}
 }
 
 func (b *broker) message(m rueidis.PubSubMessage) {

@@ -4,158 +4,72 @@ package interop
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/rooms/redis"
 	"github.com/sioedge/sioedge/sio"
 )
 
-// A failing is a classic cluster of which parts fail: two servers of Node, one
-// of ours here and one in another process, with a client each that comes back.
-type failing struct {
-	*cluster
-	redis          *redisServer
-	n0, n1, g0, g1 *peer
-	here           *ours // g0
-	node           nodeOptions
-	process        ourOptions
+// A standing is a kind of cluster of which parts fail, and what it stands.
+type standing struct {
+	kind  string // the name of one of kinds
+	alone bool   // servers of Node serve their own clients without Redis too
+	keeps bool   // Redis keeps what it was given until all have read it
 }
 
-func newFailing(t *testing.T) *failing {
-	f := &failing{cluster: &cluster{t: t}, redis: startRedis(t)}
+var standings = []standing{
+	{kind: "classic", alone: true},
+	{kind: "sharded, dynamic"},
+	{kind: "streams", keeps: true},
+}
+
+// A failing is a cluster of which parts fail: two servers of Node, one of ours
+// here and one in another process, with a client each that comes back.
+type failing struct {
+	*cluster
+	standing
+	redis          *redisServer
+	n0, n1, g0, g1 *peer
+	here           *ours                   // g0
+	again          map[string]func() *peer // start n1 and g1 where they were
+}
+
+func newFailing(t *testing.T, s standing) *failing {
+	f := &failing{cluster: &cluster{t: t}, standing: s}
+	if s.keeps {
+		f.redis = startRedis(t, "--appendonly", "yes", "--appendfsync", "no")
+	} else {
+		f.redis = startRedis(t)
+	}
 	f.browser = startClients(t)
-	f.node = nodeOptions{Kind: "classic", Redis: f.redis.addr, Prefix: "failing", Name: "n0"}
-	f.n0 = node(t, f.node)
+	k, prefix := kindOf(s.kind), "failing"
+	o := k.node
+	o.Redis, o.Prefix, o.Name = f.redis.addr, prefix, "n0"
+	f.n0 = node(t, o)
 	// Who comes back later is to be found where it was.
 	_, port, _ := net.SplitHostPort(freeAddr(t))
-	f.node.Name = "n1"
-	f.node.Port, _ = strconv.Atoi(port)
-	f.n1 = node(t, f.node)
-	o := ourOptions{Name: "g0", Redis: f.redis.addr, Options: redis.Options{Prefix: "failing", Timeout: 2 * time.Second}}
-	f.g0, f.here = ourServer(t, o)
-	o.Name, o.Addr = "g1", freeAddr(t)
-	f.process = o
-	f.g1 = ourProcess(t, o)
+	o.Name = "n1"
+	o.Port, _ = strconv.Atoi(port)
+	const timeout = 2 * time.Second
+	ours := k.options("g1", f.redis.addr, freeAddr(t), prefix, timeout)
+	f.again = map[string]func() *peer{
+		"n1": func() *peer { return node(t, o) },
+		"g1": func() *peer { return k.process(t, ours) },
+	}
+	f.n1, f.g1 = f.again["n1"](), f.again["g1"]()
+	f.g0, f.here = ourServer(t, k.options("g0", f.redis.addr, "", prefix, timeout))
 	f.servers = []*peer{f.n0, f.n1, f.g0, f.g1}
 	allReady(append(f.servers, f.browser)...)
 	for _, s := range f.servers {
-		f.enter(t, command{Name: s.name, NS: "/", URL: s.url, Again: true}, s)
+		f.enter(t, command{Name: s.name, NS: "/", URL: s.url, Again: true}, s, "all")
 	}
-	f.settle(t)
+	f.complete(t)
 	return f
-}
-
-// A talk is servers that emit all the time.
-type talk struct {
-	cl    *cluster
-	ended chan struct{}
-	wg    sync.WaitGroup
-	sent  map[string]int
-	notes map[string][]string
-}
-
-// talk has the servers emit until hush. A server that has been killed does it in
-// vain.
-func (cl *cluster) talk(t *testing.T) *talk {
-	k := &talk{cl: cl, ended: make(chan struct{}), sent: map[string]int{}, notes: map[string][]string{}}
-	var mu sync.Mutex
-	for _, s := range cl.servers {
-		k.wg.Add(1)
-		// ends at hush
-		go func() {
-			defer k.wg.Done()
-			ticker := time.NewTicker(20 * time.Millisecond)
-			defer ticker.Stop()
-			for i := 0; ; i++ {
-				select {
-				case <-k.ended:
-					mu.Lock()
-					k.sent[s.name] = i
-					mu.Unlock()
-					return
-				case <-ticker.C:
-					s.send(command{Op: "emit", NS: "/", Event: "tick", Args: []any{s.name, i}})
-				}
-			}
-		}()
-	}
-	k.flows(t, cl.servers...)
-	return k
-}
-
-// flows waits until the clients of servers go on receiving what these emit.
-func (k *talk) flows(t *testing.T, servers ...*peer) {
-	t.Helper()
-	for _, s := range servers {
-		tally := func() (n int) {
-			k.cl.browser.do(t, command{Op: "tally", Name: s.name, Args: []any{"tick", s.name}}, &n)
-			return n
-		}
-		const more = 10
-		before := tally()
-		eventually(t, "local delivery at "+s.name, func() bool { return tally() >= before+more })
-	}
-}
-
-// hush ends the talk, waits until messages cross in all directions, and checks
-// that nobody received anything twice or in another order, and that complete
-// pairs of servers miss nothing.
-func (k *talk) hush(t *testing.T, complete func(from, to string) bool) {
-	t.Helper()
-	close(k.ended)
-	k.wg.Wait()
-	for _, s := range k.cl.servers {
-		eventually(t, "what "+s.name+" emits reaching everybody", func() bool {
-			noted, late := k.cl.fence(t, s, 500)
-			for name, list := range noted {
-				k.notes[name] = append(k.notes[name], list...)
-			}
-			return len(late) == 0
-		})
-	}
-	for name, list := range k.notes {
-		next := map[string]int{}
-		for _, text := range list {
-			var entry [3]any
-			if err := json.Unmarshal([]byte(text), &entry); err != nil || entry[0] != "tick" {
-				continue // it was disconnected, or has connected
-			}
-			from, i := entry[1].(string), int(entry[2].(float64))
-			switch {
-			case i < next[from]:
-				t.Errorf("%s received %d of %s again, or late", name, i, from)
-			case i > next[from] && complete(from, name):
-				t.Errorf("%s received %d of %s, want %d first", name, i, from, next[from])
-			}
-			next[from] = i + 1
-		}
-		for from, n := range k.sent {
-			if next[from] != n && complete(from, name) {
-				t.Errorf("%s received %d of %s, want %d", name, next[from], from, n)
-			}
-		}
-	}
-}
-
-// among says that messages between these servers are complete, and to their own
-// clients always.
-func among(names ...string) func(from, to string) bool {
-	return func(from, to string) bool {
-		return slices.Contains(names, from) && slices.Contains(names, to)
-	}
-}
-
-// atHome says that messages to servers' own clients are complete.
-func atHome(names ...string) func(from, to string) bool {
-	return func(from, to string) bool { return from == to && slices.Contains(names, from) }
 }
 
 // ask has g0 fetch the sockets, within a time.
@@ -187,19 +101,23 @@ func (f *failing) asking(t *testing.T) func() ([]sio.RemoteSocket, error) {
 // complete waits until all are there again, for g0 and in all directions.
 func (f *failing) complete(t *testing.T) {
 	t.Helper()
-	for _, c := range f.clients { // its id may be another one now
+	for _, c := range f.clients { // its id may be another one now, and in no room
 		eventually(t, c.name+" being connected", func() bool {
 			var id string
 			f.browser.do(t, command{Op: "id", Name: c.name}, &id)
 			c.id = id
-			return id != ""
+			return id != "" && c.home.try(command{Op: "put", NS: "/", SID: id, Names: c.rooms}, nil) == nil
 		})
 	}
 	f.settle(t)
 	eventually(t, "all being there", func() bool {
 		all, err := f.ask(patience)
-		s := f.here.srv.Cluster()
-		return err == nil && len(all) == len(f.clients) && s.Up && len(s.Peers) == 1
+		for _, s := range f.status(t) {
+			if !s.Up || len(s.Peers) != 1 {
+				return false
+			}
+		}
+		return err == nil && len(all) == len(f.clients)
 	})
 }
 
@@ -212,21 +130,59 @@ func partial(t *testing.T, all []sio.RemoteSocket, err error, sockets int, missi
 	}
 }
 
+// status returns how servers of ours say that they are, by name.
+func (f *failing) status(t *testing.T) map[string]rooms.Status {
+	t.Helper()
+	all := map[string]rooms.Status{}
+	for _, p := range []*peer{f.g0, f.g1} {
+		var s rooms.Status
+		p.do(t, command{Op: "status"}, &s)
+		all[p.name] = s
+	}
+	return all
+}
+
+// counted says that of the messages of servers none is missing but those that
+// they have counted as lost since before; servers of Node count none.
+func (f *failing) counted(t *testing.T, before map[string]rooms.Status, names ...string) allowance {
+	return func(from, _ string) int {
+		if !slices.Contains(names, from) {
+			return some
+		}
+		return int(f.status(t)[from].Lost - before[from].Lost)
+	}
+}
+
 func TestClusterFailures(t *testing.T) {
 	t.Parallel()
-	f := newFailing(t)
-	// Each begins with what the one before has left whole.
-	for _, test := range []struct {
+	for _, s := range standings {
+		t.Run(s.kind, func(t *testing.T) {
+			t.Parallel()
+			newFailing(t, s).test(t)
+		})
+	}
+}
+
+// test has one part fail after the other. Each begins with what the one before
+// has left whole.
+func (f *failing) test(t *testing.T) {
+	type step struct {
 		name string
 		run  func(t *testing.T)
-	}{
+	}
+	steps := []step{
 		{"a server of Node hangs", f.testNodeHangs},
 		{"a server of ours hangs", f.testOursHangs},
 		{"a server of Node is killed", f.testNodeIsKilled},
 		{"a server of ours is killed", f.testOursIsKilled},
-		{"Redis hangs", func(t *testing.T) { f.withoutRedis(t, f.redis.stop, f.redis.resume) }},
-		{"Redis is killed and started again", func(t *testing.T) { f.withoutRedis(t, f.redis.kill, f.redis.start) }},
-	} {
+		{"Redis hangs", f.testRedisHangs},
+		{"Redis is killed and started again", f.testRedisForgets},
+	}
+	if f.keeps {
+		steps = append(steps, step{"Redis is killed and started again with what it had", f.testRedisRemembers},
+			step{"Redis is started again while a server of ours hangs", f.testReaderIsLate})
+	}
+	for _, test := range steps {
 		if !t.Run(test.name, test.run) {
 			return
 		}
@@ -245,13 +201,18 @@ func (f *failing) testNodeHangs(t *testing.T) {
 }
 
 func (f *failing) testOursHangs(t *testing.T) {
+	before := f.status(t)
 	k := f.talk(t)
 	f.g1.stop()
 	all, err := f.ask(patience)
 	partial(t, all, err, 3, []string{"g1"}, 0, nil)
 	k.flows(t, f.n0, f.n1, f.g0)
 	f.g1.resume()
-	k.hush(t, func(from, to string) bool { return among("n0", "n1", "g0")(from, to) || atHome("g1")(from, to) })
+	whole := []allowance{among("n0", "n1", "g0"), atHome("g1")}
+	if f.keeps {
+		whole = append(whole, f.counted(t, before, "n0", "n1", "g0", "g1"))
+	}
+	k.hush(t, whole...)
 	f.complete(t)
 }
 
@@ -263,7 +224,7 @@ func (f *failing) testNodeIsKilled(t *testing.T) {
 	all, err := answered()
 	partial(t, all, err, 3, nil, 1, nil)
 	k.flows(t, f.n0, f.g0, f.g1)
-	f.returns(t, k, &f.n1, node(f.t, f.node))
+	f.returns(t, k, &f.n1)
 }
 
 func (f *failing) testOursIsKilled(t *testing.T) {
@@ -274,15 +235,16 @@ func (f *failing) testOursIsKilled(t *testing.T) {
 	all, err := answered()
 	partial(t, all, err, 3, []string{"g1"}, 0, nil)
 	k.flows(t, f.n0, f.n1, f.g0)
-	f.returns(t, k, &f.g1, ourProcess(f.t, f.process))
+	f.returns(t, k, &f.g1)
 }
 
-// returns ends a talk during which a server was killed, which is there again as
-// another process.
-func (f *failing) returns(t *testing.T, k *talk, who **peer, again *peer) {
+// returns ends a talk during which a server was killed, and has another process
+// take its place.
+func (f *failing) returns(t *testing.T, k *talk, who **peer) {
 	t.Helper()
-	again.ready()
 	old := *who
+	again := f.again[old.name]()
+	again.ready()
 	*who = again
 	f.servers[slices.Index(f.servers, old)] = again
 	for _, c := range f.clients {
@@ -295,31 +257,76 @@ func (f *failing) returns(t *testing.T, k *talk, who **peer, again *peer) {
 	f.complete(t)
 }
 
+// A Redis that hangs keeps what it keeps: servers of Node wait for it.
+func (f *failing) testRedisHangs(t *testing.T) {
+	f.withoutRedis(t, f.redis.stop, f.redis.resume, "n0", "n1", "g0", "g1")
+}
+
+// What nobody had read may be missing, although it was sent.
+func (f *failing) testRedisForgets(t *testing.T) {
+	f.withoutRedis(t, func() { f.redis.kill(); f.redis.forget() }, f.redis.start)
+}
+
+// Servers of Node may lose what was on its way, and do not count it.
+func (f *failing) testRedisRemembers(t *testing.T) {
+	f.withoutRedis(t, f.redis.kill, f.redis.start, "g0", "g1")
+}
+
+// A server reads what another Redis was given, that has left it to this one.
+func (f *failing) testReaderIsLate(t *testing.T) {
+	before := f.status(t)
+	k := f.talk(t)
+	f.g1.stop()
+	k.flows(t, f.n0, f.n1, f.g0)
+	f.redis.kill()
+	f.redis.start()
+	f.g1.resume()
+	k.hush(t, atHome("n0", "n1", "g0", "g1"), f.counted(t, before, "g0", "g1"))
+	f.complete(t)
+}
+
 // withoutRedis has Redis fail while all talk: servers serve their own clients as
-// before, and find each other again. What our server had to say was sent or is
-// counted as lost.
-func (f *failing) withoutRedis(t *testing.T, fail, restore func()) {
+// before, and find each other again. What our servers had to say was sent or is
+// counted as lost; if Redis keeps it, nobody misses any other of those that are
+// counted.
+func (f *failing) withoutRedis(t *testing.T, fail, restore func(), counted ...string) {
 	t.Helper()
-	before := f.here.srv.Cluster()
+	before := f.status(t)
 	k := f.talk(t)
 	fail()
-	k.flows(t, f.servers...)
-	eventually(t, "noticing", func() bool { return !f.here.srv.Cluster().Up })
-	k.flows(t, f.servers...)
-	if s := f.here.srv.Cluster(); s.Reason == "" {
-		t.Errorf("Status = %+v, want a reason why it is down", s)
+	serving := []*peer{f.g0, f.g1}
+	if f.alone {
+		serving = f.servers
+	}
+	k.flows(t, serving...)
+	eventually(t, "noticing", func() bool {
+		for name, s := range f.status(t) {
+			if s.Up || s.Reconnects == before[name].Reconnects || s.Lost == before[name].Lost {
+				return false
+			}
+		}
+		return true
+	})
+	k.flows(t, serving...)
+	for name, s := range f.status(t) {
+		if s.Up || s.Reason == "" {
+			t.Errorf("Status of %s = %+v, want it down, and a reason", name, s)
+		}
 	}
 	if _, err := f.ask(100 * time.Millisecond); err == nil {
 		t.Errorf("FetchSockets without Redis = nil error, want that the others are missing")
 	}
 	restore()
-	k.hush(t, atHome("n0", "n1", "g0", "g1"))
-	f.complete(t)
-	after := f.here.srv.Cluster()
-	if n := after.Sent + after.Lost - before.Sent - before.Lost; n < int64(k.sent["g0"]) {
-		t.Errorf("%d messages were sent or lost, want all of %d", n, k.sent["g0"])
+	whole := []allowance{atHome("n0", "n1", "g0", "g1")}
+	if f.keeps {
+		whole = append(whole, f.counted(t, before, counted...))
 	}
-	if after.Reconnects == before.Reconnects {
-		t.Errorf("Status().Reconnects = %d as before", after.Reconnects)
+	k.hush(t, whole...)
+	f.complete(t)
+	for name, s := range f.status(t) {
+		b := before[name]
+		if n := s.Sent + s.Lost - b.Sent - b.Lost; n < int64(k.sent[name]) {
+			t.Errorf("%d messages of %s were sent or lost, want all of %d", n, name, k.sent[name])
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -333,47 +332,4 @@ func ourServer(t testing.TB, o ourOptions) (*peer, *ours) {
 		}
 	})
 	return inProcess(t, o.Name, url, n.perform), n
-}
-
-// ourProcess is ourServer, of the classic kind, in a process of its own: this
-// program again.
-func ourProcess(t testing.TB, o ourOptions) *peer {
-	t.Helper()
-	text, err := json.Marshal(map[string]any{"Name": o.Name, "Redis": o.Redis, "Prefix": o.Prefix, "Timeout": o.Timeout, "Addr": o.Addr})
-	if err != nil {
-		t.Fatal(err)
-	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return startProcess(t, o.Name, []string{processOptions + "=" + string(text)}, program)
-}
-
-// processOptions is the variable by which this program is a server and no test.
-const processOptions = "SIOEDGE_INTEROP_SERVER"
-
-func TestMain(m *testing.M) {
-	text := os.Getenv(processOptions)
-	if text == "" {
-		os.Exit(m.Run())
-	}
-	var o struct {
-		Name, Redis, Prefix, Addr string
-		Timeout                   time.Duration
-	}
-	err := json.Unmarshal([]byte(text), &o)
-	if err == nil {
-		var n *ours
-		var url string
-		n, url, _, err = newOurs(context.Background(), ourOptions{
-			Name: o.Name, Redis: o.Redis, Addr: o.Addr, Options: redis.Options{Prefix: o.Prefix, Timeout: o.Timeout},
-		})
-		if err == nil {
-			work(url, os.Stdin, os.Stdout, n.perform)
-			return
-		}
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
 }

@@ -86,6 +86,8 @@ type peer struct {
 
 	begun chan answer // gets the first
 
+	writing sync.Mutex // held while a command is written: answers are read meanwhile
+
 	mu      sync.Mutex
 	last    int
 	pending map[int]chan answer
@@ -120,8 +122,9 @@ func (p *peer) listen(out io.Reader) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.ended = true
-		for _, c := range p.pending {
+		for id, c := range p.pending {
 			c <- answer{Error: errEnded.Error()}
+			delete(p.pending, id)
 		}
 	}()
 }
@@ -155,23 +158,31 @@ func (p *peer) wait(c <-chan answer) answer {
 
 // send gives a command and returns where the answer will be.
 func (p *peer) send(c command) <-chan answer {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	ch := make(chan answer, 1)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.last++
 	c.ID = p.last
-	ch := make(chan answer, 1)
+	ended := p.ended
+	p.pending[c.ID] = ch
+	p.mu.Unlock()
 	line, err := json.Marshal(c)
-	if err == nil && p.ended {
+	if err == nil && ended {
 		err = errEnded
 	}
 	if err == nil {
 		_, err = p.in.Write(append(line, '\n'))
 	}
-	if err != nil {
-		ch <- answer{Error: err.Error()}
+	if err == nil {
 		return ch
 	}
-	p.pending[c.ID] = ch
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pending[c.ID] == ch { // else it has an answer: that the peer has ended
+		delete(p.pending, c.ID)
+		ch <- answer{Error: err.Error()}
+	}
 	return ch
 }
 
@@ -221,7 +232,7 @@ func (p *peer) kill() {
 	_ = p.cmd.Wait()
 }
 
-func (p *peer) stop()   { signal(p.t, p.cmd, syscall.SIGSTOP) }
+func (p *peer) stop()   { stop(p.t, p.cmd) }
 func (p *peer) resume() { signal(p.t, p.cmd, syscall.SIGCONT) }
 
 // node starts a server of Node, or an emitter.

@@ -3,12 +3,15 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,13 +30,20 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// given are the addresses that freeAddr has returned: each belongs to a test,
+// also while nobody listens there.
+var given sync.Map
+
 // freeAddr returns an address for a server that is to come back to it: of a port
-// that no connection is given meanwhile.
+// that no connection, and no other test, is given meanwhile.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	const from, to = 10_000, 32_000 // below those of connections
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", from+rand.IntN(to-from))
+		if _, other := given.LoadOrStore(addr, true); other {
+			continue
+		}
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr
@@ -47,31 +57,50 @@ func freeAddr(t testing.TB) string {
 type redisServer struct {
 	t    testing.TB
 	addr string
+	dir  string // what it keeps
+	args []string
 	cmd  *exec.Cmd
 }
 
-// startRedis starts one on a free port.
-func startRedis(t testing.TB) *redisServer {
+// startRedis starts one on a free port. It keeps nothing, unless args say so.
+func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
-	r := &redisServer{t: t, addr: freeAddr(t)}
+	r := &redisServer{t: t, addr: freeAddr(t), dir: t.TempDir(), args: args}
 	r.start()
 	t.Cleanup(r.kill)
 	return r
 }
 
-// start starts it where it was before.
+// start starts it where it was before, with what it has kept.
 func (r *redisServer) start() {
 	r.t.Helper()
 	_, port, _ := net.SplitHostPort(r.addr)
 	r.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-	r.cmd.Dir = r.t.TempDir()
+	r.cmd.Args = append(r.cmd.Args, r.args...)
+	r.cmd.Dir = r.dir
+	var said strings.Builder
+	r.cmd.Stdout = &said
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	eventually(r.t, "redis-server", func() bool {
-		answer, err := r.ask("PING")
-		return err == nil && strings.HasPrefix(answer, "+PONG")
-	})
+	ours := fmt.Sprintf("process_id:%d\r\n", r.cmd.Process.Pid)
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if answer, err := r.ask("INFO server"); err == nil && strings.Contains(answer, ours) {
+			return
+		}
+		if time.Now().After(end) {
+			r.kill()
+			r.t.Fatalf("redis-server does not answer; it said:\n%s", said.String())
+		}
+	}
+}
+
+// forget has it begin with nothing when it is started again.
+func (r *redisServer) forget() {
+	r.t.Helper()
+	if err := errors.Join(os.RemoveAll(r.dir), os.Mkdir(r.dir, 0o700)); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // kill ends it without a word. It may be dead already.
@@ -81,8 +110,24 @@ func (r *redisServer) kill() {
 }
 
 // stop has it do nothing until resume.
-func (r *redisServer) stop()   { signal(r.t, r.cmd, syscall.SIGSTOP) }
+func (r *redisServer) stop()   { stop(r.t, r.cmd) }
 func (r *redisServer) resume() { signal(r.t, r.cmd, syscall.SIGCONT) }
+
+// stop stops a process and returns when all its threads have stopped.
+func stop(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	signal(t, cmd, syscall.SIGSTOP)
+	for {
+		var status syscall.WaitStatus
+		switch _, err := syscall.Wait4(cmd.Process.Pid, &status, syscall.WUNTRACED, nil); {
+		case err == syscall.EINTR:
+		case err != nil || !status.Stopped():
+			t.Fatalf("%s has ended: %v, %v", cmd.Path, status, err)
+		default:
+			return
+		}
+	}
+}
 
 func signal(t testing.TB, cmd *exec.Cmd, s syscall.Signal) {
 	t.Helper()

@@ -1,0 +1,279 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Each node of a Redis Cluster has the sharded channels of its slots. There is a
+// line to each that has some of ours. Which that is need not be known exactly:
+// a node that does not have a channel says who does.
+
+var (
+	errMoved  = errors.New("redis: a channel has moved to another node")
+	errNoNode = errors.New("redis: no node has some of the channels")
+)
+
+// subscribeNodes keeps sharded channels in place on the nodes of a Redis Cluster,
+// until the broker is closed.
+func (b *broker) subscribeNodes(client rueidis.Client) {
+	defer b.ended.Done()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	held := map[*line]bool{b.subs.first: true}
+	for {
+		if _, all := b.subs.inPlace(); !all {
+			b.lookUp(client)
+		}
+		for _, l := range b.subs.allLines() {
+			if held[l] {
+				continue
+			}
+			held[l] = true
+			b.ended.Add(1)
+			// ends when the broker is closed
+			go b.hold(l, func() rueidis.Client { return b.node(client, l) })
+		}
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-ticker.C:
+		case <-b.subs.first.wake:
+		}
+	}
+}
+
+// lookUp asks which node has which slots, and gives channels to them.
+func (b *broker) lookUp(client rueidis.Client) {
+	err := errNoNode
+	for addr, node := range client.Nodes() {
+		var slots []string
+		if slots, err = b.slotsOf(addr, node); err == nil {
+			if !b.subs.assign(slots) {
+				err = errNoNode
+			}
+			break
+		}
+	}
+	if err != nil && b.ctx.Err() == nil {
+		b.health.set(b.log, receiving, err)
+	}
+}
+
+// slotCount is how many slots a Redis Cluster has.
+const slotCount = 1 << 14
+
+// slotsOf returns the addresses of the nodes that have the slots, as one of them
+// knows it; "" where there is none.
+func (b *broker) slotsOf(addr string, node rueidis.Client) ([]string, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, min(b.timeout, time.Second))
+	defer cancel()
+	ranges, err := node.Do(ctx, node.B().Arbitrary("CLUSTER", "SLOTS").Build()).ToArray()
+	if err != nil {
+		return nil, err
+	}
+	slots := make([]string, slotCount)
+	for _, r := range ranges {
+		from, to, master := parseRange(r)
+		if master == "" {
+			continue
+		}
+		for i := max(from, 0); i <= min(to, slotCount-1); i++ {
+			slots[i] = complete(master, addr)
+		}
+	}
+	return slots, nil
+}
+
+// parseRange parses an element of the answer to CLUSTER SLOTS. Master is "" if it
+// is not known.
+func parseRange(r rueidis.RedisMessage) (from, to int64, master string) {
+	fields, err := r.ToArray()
+	if err != nil || len(fields) < 3 {
+		return 0, 0, ""
+	}
+	node, err := fields[2].ToArray()
+	if err != nil || len(node) < 2 {
+		return 0, 0, ""
+	}
+	host, _ := node[0].ToString() // none: that which was asked
+	port, err := node[1].AsInt64()
+	from, err1 := fields[0].AsInt64()
+	to, err2 := fields[1].AsInt64()
+	if err := errors.Join(err, err1, err2); err != nil || host == "?" {
+		return 0, 0, ""
+	}
+	return from, to, net.JoinHostPort(host, strconv.FormatInt(port, 10))
+}
+
+// complete returns an address as a node at another one says it: without a host,
+// that is the same.
+func complete(addr, at string) string {
+	if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
+		host, _, _ = net.SplitHostPort(at)
+		return net.JoinHostPort(host, port)
+	}
+	return addr
+}
+
+// node returns a client for the node of a line, nil if there is none.
+func (b *broker) node(client rueidis.Client, l *line) rueidis.Client {
+	if c := client.Nodes()[l.node]; c != nil {
+		return c
+	}
+	// A command for a key of the node has the client learn of it.
+	if name := b.subs.any(l); name != "" {
+		ctx, cancel := context.WithTimeout(b.ctx, b.timeout)
+		defer cancel()
+		_ = client.Do(ctx, client.B().Arbitrary("EXISTS").Keys(name).Build()).Error()
+	}
+	return client.Nodes()[l.node]
+}
+
+// refused handles that a node does not take a channel.
+func (b *broker) refused(l *line, name string, err *rueidis.RedisError) {
+	to, moved := err.IsMoved()
+	if !b.subs.refused(l, name, complete(to, l.node), time.Now()) {
+		return
+	}
+	if moved {
+		b.subs.first.poke() // there may be a new line
+	} else {
+		b.health.set(b.log, receiving, err)
+	}
+}
+
+// refused notes that a node does not take a channel, but another one does, if
+// that is not "". It is false if it does not matter.
+func (s *subscriptions) refused(l *line, name, to string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.all[name]
+	if sub == nil || sub.line != l {
+		return false
+	}
+	s.count(sub, -1)
+	sub.sent, sub.ready = false, false
+	// While a slot moves, each of two nodes may say that the other has it.
+	if sub.moves++; to == "" || sub.moves > 2 {
+		sub.after = now.Add(tick)
+	}
+	if to != "" {
+		s.slots[keySlot(name)] = to
+		sub.line = s.line(to)
+	}
+	s.count(sub, 1)
+	s.touch(sub, name)
+	return true
+}
+
+// place returns the node that a channel belongs to, as far as that is known. s.mu
+// is held.
+func (s *subscriptions) place(name string) string {
+	if s.slots == nil {
+		return ""
+	}
+	return s.slots[keySlot(name)]
+}
+
+// nodeOf returns the node that has a slot, as far as that is known.
+func (s *subscriptions) nodeOf(slot int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slots == nil {
+		return ""
+	}
+	return s.slots[slot]
+}
+
+// home returns the node at which a subscription is in place, "" if it is not.
+func (s *subscriptions) home(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub := s.all[name]; sub != nil && sub.ready {
+		return sub.line.node
+	}
+	return ""
+}
+
+// assign gives channels to the nodes that have their slots, but for those that
+// are in place. It is false if no node has some.
+func (s *subscriptions) assign(slots []string) (all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots, s.live, all = slots, true, true
+	for name, sub := range s.all {
+		to := s.place(name)
+		if !sub.ready && sub.line.node != to {
+			s.count(sub, -1)
+			sub.sent, sub.line = false, s.line(to)
+			s.count(sub, 1)
+			s.touch(sub, name)
+		}
+		all = all && (sub.ready || to != "")
+	}
+	return all
+}
+
+// allLines returns the lines of nodes that there are.
+func (s *subscriptions) allLines() (all []*line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		all = append(all, l)
+	}
+	return all
+}
+
+// any returns one of the channels of a line, "" if there is none.
+func (s *subscriptions) any(l *line) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, sub := range s.all {
+		if sub.line == l {
+			return name
+		}
+	}
+	return ""
+}
+
+// needed waits until there is something for a line. It is false if ctx was done
+// before. That of no node is needed always.
+func (s *subscriptions) needed(ctx context.Context, l *line) bool {
+	for l.node != "" && s.any(l) == "" {
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// keySlot returns the slot of a key or channel: CRC16/XMODEM of it, or of what is
+// in its first braces.
+func keySlot(key string) int {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if n := strings.IndexByte(key[open+1:], '}'); n > 0 {
+			key = key[open+1:][:n]
+		}
+	}
+	crc := uint16(0)
+	for i := range len(key) {
+		crc ^= uint16(key[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc % slotCount)
+}

@@ -1,0 +1,68 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/redis/wire"
+)
+
+// listen subscribes to where servers are asked, as one of Node does that is not
+// going to answer.
+func listen(t *testing.T, addr string, c *core, channel string) {
+	t.Helper()
+	k := exact
+	if c.shards {
+		k = sharded
+	}
+	b := newBroker(rueidis.ClientOption{InitAddress: []string{addr}}, patience, 1, slog.New(slog.DiscardHandler), func(string, []byte) {})
+	b.subs.add(k, channel)
+	b.run(c.shards)
+	t.Cleanup(func() { _ = b.shut(context.Background()) })
+	if err := b.subs.await(context.Background(), channel); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Who does not answer is named only if it was asked: a server without the
+// namespace is not missing where one of Node is.
+func TestServersThatWereNotAskedAreNotMissing(t *testing.T) {
+	addr := server(t)
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			prefix := strings.ReplaceAll(kind, " ", "")
+			hosts, adapters := join(t, kind, addr, 4, Options{Prefix: prefix})
+			for _, a := range adapters[:3] {
+				a.Open("/x")
+			}
+			a := coreOf(adapters[0])
+			eventually(t, "hearing who has it", func() bool { return len(a.peers.having("/x")) == 2 })
+			channel := wire.BroadcastChannel(prefix, "/x")
+			if strings.HasPrefix(kind, "classic") {
+				channel = wire.RequestChannel(prefix, "/x")
+			}
+			listen(t, addr, a, channel)
+			eventually(t, "everybody listening", func() bool {
+				n, err := a.others(context.Background(), channel)
+				return err == nil && n == 3 // nod1, nod2, Node's
+			})
+			hosts[2].hang = make(chan struct{})
+			t.Cleanup(func() { close(hosts[2].hang) })
+			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+			defer cancel()
+			members, err := adapters[0].Members(ctx, rooms.Target{Namespace: "/x"})
+			var e *rooms.IncompleteError
+			if !errors.As(err, &e) || len(members) != 1 || strings.Join(e.Missing, ",") != "nod2" || e.Unnamed != 1 {
+				t.Errorf("Members = %v, %#v, want those of nod1, nod2 missing and one without a name", members, err)
+			}
+		})
+	}
+}
