@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,6 +44,11 @@ func measure(v *server, t trial) (figure, error) {
 	if t.recovery {
 		cmd = append(slices.Clone(cmd), v.recovery...)
 	}
+	load := []string{"bin/sioload"}
+	if n := runtime.NumCPU(); t.apart && n > 1 {
+		cmd = append([]string{"taskset", "-c", "0"}, cmd...)
+		load = []string{"taskset", "-c", fmt.Sprintf("1-%d", n-1), "bin/sioload"}
+	}
 	s, err := host.Start(v.name, cmd)
 	if err != nil {
 		return figure{}, err
@@ -52,8 +58,8 @@ func measure(v *server, t trial) (figure, error) {
 		time.Sleep(500 * time.Millisecond) // the kernel frees the sockets
 	}()
 	clients := clientsOf(v, t)
-	args := []string{"ws://" + s.Addr, "--json", "--busy-poll", "--pid", strconv.Itoa(s.Process.Pid),
-		"--clients", strconv.Itoa(clients), "--rate", strconv.Itoa(v.rate)}
+	args := append(load, "ws://"+s.Addr, "--json", "--busy-poll", "--pid", strconv.Itoa(s.Process.Pid),
+		"--clients", strconv.Itoa(clients), "--rate", strconv.Itoa(v.rate))
 	if v.protocol != "" {
 		args = append(args, "--protocol", v.protocol)
 	}
@@ -61,10 +67,10 @@ func measure(v *server, t trial) (figure, error) {
 	if t.rooms {
 		args = append(args, "--rooms", strconv.Itoa(clients/10))
 	}
-	output, err := exec.Command("bin/sioload", args...).Output()
+	output, err := exec.Command(args[0], args[1:]...).Output()
 	var r swarm.Report
 	if json.Unmarshal(output, &r) != nil {
-		return figure{}, fmt.Errorf("sioload %s: %w", strings.Join(args, " "), err)
+		return figure{}, fmt.Errorf("%s: %w", strings.Join(args, " "), err)
 	}
 	if r.Server == nil || r.Window == nil {
 		return figure{}, fmt.Errorf("nothing measured: %s", strings.Join(r.Problems, ", "))

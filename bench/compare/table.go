@@ -21,7 +21,8 @@ func heading(w io.Writer, s settings, took time.Duration) {
 # parentheses. CPU is utime and stime of the server's process (and of ksoftirqd where it can be seen) over the measured
 # window, divided by the unit of work; "over C" is the ratio to a bare loop of send in C (in the queued
 # broadcasts to the one of 64 B). The load generator never sleeps, so that no server pays for waking it, and keeps one
-# core to itself: with two loops on two cores, three threads share them, so that "1 loop" has been added where that tells.
+# core to itself: with two loops on two cores, three threads share them, so that "1 loop" has been added where that tells, and for
+# the reader each server has a core to itself.
 # Latencies count from when a message was due. sioedge has recovery on everywhere,
 # the others where it is measured. centrifuge speaks its own JSON protocol: its envelope is longer, so its "64 B" are 85.
 `)

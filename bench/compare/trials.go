@@ -14,6 +14,7 @@ type trial struct {
 	also     []string // servers that take part beside those of every trial
 	over     string   // trial in which limit is one of the ratio to it; empty: none
 	rooms    bool     // a room for each ten clients
+	apart    bool     // the server has a core to itself, and the load generator has the others
 	recovery bool     // with connection state recovery where there is any
 	columns  []column
 }
@@ -84,7 +85,7 @@ func allTrials(s settings) []trial {
 		{name: "rooms of 10", args: sending("rooms", "--publishers", "50", "--own-room"), clients: s.clients, rooms: true, columns: perUnit("delivery")},
 		{name: "echo with acknowledgement", args: sending("echo", "--inflight", "4"), clients: min(s.clients, 200), columns: perUnit("echo")},
 		{name: "latency of 5,000 echoes a second", args: sending("echo", "--msg-rate", "5000"), clients: min(s.clients, 1000), columns: latencies("an echo")},
-		{name: "reader beside 3 broadcasts a second", args: sending("reader", "--msg-rate", "3"), clients: s.clients, also: []string{oneLoop},
+		{name: "reader beside 3 broadcasts a second", args: sending("reader", "--msg-rate", "3"), clients: s.clients, apart: true,
 			columns: latencies("the reader's echo")},
 		{name: "jitter", args: []string{"--scenario", "jitter", "--duration", jitter, "--msg-rate", "10"}, clients: few, once: true, recovery: true,
 			columns: []column{
