@@ -23,7 +23,7 @@ import (
 // place in the poller and empty buffers, seen from outside.
 const (
 	processBytes = 400
-	kernelBytes  = 4300
+	kernelBytes  = 5100
 	// reserve is what the process itself, and the system, need beside clients.
 	reserve = 256 << 20
 )
