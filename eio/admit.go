@@ -19,9 +19,10 @@ func (e *Refusal) Error() string { return e.Message }
 
 // apart has work done on a goroutine, with the request as net/http knows it but
 // without its body, and then done on the loop, unless the connection has ended
-// by then, which ends the request's context. Meanwhile the connection's input is
-// held back. For done, the request is sh.req again.
-func (sh *shard) apart(h *httpConn, work func(r *http.Request), done func()) {
+// by then, which ends the request's context: then lost is called, on either.
+// Meanwhile the connection's input is held back. For done, the request is sh.req
+// again.
+func (sh *shard) apart(h *httpConn, work func(r *http.Request), done, lost func()) {
 	req := sh.req.Clone()
 	r, err := netRequest(req, h.conn.RemoteAddr().String(), nil)
 	if err != nil {
@@ -32,18 +33,25 @@ func (sh *shard) apart(h *httpConn, work func(r *http.Request), done func()) {
 	h.cut = func(Reason) { cancel() }
 	sh.wait(h)
 	sh.loop.Yield()
+	finish := loop.TaskFunc(func(*loop.Loop) {
+		cancel()
+		if sh.httpOf(h.conn) != h || h.conn.Ending() {
+			lost()
+			return
+		}
+		h.cut = nil
+		sh.unwait(h)
+		sh.req = *req
+		done()
+	})
 	// ends when work has returned
 	go func() {
-		defer sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			cancel()
-			if sh.httpOf(h.conn) != h || h.conn.Ending() {
-				return
+		defer func() {
+			if !sh.loop.Post(finish) {
+				cancel()
+				lost()
 			}
-			h.cut = nil
-			sh.unwait(h)
-			sh.req = *req
-			done()
-		}))
+		}()
 		work(r.WithContext(ctx))
 	}()
 }
@@ -77,7 +85,7 @@ func (sh *shard) admit(h *httpConn, transport string) {
 		default:
 			sh.openSession(h, transport)
 		}
-	})
+	}, func() {})
 }
 
 // openSession opens a session.
@@ -110,7 +118,7 @@ func (sh *shard) middleware(h *httpConn) {
 			fields, body, end := w.answer(h.isHead)
 			sh.answer(h, w.status, fields, body, end || h.upgrade)
 		}
-	})
+	}, func() {})
 }
 
 // logPanic, deferred, makes a panic in the application's function a message for

@@ -1,7 +1,6 @@
 package eio
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -53,33 +52,8 @@ var errNoAnswer = errors.New("the other node could not be asked")
 
 // openTunnel has the node of a session answer the upgrade to a WebSocket.
 func (sh *shard) openTunnel(h *httpConn, node http.RoundTripper) {
-	req := sh.req.Clone()
-	r, err := netRequest(req, h.conn.RemoteAddr().String(), nil)
-	if err != nil {
-		sh.answer(h, http.StatusBadRequest, nil, nil, true)
-		return
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	h.cut = func(Reason) { cancel() }
-	sh.wait(h)
-	sh.loop.Yield()
-	// ends when the node has answered, or the client has gone
-	go func() {
-		a := sh.ask(node, r.WithContext(ctx))
-		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			cancel()
-			if sh.httpOf(h.conn) != h || h.conn.Ending() {
-				a.drop()
-				return
-			}
-			h.cut = nil
-			sh.req = *req
-			sh.passAnswer(h, a)
-		})) {
-			cancel()
-			a.drop()
-		}
-	}()
+	a := nodeAnswer{err: errNoAnswer} // if RoundTrip ends its goroutine
+	sh.apart(h, func(r *http.Request) { a = sh.ask(node, r) }, func() { sh.passAnswer(h, a) }, func() { a.drop() })
 }
 
 // A nodeAnswer is what a node says to an upgrade: a WebSocket, a refusal, or
@@ -164,12 +138,11 @@ func (sh *shard) passAnswer(h *httpConn, a nodeAnswer) {
 
 var valueUpgrade = []byte("Upgrade")
 
-// begin makes c, whose input has been held back, one end of a tunnel.
+// begin makes c one end of a tunnel.
 func (sh *shard) begin(c loop.Conn, node io.ReadWriteCloser) {
 	t := &tunnel{sh: sh, conn: c, node: node, left: make(chan struct{}), room: make(chan struct{}, 1)}
 	sh.tunnels[c] = t
 	c.SetTag(tagTunnel)
-	c.HoldData(false)
 	// ends when either side has
 	go t.read()
 }
