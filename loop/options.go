@@ -74,7 +74,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Loops, min(runtime.GOMAXPROCS(0), maxLoops))
 	setDefault(&o.ReadBuffer, 64<<10)
 	setDefault(&o.MaxOutbound, 256<<10)
-	setDefault(&o.SoftOutbound, o.MaxOutbound/4)
+	setDefault(&o.SoftOutbound, max(o.MaxOutbound/4, 1)) // reading goes on below half of it
 	setDefault(&o.MaxConns, connsByRlimit())
 	setDefault(&o.UserTimeout, 30*time.Second)
 	setDefault(&o.NotSentLowat, 16<<10)

@@ -220,6 +220,27 @@ func TestSoftLimitPausesReading(t *testing.T) {
 	}
 }
 
+// Reading goes on behind a slow answer whatever the bounds are.
+func TestTheSmallestBoundPausesReadingForAWhileOnly(t *testing.T) {
+	read := 0
+	s := newSim(&hooks{data: func(c Conn, b []byte) int {
+		read += len(b)
+		c.Write([]byte("answer"))
+		return len(b)
+	}}, Options{MaxOutbound: 1})
+	p := s.Connect(0)
+	p.Stall(true)
+	p.Send([]byte("a"))
+	p.Send([]byte("b"))
+	if read != 1 {
+		t.Fatalf("read %d bytes of a peer that does not take its answer, want 1", read)
+	}
+	p.Stall(false)
+	if read != 2 || string(p.Received()) != "answeranswer" {
+		t.Errorf("read %d bytes when the peer reads again, want 2", read)
+	}
+}
+
 func TestPauseAndResume(t *testing.T) {
 	var conn Conn
 	var j journal
