@@ -96,28 +96,6 @@ func TestPublicationsOfBothKindsAreAddedUp(t *testing.T) {
 	}
 }
 
-func TestProcessorTimeIsTheFinerOfTwo(t *testing.T) {
-	const stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 25 17 0 0 20 0 1 0 100 0 0"
-	if got, err := parseStat([]byte(stat)); err != nil || got != 420*time.Millisecond {
-		t.Errorf("parseStat = %v, %v, want 420ms", got, err)
-	}
-	if _, err := parseStat([]byte("7 (a) S 1")); err == nil {
-		t.Error("parseStat of a short line = nil, want an error")
-	}
-	ms := time.Millisecond
-	for _, c := range []struct{ now, before, want time.Duration }{
-		{1005 * ms, 0, 1005 * ms},         // to the ns
-		{0, 0, 1000 * ms},                 // no threads can be seen
-		{500 * ms, 300 * ms, 1000 * ms},   // one has ended
-		{1000 * ms, 2000 * ms, 1000 * ms}, // likewise
-	} {
-		got := cpuTime{2000 * ms, c.now}.since(cpuTime{1000 * ms, c.before})
-		if got != c.want {
-			t.Errorf("since with threads from %v to %v = %v, want %v", c.before, c.now, got, c.want)
-		}
-	}
-}
-
 func TestTablesHaveMediansRangesRatiosAndFailures(t *testing.T) {
 	ts, ks := trials()[4:], kinds()
 	of := func(a time.Duration) figure {

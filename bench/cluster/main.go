@@ -40,23 +40,11 @@ func main() {
 	flag.StringVar(&s.date, "date", time.Now().Format(time.DateOnly), "date of the result file")
 	flag.Parse()
 	if s.quick {
-		s.shorten()
+		host.Shorten(map[string]int{"rounds": 1, "seconds": 1})
 	}
 	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
-	}
-}
-
-// shorten replaces what the command line has not set.
-func (s *settings) shorten() {
-	set := map[string]bool{}
-	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
-	if !set["rounds"] {
-		s.rounds = 1
-	}
-	if !set["seconds"] {
-		s.seconds = 1
 	}
 }
 

@@ -178,8 +178,8 @@ func (p *pair) measure(f *flow, d time.Duration) (figure, error) {
 	if _, err := f.run(50 * time.Millisecond); err != nil {
 		return figure{}, err
 	}
-	v := figure{messages: n, took: after.at.Sub(before.at), a: after.a.since(before.a), b: after.b.since(before.b),
-		redis: after.redis.since(before.redis), toB: -1, published: now - published}
+	v := figure{messages: n, took: after.at.Sub(before.at), a: after.a.Since(before.a).Total(), b: after.b.Since(before.b).Total(),
+		redis: after.redis.Since(before.redis).Total(), toB: -1, published: now - published}
 	if p.tap != nil {
 		v.toB = after.toB - before.toB
 	}
@@ -192,16 +192,16 @@ func (p *pair) measure(f *flow, d time.Duration) (figure, error) {
 // A reading is what the processes have used by then.
 type reading struct {
 	at          time.Time
-	a, b, redis cpuTime
+	a, b, redis host.CPU
 	toB         int64
 }
 
 func (p *pair) reading() (reading, error) {
 	r := reading{at: time.Now()}
 	var errs [3]error
-	r.a, errs[0] = cpuOf(p.a.Process.Pid)
-	r.b, errs[1] = cpuOf(p.b.Process.Pid)
-	r.redis, errs[2] = cpuOf(p.redis.cmd.Process.Pid)
+	r.a, errs[0] = host.CPUOf(p.a.Process.Pid)
+	r.b, errs[1] = host.CPUOf(p.b.Process.Pid)
+	r.redis, errs[2] = host.CPUOf(p.redis.cmd.Process.Pid)
 	if p.tap != nil {
 		r.toB = p.tap.bytes.Load()
 	}

@@ -44,25 +44,11 @@ func main() {
 	flag.Parse()
 	s.only, s.peers = split(only), split(peers)
 	if s.quick {
-		s.shorten()
+		host.Shorten(map[string]int{"rounds": 1, "clients": 2000, "seconds": 1})
 	}
 	if err := run(s); err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		os.Exit(1)
-	}
-}
-
-// shorten replaces what the command line has not set.
-func (s *settings) shorten() {
-	set := map[string]bool{}
-	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
-	for name, v := range map[string]struct {
-		field *int
-		value int
-	}{"rounds": {&s.rounds, 1}, "clients": {&s.clients, 2000}, "seconds": {&s.seconds, 1}} {
-		if !set[name] {
-			*v.field = v.value
-		}
 	}
 }
 

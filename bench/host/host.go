@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -154,6 +155,21 @@ func Said(name string, args ...string) string {
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
 	return line
+}
+
+// Shorten gives flags values in place of their defaults, after flag.Parse; those
+// that the command line has set stay.
+func Shorten(values map[string]int) {
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	for name, v := range values {
+		if set[name] {
+			continue
+		}
+		if err := flag.Set(name, strconv.Itoa(v)); err != nil {
+			panic("host: " + err.Error()) // there is no such number
+		}
+	}
 }
 
 // Save writes b to a file that did not exist: name.txt, or name-2.txt and on. It

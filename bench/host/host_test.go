@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAnAddressIsFoundWhereAServerListens(t *testing.T) {
@@ -41,6 +42,28 @@ func TestAResultIsNeverOverwritten(t *testing.T) {
 		}
 		if b, err := os.ReadFile(name); err != nil || len(b) != 1 || b[0] != byte(i) {
 			t.Errorf("%s holds %v, %v", want, b, err)
+		}
+	}
+}
+
+func TestProcessorTimeIsTheFinerOfTwo(t *testing.T) {
+	const stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 25 17 0 0 20 0 1 0 100 0 0"
+	if got, err := parseStat([]byte(stat)); err != nil || got != (CPU{User: 250 * time.Millisecond, System: 170 * time.Millisecond}) {
+		t.Errorf("parseStat = %v, %v, want 250 and 170 ms", got, err)
+	}
+	if _, err := parseStat([]byte("7 (a) S 1")); err == nil {
+		t.Error("parseStat of a short line = nil, want an error")
+	}
+	ms := time.Millisecond
+	for _, c := range []struct{ now, before, want time.Duration }{
+		{1005 * ms, 0, 1005 * ms},         // to the ns
+		{0, 0, 1000 * ms},                 // no threads can be seen
+		{500 * ms, 300 * ms, 1000 * ms},   // one has ended
+		{1000 * ms, 2000 * ms, 1000 * ms}, // likewise
+	} {
+		got := CPU{1500 * ms, 500 * ms, c.now}.Since(CPU{800 * ms, 200 * ms, c.before}).Total()
+		if got != c.want {
+			t.Errorf("since with threads from %v to %v = %v, want %v", c.before, c.now, got, c.want)
 		}
 	}
 }

@@ -1,20 +1,9 @@
 package swarm
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 // selfRSS is the resident memory of this process in bytes, 0 where unknown.
 func selfRSS() int64 { return 0 }
-
-// usage is what processes have used so far.
-type usage struct {
-	user, system time.Duration
-	total        time.Duration
-	rss          int64
-	softirq      time.Duration
-}
 
 // usageOf needs Linux's /proc.
 func usageOf(pids []int) (usage, error) {

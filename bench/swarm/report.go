@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/sioedge/sioedge/bench/host"
 )
 
 // A Report is what a run measured. Its JSON is sioload's --json.
@@ -219,7 +221,7 @@ func (r *run) server(w *Window) *Server {
 	}
 	used := r.ended.since(r.marked)
 	s := &Server{
-		PIDs: r.cfg.PIDs, CPUSeconds: used.cpu().Seconds(), UserSeconds: used.user.Seconds(), SystemSeconds: used.system.Seconds(),
+		PIDs: r.cfg.PIDs, CPUSeconds: used.Total().Seconds(), UserSeconds: used.User.Seconds(), SystemSeconds: used.System.Seconds(),
 		RSSBefore: r.before.rss, RSSConnected: r.connected.rss, RSSEnd: r.ended.rss, Per: "delivery",
 	}
 	units := float64(w.Delivered)
@@ -243,28 +245,23 @@ func (r *run) server(w *Window) *Server {
 	}
 	if n := float64(r.readyLive); n > 0 {
 		s.RSSPerConnection = float64(s.RSSConnected-s.RSSBefore) / n
-		s.ConnectUS = 1e6 * r.connected.since(r.before).cpu().Seconds() / n
+		s.ConnectUS = 1e6 * r.connected.since(r.before).Total().Seconds() / n
 	}
 	return s
 }
 
-// since is u less what was used before.
-func (u usage) since(before usage) usage {
-	u.user -= before.user
-	u.system -= before.system
-	u.total -= before.total
-	u.softirq -= before.softirq
-	return u
+// usage is what processes have used so far.
+type usage struct {
+	host.CPU
+	rss     int64         // bytes
+	softirq time.Duration // of the kernel's softirq threads; -1 where they cannot be seen
 }
 
-// cpu is the finer of the two sums: the one of the threads, unless a thread
-// ended and took its time with it.
-func (u usage) cpu() time.Duration {
-	ticks := u.user + u.system
-	if u.total <= 0 || u.total < ticks-30*time.Millisecond {
-		return ticks
-	}
-	return u.total
+// since is u less what was used before.
+func (u usage) since(before usage) usage {
+	u.CPU = u.Since(before.CPU)
+	u.softirq -= before.softirq
+	return u
 }
 
 // problems are the reasons why a report is not OK.

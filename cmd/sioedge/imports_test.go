@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"sio/parser":          {},
 	"sio":                 {"eio", "loop", "loop/http1", "loop/http1/encoding", "loop/slab", "rooms", "sio/parser"},
 	"sio/interop":         {},
-	"bench/swarm":         {"wsframe"},
+	"bench/swarm":         {"bench/host", "wsframe"},
 	"bench/sendloop":      {"wsframe"},
 	"bench/host":          {},
 	"bench/compare":       {"bench/host", "bench/swarm"},

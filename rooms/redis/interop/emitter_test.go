@@ -25,7 +25,7 @@ func ourEmitter(t testing.TB, o ourOptions) *peer {
 	return inProcess(t, "our emitter", "", func(c command) (any, error) { return nil, performEmission(e.Of(c.NS), c) })
 }
 
-func performEmission(e redis.Emission, c command) (err error) {
+func performEmission(e redis.Emission, c command) error {
 	e = e.To(strs(c.Rooms)...).Except(strs(c.Except)...)
 	if c.Volatile {
 		e = e.Volatile()
@@ -33,6 +33,24 @@ func performEmission(e redis.Emission, c command) (err error) {
 	if c.Plain {
 		e = e.Compress(false)
 	}
+	known, err := act(e, c)
+	if !known {
+		err = fmt.Errorf("no command is called %s", c.Op)
+	}
+	return err
+}
+
+// An actor is what servers and emitters can do alike.
+type actor interface {
+	Emit(event string, args ...any) error
+	Join(rooms ...string)
+	Leave(rooms ...string)
+	Disconnect(closing bool)
+	ServerSideEmit(event string, args ...any) error
+}
+
+// act does a command, if it is known to all actors.
+func act(a actor, c command) (known bool, err error) {
 	switch c.Op {
 	case "emit":
 		for i := range max(c.Count, 1) {
@@ -40,18 +58,18 @@ func performEmission(e redis.Emission, c command) (err error) {
 			if c.Count > 0 {
 				args = append(slices.Clone(args), i)
 			}
-			err = errors.Join(err, e.Emit(c.Event, args...))
+			err = errors.Join(err, a.Emit(c.Event, args...))
 		}
 	case "join":
-		e.Join(strs(c.Names)...)
+		a.Join(strs(c.Names)...)
 	case "leave":
-		e.Leave(strs(c.Names)...)
+		a.Leave(strs(c.Names)...)
 	case "disconnect":
-		e.Disconnect(c.Close)
+		a.Disconnect(c.Close)
 	case "servers":
-		err = e.ServerSideEmit(c.Event, c.Args...)
+		err = a.ServerSideEmit(c.Event, c.Args...)
 	default:
-		err = fmt.Errorf("no command is called %s", c.Op)
+		return false, nil
 	}
-	return err
+	return true, err
 }

@@ -160,23 +160,10 @@ func (n *ours) perform(c command) (any, error) {
 	}
 	ctx, cancel := within(c)
 	defer cancel()
+	if known, err := act(b, c); known {
+		return nil, err
+	}
 	switch c.Op {
-	case "emit":
-		for i := range max(c.Count, 1) {
-			args := c.Args
-			if c.Count > 0 {
-				args = append(slices.Clone(args), i)
-			}
-			err = errors.Join(err, b.Emit(c.Event, args...))
-		}
-	case "join":
-		b.Join(strs(c.Names)...)
-	case "leave":
-		b.Leave(strs(c.Names)...)
-	case "disconnect":
-		b.Disconnect(c.Close)
-	case "servers":
-		err = b.ServerSideEmit(c.Event, c.Args...)
 	case "ask":
 		answers, err := b.EmitAck(ctx, c.Event, c.Args...)
 		return answersOf(answers, err), nil
@@ -194,7 +181,6 @@ func (n *ours) perform(c command) (any, error) {
 	default:
 		return n.performHere(c)
 	}
-	return nil, err
 }
 
 // performHere does what is about this server alone.
