@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,9 +52,9 @@ func TestTellingFindsTheReason(t *testing.T) {
 
 func TestTurnsAreFairWhereRatiosCount(t *testing.T) {
 	servers := []*server{{name: ourselves}, {name: oneLoop, extra: true}, {name: limit, extra: true}, {name: "peer"}, {name: "absent", missing: "no compiler"}}
-	order := func(tr trial) string {
+	order := func(tr trial, more ...*server) string {
 		var all []string
-		for _, v := range turns(tr, servers) {
+		for _, v := range turns(tr, append(slices.Clone(servers), more...)) {
 			all = append(all, v.name)
 		}
 		return strings.Join(all, "; ")
@@ -66,5 +67,13 @@ func TestTurnsAreFairWhereRatiosCount(t *testing.T) {
 		if got := order(tr); got != want {
 			t.Errorf("turns = %s, want %s", got, want)
 		}
+	}
+	earlier := &server{name: "before", like: ourselves}
+	want := "sioedge; C send; peer; before; before; C send; sioedge; sioedge; C send; before"
+	if got := order(trial{also: []string{limit}}, earlier); got != want {
+		t.Errorf("turns beside an earlier revision = %s, want %s", got, want)
+	}
+	if alone := (&server{name: "before 1 loop", extra: true, like: oneLoop}); !(trial{also: []string{oneLoop}}).takes(alone) || (trial{}).takes(alone) {
+		t.Error("an earlier revision with one loop does not take part where today's does")
 	}
 }

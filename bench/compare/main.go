@@ -28,6 +28,7 @@ type settings struct {
 	quick                    bool
 	only, peers              []string // empty: all
 	results, date            string
+	before                   string // a revision; empty: none
 }
 
 func main() {
@@ -40,6 +41,7 @@ func main() {
 	flag.StringVar(&only, "only", "", "scenarios, by the beginning of their names, with commas between (default all)")
 	flag.StringVar(&peers, "peers", "", "servers, by name, with commas between (default all)")
 	flag.StringVar(&s.results, "results", filepath.Join("bench", "results"), "directory of the result file; empty for none")
+	flag.StringVar(&s.before, "before", "", "revision of this repository to measure in the same run, as another server")
 	flag.StringVar(&s.date, "date", time.Now().Format(time.DateOnly), "date of the result file")
 	flag.Parse()
 	s.only, s.peers = split(only), split(peers)
@@ -61,6 +63,9 @@ func run(s settings) error {
 		return errors.New("at least one round, 100 clients and one second")
 	}
 	servers := slices.DeleteFunc(allServers(), func(v *server) bool { return len(s.peers) > 0 && !slices.Contains(s.peers, v.name) })
+	if s.before != "" {
+		servers = append(servers, before(s.before)...)
+	}
 	if len(servers) == 0 {
 		return fmt.Errorf("no server of %q; there are %s", s.peers, names(allServers()))
 	}
@@ -108,7 +113,7 @@ func turns(t trial, servers []*server) []*server {
 	if !t.limits() {
 		return all
 	}
-	near := slices.DeleteFunc(slices.Clone(all), func(v *server) bool { return !v.extra && v.name != ourselves })
+	near := slices.DeleteFunc(slices.Clone(all), func(v *server) bool { return !v.extra && v.name != ourselves && v.like != ourselves })
 	back := slices.Clone(near)
 	slices.Reverse(back)
 	return slices.Concat(all, back, near)

@@ -20,6 +20,7 @@ type server struct {
 	recovery []string // added to cmd where connection state recovery matters
 	protocol string   // of the load generator; empty for Socket.IO
 	extra    bool     // takes part only in the trials that name it
+	like     string   // takes part, and has its turns, where the server of this name does; empty: as extra says
 	most     int      // connections it is given; zero: as many as asked for
 	rate     int      // connections a second it is given
 	build    func(*server) error
@@ -40,9 +41,10 @@ func allServers() []*server {
 	node := filepath.Join("bench", "peers", "node", "server.js")
 	eiows := filepath.Join("bench", "peers", "eiows", "node_modules", "eiows")
 	serve := []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text"}
+	recovery := []string{"--recovery", "2m"}
 	return []*server{
-		{name: ourselves, cmd: serve, rate: 4000, build: buildOurselves},
-		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), extra: true, rate: 4000, build: buildOurselves},
+		{name: ourselves, cmd: serve, recovery: recovery, rate: 4000, build: buildOurselves},
+		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), recovery: recovery, extra: true, rate: 4000, build: buildOurselves},
 		{name: limit, cmd: []string{filepath.Join(out, "sendloop-c"), "0"}, extra: true, rate: 4000, build: buildC},
 		{name: limit + " 2 threads", cmd: []string{filepath.Join(out, "sendloop-c"), "0", "2"}, extra: true, rate: 4000, build: buildC},
 		{name: "Go send", cmd: []string{filepath.Join(out, "sendloop-go"), "0"}, extra: true, rate: 4000, build: func(*server) error {
@@ -55,6 +57,53 @@ func allServers() []*server {
 		{name: "centrifuge", cmd: []string{filepath.Join(out, "centrifuge")}, protocol: "centrifuge", rate: 3000, build: buildPeer},
 		{name: "uwebsockets", cmd: []string{filepath.Join(out, "uwebsockets")}, rate: 4000, build: findBuilt},
 	}
+}
+
+// before are ourselves as of an earlier revision, to be measured in the same run.
+func before(revision string) []*server {
+	name := "before"
+	build := func(*server) error { return buildRevision(revision, name) }
+	var all []*server
+	for _, now := range allServers()[:2] {
+		v := *now
+		v.name = strings.Replace(now.name, ourselves, name, 1)
+		v.cmd = append([]string{filepath.Join(out, name)}, now.cmd[1:]...)
+		v.like, v.build = now.name, build
+		all = append(all, &v)
+	}
+	return all
+}
+
+// buildRevision builds the server of a revision from a tree of its own.
+func buildRevision(revision, name string) error {
+	bin, err := filepath.Abs(filepath.Join(out, name))
+	if err != nil {
+		return err
+	}
+	tree, err := os.MkdirTemp("", "sioedge-before")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tree)
+	archive := filepath.Join(tree, "tree.tar")
+	if err := runIn(".", time.Minute, "git", "archive", "--output", archive, revision); err != nil {
+		return err
+	}
+	if err := runIn(tree, time.Minute, "tar", "-xf", archive); err != nil {
+		return err
+	}
+	// The browser client's files are no part of the tree.
+	files, _ := filepath.Glob(filepath.Join("cmd", "sioedge", "client", "*.js*"))
+	for _, from := range files {
+		b, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(tree, from), b, 0o644)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return runIn(tree, 5*time.Minute, "go", "build", "-trimpath", "-o", bin, "./cmd/sioedge")
 }
 
 // build builds the servers and the load generator. Only without the last, or

@@ -26,7 +26,9 @@ type column struct {
 	of            func(figure) float64
 }
 
-func (t trial) takes(v *server) bool { return !v.extra || slices.Contains(t.also, v.name) }
+func (t trial) takes(v *server) bool {
+	return !v.extra || slices.Contains(t.also, v.name) || slices.Contains(t.also, v.like)
+}
 
 // limits tells whether the bare loops take part.
 func (t trial) limits() bool { return slices.Contains(t.also, limit) }
