@@ -29,6 +29,9 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 		return nil, err
 	}
 	e.Plain = b.plain
+	if b.server().cluster != nil {
+		e = own(e) // others keep it
+	}
 	c := newCollection()
 	c.expect(2) // us, until everything is posted
 	p := &pendingAck{done: c.answer}

@@ -15,7 +15,8 @@ import (
 
 // A BroadcastOperator says which sockets an event goes to, and how. It is a
 // value: each method returns another one, so keeping one and deriving two from
-// it is safe. Any goroutine may use it.
+// it is safe. Any goroutine may use it. What its methods are given is copied
+// before they return, as of a [Socket].
 type BroadcastOperator struct {
 	ns         *Namespace
 	in         *instance // nil: those of ns, or the one called name
@@ -97,6 +98,9 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 		return err
 	}
 	e.Volatile, e.Plain = b.volatile, b.plain
+	if b.server().cluster != nil {
+		e = own(e) // others keep it
+	}
 	if b.server().shared != nil {
 		b.emitCluster(e)
 		return nil
@@ -230,7 +234,26 @@ func (srv *Server) wake(these sleepers) {
 	}
 }
 
-// encodeEvent encodes an event, into memory of its own but for the attachments.
+// own returns e with attachments that are not the caller's of a method any more:
+// for whoever keeps it when the method has returned.
+func own(e rooms.Event) rooms.Event {
+	e.Attachments = cloneAll(e.Attachments)
+	return e
+}
+
+func cloneAll(all [][]byte) [][]byte {
+	if all == nil {
+		return nil
+	}
+	own := make([][]byte, len(all))
+	for i, a := range all {
+		own[i] = append(make([]byte, 0, len(a)), a...)
+	}
+	return own
+}
+
+// encodeEvent encodes an event, into memory of its own but for the attachments,
+// which are the arguments': see own.
 func encodeEvent(event string, args []any) (rooms.Event, error) {
 	buf := packets.Get()
 	defer packets.Put(buf)

@@ -352,6 +352,7 @@ func (s Socket) emitCluster(event string, args []any, plain bool) error {
 	if err != nil {
 		return err
 	}
+	e = own(e)
 	e.Plain = plain
 	l, t := s.srv().shared, rooms.Target{Namespace: s.in.name, Rooms: []string{s.ID()}}
 	l.emit(t, e, func(p rooms.Place) { l.send(s, t, e, p) })

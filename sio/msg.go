@@ -111,7 +111,7 @@ func (m *Msg) With(args ...any) (*Msg, error) {
 	if err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), parser.Limits{MaxArgs: len(args) + 1, MaxAttachments: 1, MaxDepth: 1 << 20}, &p); err != nil {
 		return nil, err
 	}
-	return &Msg{Args: Args{p.Args, e.Attachments}, s: m.s, event: m.event, wants: m.wants, first: m}, nil
+	return &Msg{Args: Args{p.Args, cloneAll(e.Attachments)}, s: m.s, event: m.event, wants: m.wants, first: m}, nil
 }
 
 // WantsAck tells whether the client waits for an acknowledgement.

@@ -114,6 +114,7 @@ func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint
 // Join puts the sockets addressed into rooms. A broadcast emitted after it by
 // the same goroutine reaches them. Node: socketsJoin.
 func (b BroadcastOperator) Join(rooms ...string) {
+	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.join(rooms) })
 	if c, t := b.cluster(); c != nil {
 		c.Join(t, rooms)
@@ -144,6 +145,7 @@ func (b BroadcastOperator) join(rooms []string) {
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
 func (b BroadcastOperator) Leave(rooms ...string) {
+	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.leave(rooms) })
 	if c, t := b.cluster(); c != nil {
 		c.Leave(t, rooms)

@@ -76,7 +76,8 @@ func serverEvent(event string, args []any) (rooms.Event, error) {
 	if slices.Contains([]string{"connect", "connection", "new_namespace"}, event) {
 		return rooms.Event{}, fmt.Errorf("sio: %w %q", parser.ErrReserved, event)
 	}
-	return encodeEvent(event, args)
+	e, err := encodeEvent(event, args)
+	return own(e), err // others keep it
 }
 
 // heard hands an event of another server to its handler.
@@ -133,7 +134,7 @@ func (q *ears) work() {
 	}
 }
 
-// valueOf is the answer that the first of args is.
+// valueOf is the answer that the first of args is, in memory of its own.
 func valueOf(args []any) (rooms.Value, error) {
 	data, attachments, err := parser.AppendAckArgs(nil, args[:min(len(args), 1)])
 	if err != nil {
@@ -142,7 +143,7 @@ func valueOf(args []any) (rooms.Value, error) {
 	if len(args) == 0 {
 		return rooms.Value{}, nil
 	}
-	return rooms.Value{Data: data[1 : len(data)-1], Attachments: attachments}, nil
+	return rooms.Value{Data: data[1 : len(data)-1], Attachments: cloneAll(attachments)}, nil
 }
 
 // argsOf is an answer as arguments.

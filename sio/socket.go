@@ -16,7 +16,9 @@ import (
 // client has left, its methods do nothing or return [ErrClosed].
 //
 // Methods may be called from any goroutine. Those that change something return
-// before it has happened; their order is kept.
+// before it has happened; their order is kept. What they are given (names of
+// rooms, byte slices, slices of arguments) is copied before they return, and may
+// be used again; but for the value of SetData, which is kept as it is.
 type Socket struct {
 	in  *instance
 	ref rooms.Ref
@@ -177,14 +179,11 @@ func (s Socket) Join(rooms ...string) {
 	if len(rooms) == 0 || s.gone() {
 		return
 	}
-	if s.srv().shared == nil {
-		s.join(rooms)
-		return
-	}
-	rooms = slices.Clone(rooms)
+	rooms = slices.Clone(rooms) // the caller's to use again
 	s.ordered(func() { s.join(rooms) })
 }
 
+// join takes rooms, which belong to it from now on.
 func (s Socket) join(rooms []string) {
 	sh := s.shard()
 	// A broadcast that is emitted next must find the loop in these rooms.
@@ -204,6 +203,7 @@ func (s Socket) join(rooms []string) {
 
 // Leave takes the socket out of rooms.
 func (s Socket) Leave(rooms ...string) {
+	rooms = slices.Clone(rooms) // the caller's to use again
 	s.post(func(sh *shard, slot uint32) {
 		for _, room := range rooms {
 			sh.leaveRoom(slot, room)
