@@ -34,6 +34,7 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/loop/notice"
 )
 
 // A Reason says why a session ended, in Node's words: applications compare
@@ -98,6 +99,15 @@ type Options struct {
 	// that passes it is closed with TransportError. Zero means 256 KiB. (What
 	// waits for a slow WebSocket is bounded by loop.Options.MaxOutbound.)
 	MaxQueue int
+
+	// ConnBudget bounds the bytes that are kept on behalf of one session on the way
+	// in: messages in pieces, bodies, and what the Handler charges to
+	// Session.Budget. Above half of it the client is not read from until what waits
+	// for handlers has been handled; a session that has more kept for it than that
+	// is closed with TransportError (1009 over WebSocket), and one whose handlers
+	// get nothing done for PingInterval and PingTimeout together with PingTimeout.
+	// Zero means 4 MiB, or four times MaxPayload if that is more.
+	ConnBudget int
 
 	// Transports that are served, of "polling" and "websocket". Nil means
 	// both. Node: transports.
@@ -217,6 +227,7 @@ type Server struct {
 	deflate   *Compression
 	cors      *cors        // nil: no checks
 	cookie    *http.Cookie // nil: none
+	notice    *notice.Log
 
 	draining atomic.Bool // refuses new sessions; set by Drain
 }
@@ -231,14 +242,18 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 30*time.Second)
 	o.MaxPayload = cmp.Or(o.MaxPayload, 1_000_000)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 256<<10)
+	o.ConnBudget = cmp.Or(o.ConnBudget, max(minConnBudget, 4*o.MaxPayload))
 	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 20*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
+	if o.ConnBudget < 2*o.MaxPayload {
+		return nil, errors.New("eio: ConnBudget must be at least twice MaxPayload")
+	}
 	if o.Transports == nil {
 		o.Transports = []string{"polling", "websocket"}
 	}
-	s := &Server{o: o, h: h, spread: spreadFirst}
+	s := &Server{o: o, h: h, spread: spreadFirst, notice: notice.New(o.Logger, 0)}
 	for _, t := range o.Transports {
 		switch t {
 		case "polling":

@@ -57,7 +57,7 @@ func (sh *shard) tick() {
 // time for a ping, or the pong did not come.
 func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
-	if s.is(awaitPong) && !s.is(paused) {
+	if s.is(awaitPong) && (!s.is(paused) || s.is(choked) && sh.stuck(slot)) {
 		sh.close(slot, PingTimeout)
 		return
 	}

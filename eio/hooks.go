@@ -167,6 +167,10 @@ type Stats struct {
 	Draining  int64                             // with 503: new sessions after Drain
 	Malformed int64                             // no HTTP, or too large, or too slow
 	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
+
+	Budget int64 // sessions closed for what they had kept on their behalf: ConnBudget
+	Pauses int64 // times a client was not read from until handlers had caught up with it
+	Held   int64 // bytes that are kept on behalf of sessions now
 }
 
 // tally is what a loop counts of Stats. It is read from anywhere.
@@ -174,6 +178,7 @@ type tally struct {
 	refused                      [CodeUnsupportedVersion + 1]atomic.Int64
 	origins, draining, malformed atomic.Int64
 	frames                       atomic.Int64
+	budget, pauses, held         atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -186,6 +191,9 @@ func (s *Server) Stats() (st Stats) {
 		st.Draining += sh.tally.draining.Load()
 		st.Malformed += sh.tally.malformed.Load()
 		st.Frames += sh.tally.frames.Load()
+		st.Budget += sh.tally.budget.Load()
+		st.Pauses += sh.tally.pauses.Load()
+		st.Held += sh.tally.held.Load()
 	}
 	return st
 }

@@ -7,41 +7,61 @@ import (
 
 // PauseRead has the client wait until ResumeRead: nothing more is read from its
 // WebSocket, or its next request body is not acknowledged, behind which it sends
-// no other. What has been read already is still handed over. The heartbeat does
-// not count meanwhile, as the pong may be in what is not read.
+// no other. Of what has been read already nothing more is handed over either. The
+// heartbeat does not count meanwhile, as the pong may be in what is not read.
 func (s Session) PauseRead() {
+	s.pause(held)
+}
+
+// ResumeRead undoes PauseRead.
+func (s Session) ResumeRead() { s.resume(held) }
+
+// pause stops the reading from a client for one of the reasons in apart.
+func (s Session) pause(why flags) {
 	r := s.at()
-	if r == nil || r.is(closing|paused) {
+	if r == nil || r.is(closing|why) {
 		return
 	}
-	r.set(paused)
-	if r.is(revision3) {
+	before := r.flags & apart
+	r.set(why)
+	if r.is(revision3) && !before.has(paused) && why.has(paused) {
 		s.sh.expectPing(s.slot)
 	}
-	if r.is(overWS) {
+	if before == 0 && r.is(overWS) {
 		s.sh.loop.Conn(r.conn).PauseRead()
 	}
 }
 
-// ResumeRead undoes PauseRead.
-func (s Session) ResumeRead() {
+// resume ends a reason of pause; reading goes on when there is no other.
+func (s Session) resume(why flags) {
 	r := s.at()
-	if r == nil || !r.is(paused) {
+	if r == nil || !r.is(why) {
 		return
 	}
-	r.unset(paused)
-	switch {
-	case r.is(revision3):
-		s.sh.expectPing(s.slot)
-	case r.is(awaitPong):
-		s.sh.beat.set(s.slot, s.sh.loop.Now()+s.sh.srv.o.PingTimeout.Milliseconds())
-		s.sh.wind()
+	r.unset(why)
+	if why.has(paused) && !r.is(paused) {
+		s.sh.restartWait(s.slot)
+	}
+	if r.is(apart) {
+		return
 	}
 	if r.is(overWS) {
 		s.sh.loop.Conn(r.conn).ResumeRead()
 		return
 	}
 	s.sh.releasePost(s.slot)
+}
+
+// restartWait begins the wait for a client's sign of life anew, which did not
+// count while it was not read from.
+func (sh *shard) restartWait(slot uint32) {
+	switch s := sh.sessions.At(slot); {
+	case s.is(revision3):
+		sh.expectPing(slot)
+	case s.is(awaitPong):
+		sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingTimeout.Milliseconds())
+		sh.wind()
+	}
 }
 
 // holdPost keeps the acknowledgement of a body back while the session is paused.

@@ -39,8 +39,16 @@ const (
 	noBinary        // over a WebSocket whose client takes only text
 	inflates        // its client may send compressed messages
 	deflates        // its client takes compressed messages
-	paused          // PauseRead was called
 	revision3       // its client speaks Engine.IO 3
+	held            // PauseRead was called
+	choked          // its account has it wait
+	busy            // it has more to be handled in a later step
+	budgeted        // has an account in shard.accounts
+)
+
+const (
+	paused = held | choked // nothing is read before somebody has done something
+	apart  = paused | busy // nothing is read now
 )
 
 func (f flags) has(g flags) bool { return f&g != 0 }
@@ -95,6 +103,10 @@ type shard struct {
 	tunnels map[loop.Conn]*tunnel
 	reader  wsframe.Reader
 	tally   tally
+
+	accounts map[uint32]*account // by slot
+	sweeper  loop.Timer
+
 	scratch []byte // responses and payloads, valid until the next use
 	zip     zipper
 
@@ -108,7 +120,7 @@ func newShard(s *Server, l *loop.Loop) *shard {
 		srv: s, loop: l,
 		exts: make([]*ext, 1), https: make([]*httpConn, 1), tunnels: map[loop.Conn]*tunnel{},
 		beat:   wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
-		reader: s.newReader(),
+		reader: s.newReader(), accounts: map[uint32]*account{},
 	}
 	sh.zip.init(s.deflate)
 	sh.onTick, sh.onBeat = sh.tick, sh.beatOne
@@ -197,6 +209,7 @@ func (sh *shard) free(slot uint32) {
 		sh.hangUp(e.probing)
 	}
 	sh.beat.clear(slot)
+	sh.endAccount(slot)
 	sh.dropExt(slot)
 	s := sh.sessions.At(slot)
 	*s = session{gen: (s.gen + 1) & genMask}

@@ -114,7 +114,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 		return
 	}
 	c.SetTag(tagWS | slot)
-	if s.is(paused) {
+	if s.is(apart) {
 		c.PauseRead()
 	}
 	sh.restartHeartbeat(slot)

@@ -82,7 +82,7 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 	}
 	r.Compression = sh.sessions.At(slot).is(inflates) // the shard's own serves all
 	tag := c.Tag()
-	for used < len(b) && c.Tag() == tag {
+	for used < len(b) && c.Tag() == tag && !sh.sessions.At(slot).is(apart) {
 		m, n, err := r.Next(b[used:])
 		used += n
 		if err == nil {

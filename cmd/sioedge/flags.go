@@ -26,6 +26,7 @@ type config struct {
 	fragments     int
 	maxConns      int
 	queueMax      string
+	connBudget    string
 	serveClient   bool
 	clientDir     string
 	keepHandshake bool
@@ -82,6 +83,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.fragments, "max-fragments", 65536, "fragments of a WebSocket message")
 	f.IntVar(&c.maxConns, "max-conns", 0, "connections; 0: the descriptor limit less 5 %")
 	f.StringVar(&c.queueMax, "queue-max", "256KiB", "bytes queued for a slow client before it is closed")
+	f.StringVar(&c.connBudget, "conn-budget", "0", "bytes kept on behalf of one client on the way in; it waits above half of it, and is closed beyond; 0: 4MiB, or four times --max-payload if that is more")
 	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
 	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")
 	f.BoolVar(&c.keepHandshake, "keep-handshake", false, "keep each session's first request in memory after it has joined a namespace")

@@ -111,6 +111,10 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
+	connBudget, err := size("conn-budget", c.connBudget)
+	if err != nil {
+		return sio.Options{}, err
+	}
 	lowat, err := size("tcp-notsent-lowat", c.lowat)
 	if err != nil {
 		return sio.Options{}, err
@@ -143,7 +147,7 @@ func (c *config) options() (sio.Options, error) {
 		Engine: eio.Options{
 			Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
 			PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
-			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue,
+			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue, ConnBudget: connBudget,
 			CORS: c.cors(),
 		},
 		Loop: loop.Options{

@@ -1,0 +1,121 @@
+package eio
+
+import (
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// minConnBudget is the least that Options.ConnBudget means by zero.
+const minConnBudget = 4 << 20
+
+// An account is a session's budget.Account, and its owner. It exists while
+// something is held for the session: those that are idle have none.
+type account struct {
+	budget.Account
+	s Session
+
+	// Owned by the session's loop. While reading is paused:
+	mark int64 // what was held when it was last seen to fall
+	at   int64 // when that was, in ms on the loop's clock
+}
+
+// Budget returns the account of what is kept on the session's behalf on the way
+// in, bounded by Options.ConnBudget; nil if the session is gone. It is asked for
+// anew for each charge, as an idle session's is forgotten; who has charged
+// something may keep it for the release. A charge that does not fit has ended the
+// session when it returns.
+func (s Session) Budget() *budget.Account {
+	if s.at() == nil {
+		return nil
+	}
+	return &s.sh.account(s.slot).Account
+}
+
+// account returns the session's account, made if needed.
+func (sh *shard) account(slot uint32) *account {
+	if a := sh.peekAccount(slot); a != nil {
+		return a
+	}
+	sh.sessions.At(slot).set(budgeted)
+	a := &account{s: sh.handle(slot)}
+	a.Init(a, sh.srv.o.ConnBudget, &sh.tally.held)
+	sh.accounts[slot] = a
+	if !sh.sweeper.Armed() {
+		sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
+	}
+	return a
+}
+
+// peekAccount returns the session's account, nil if it has none.
+func (sh *shard) peekAccount(slot uint32) *account {
+	if sh.sessions.At(slot).is(budgeted) {
+		return sh.accounts[slot]
+	}
+	return nil
+}
+
+// sweepEvery is how often accounts are looked at, to forget those of sessions for
+// which nothing is held any more.
+const sweepEvery = time.Second
+
+func (sh *shard) sweep() {
+	for slot, a := range sh.accounts {
+		if s := sh.sessions.At(slot); a.Idle() && !s.is(choked) {
+			delete(sh.accounts, slot)
+			s.unset(budgeted)
+		}
+	}
+	if len(sh.accounts) == 0 {
+		sh.accounts = map[uint32]*account{} // a map never gets smaller
+		return
+	}
+	sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
+}
+
+// endAccount is for a session that is being freed.
+func (sh *shard) endAccount(slot uint32) {
+	if a := sh.peekAccount(slot); a != nil {
+		a.End()
+		delete(sh.accounts, slot)
+	}
+}
+
+// Pause has the session's client wait until what it has sent is handled.
+func (a *account) Pause() {
+	a.s.sh.tally.pauses.Add(1)
+	a.mark, a.at = a.Held(), a.s.sh.loop.Now()
+	a.s.pause(choked)
+}
+
+// Fallen has the account looked at on its loop.
+func (a *account) Fallen() { a.s.sh.loop.Post(a) }
+
+// Run is the task of Fallen.
+func (a *account) Run(*loop.Loop) {
+	if a.Settle() {
+		a.s.resume(choked)
+	}
+}
+
+// Exceeded ends the session: more is kept for it than Options.ConnBudget allows,
+// and a pause would be no help.
+func (a *account) Exceeded() {
+	sh := a.s.sh
+	sh.tally.budget.Add(1)
+	sh.srv.notice.Warn("a connection has reached its budget", "flag", "--conn-budget", "bytes", a.Held(), "bound", sh.srv.o.ConnBudget)
+	sh.closeWith(a.s.slot, TransportError, wsframe.AppendClose(nil, wsframe.CodeTooLarge, ""))
+}
+
+// stuck tells whether reading from a session has been paused for as long as a
+// client may be silent without anything of what it waits for having been done.
+// Whether the client is still there cannot be seen meanwhile.
+func (sh *shard) stuck(slot uint32) bool {
+	a, now := sh.account(slot), sh.loop.Now()
+	if held := a.Held(); held < a.mark {
+		a.mark, a.at = held, now
+	}
+	return now-a.at >= (sh.srv.o.PingInterval + sh.srv.o.PingTimeout).Milliseconds()
+}
