@@ -165,6 +165,7 @@ type Stats struct {
 	Refused   [CodeUnsupportedVersion + 1]int64 // by code
 	Origins   int64                             // of the forbidden ones: for their origin
 	Draining  int64                             // with 503: new sessions after Drain
+	Full      int64                             // with 503: new sessions for which their loop had no room
 	Malformed int64                             // no HTTP, or too large, or too slow
 	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
 
@@ -177,6 +178,7 @@ type Stats struct {
 type tally struct {
 	refused                      [CodeUnsupportedVersion + 1]atomic.Int64
 	origins, draining, malformed atomic.Int64
+	full                         atomic.Int64
 	frames                       atomic.Int64
 	budget, pauses, held         atomic.Int64
 }
@@ -189,6 +191,7 @@ func (s *Server) Stats() (st Stats) {
 		}
 		st.Origins += sh.tally.origins.Load()
 		st.Draining += sh.tally.draining.Load()
+		st.Full += sh.tally.full.Load()
 		st.Malformed += sh.tally.malformed.Load()
 		st.Frames += sh.tally.frames.Load()
 		st.Budget += sh.tally.budget.Load()
@@ -207,6 +210,16 @@ const retryAfter = 5
 // makes clients back off; a close after it would not.
 func (sh *shard) unavailable(h *httpConn) {
 	sh.tally.draining.Add(1)
+	sh.answerUnavailable(h)
+}
+
+// full refuses a new session for which there is no room.
+func (sh *shard) full(h *httpConn) {
+	sh.tally.full.Add(1)
+	sh.answerUnavailable(h)
+}
+
+func (sh *shard) answerUnavailable(h *httpConn) {
 	sh.answer(h, http.StatusServiceUnavailable,
 		[]http1.Field{{Name: []byte("Retry-After"), Value: strconv.AppendInt(nil, retryAfter, 10)}}, nil, true)
 }

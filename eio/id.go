@@ -59,7 +59,7 @@ func NodeOf(id []byte) Node {
 // index, and need not be stored. Any goroutine may use it.
 //
 // A reference has 8 bits of loop, 24 of generation and 32 of slot, of which the
-// upper 8 must be zero: slab.Max.
+// upper 8 must be zero: handle.MaxSlot.
 type IDs struct {
 	node  Node
 	block cipher.Block

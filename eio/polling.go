@@ -14,7 +14,12 @@ import (
 
 // openPolling answers the first request of a session over polling.
 func (sh *shard) openPolling(h *httpConn) {
-	slot := sh.newSession(sh.requested())
+	sh.hook(h)
+	slot, ok := sh.newSession(sh.requested())
+	if !ok {
+		sh.full(h)
+		return
+	}
 	e := sh.ext(slot)
 	e.last = h.conn
 	if j, ok := sh.req.Query("j"); ok {
@@ -23,7 +28,6 @@ func (sh *shard) openPolling(h *httpConn) {
 	}
 	var packet [160]byte
 	open := wsframe.AppendFrame(nil, wsframe.Text, sh.appendOpen(packet[:0], slot, sh.srv.upgrades))
-	sh.hook(h)
 	sh.setCookie(h, slot)
 	sh.answerPoll(h, slot, e, queued{sh.srv.appendInitial(open), true})
 	sh.srv.h.Open(sh.handle(slot), &sh.req)
@@ -259,10 +263,9 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 // payload handles the packets of a polling payload. It is false when one could
 // not be decoded; those before it were handled.
 func (sh *shard) payload(slot uint32, b []byte, octets bool) bool {
-	gen, revision := sh.sessions.At(slot).gen, sh.sessions.At(slot).flags&revision3
+	es, revision := sh.handle(slot), sh.sessions.At(slot).flags&revision3
 	for more := len(b) > 0 || !octets; more; {
-		s := sh.sessions.At(slot)
-		if s.gen != gen || s.is(closing) {
+		if !es.Valid() {
 			return true
 		}
 		var p []byte

@@ -5,8 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/handle"
 	"github.com/sioedge/sioedge/loop/http1"
-	"github.com/sioedge/sioedge/loop/slab"
 	"github.com/sioedge/sioedge/wsframe"
 )
 
@@ -21,8 +21,7 @@ type Session struct {
 // session is what every session needs, without pointers. It is owned by the
 // loop of its shard.
 type session struct {
-	conn  uint64 // loop.Conn.Key of the WebSocket; 0 while polling
-	gen   uint32 // of the slot; counts its uses
+	conn  handle.Key // loop.Conn.Key of the WebSocket; zero while polling
 	user  uint32
 	ext   uint32 // index into shard.exts; 0: none
 	flags flags
@@ -89,7 +88,7 @@ type shard struct {
 	srv  *Server
 	loop *loop.Loop
 
-	sessions slab.Of[session]
+	sessions handle.Table[session]
 	open     int
 	exts     []*ext // [0] is unused
 	freeExts []uint32
@@ -129,35 +128,30 @@ func newShard(s *Server, l *loop.Loop) *shard {
 }
 
 // newSession opens a session with the flags that the request gave; its transport
-// is the caller's business.
-func (sh *shard) newSession(f flags) uint32 {
-	slot := sh.sessions.Alloc()
-	s := sh.sessions.At(slot)
-	*s = session{gen: (s.gen + 1) & genMask, flags: inUse | f}
+// is the caller's business. It is false if the loop has no slot left for one.
+func (sh *shard) newSession(f flags) (slot uint32, ok bool) {
+	if slot, ok = sh.sessions.Alloc(); !ok {
+		return 0, false
+	}
+	*sh.sessions.At(slot) = session{flags: inUse | f}
 	sh.open++
 	sh.startHeartbeat(slot)
-	return slot
+	return slot, true
 }
 
-// genMask keeps generations within the bits that a reference has for them.
-const genMask = 1<<24 - 1
-
-// ref names a session across loops: loop (8 bits), generation (24), slot (32).
-func (sh *shard) ref(slot uint32) uint64 {
-	return uint64(sh.loop.Index())<<56 | uint64(sh.sessions.At(slot).gen)<<32 | uint64(slot)
-}
+// ref names a session across loops.
+func (sh *shard) ref(slot uint32) uint64 { return sh.handle(slot).Ref() }
 
 func (sh *shard) handle(slot uint32) Session {
-	return Session{sh, slot, sh.sessions.At(slot).gen}
+	return Session{sh, slot, sh.sessions.Gen(slot)}
 }
 
 // lookup returns the slot of a session of this shard, 0 if it is gone.
 func (sh *shard) lookup(ref uint64) uint32 {
-	slot := uint32(ref)
-	if slot == 0 || slot > sh.sessions.Max() || sh.sessions.At(slot).gen != uint32(ref>>32)&genMask {
-		return 0
+	if r := handle.Ref(ref); sh.sessions.Find(r.Slot(), r.Gen()) != nil {
+		return r.Slot()
 	}
-	return slot
+	return 0
 }
 
 // live returns the slots of the sessions that are open for the handler.
@@ -211,8 +205,7 @@ func (sh *shard) free(slot uint32) {
 	sh.beat.clear(slot)
 	sh.endAccount(slot)
 	sh.dropExt(slot)
-	s := sh.sessions.At(slot)
-	*s = session{gen: (s.gen + 1) & genMask}
+	*sh.sessions.At(slot) = session{}
 	sh.sessions.Free(slot)
 }
 
@@ -308,11 +301,7 @@ func (s Session) at() *session {
 	if s.sh == nil {
 		return nil
 	}
-	r := s.sh.sessions.At(s.slot)
-	if r.gen != s.gen {
-		return nil
-	}
-	return r
+	return s.sh.sessions.Find(s.slot, s.gen)
 }
 
 // Valid tells whether the session is open.
@@ -321,11 +310,8 @@ func (s Session) Valid() bool {
 	return r != nil && !r.is(closing)
 }
 
-// Ref names the session: 8 bits of loop, 24 of generation, 32 of slot. Any
-// goroutine may call it.
-func (s Session) Ref() uint64 {
-	return uint64(s.sh.loop.Index())<<56 | uint64(s.gen)<<32 | uint64(s.slot)
-}
+// Ref names the session: a handle.Ref. Any goroutine may call it.
+func (s Session) Ref() uint64 { return uint64(handle.MakeRef(s.sh.loop.Index(), s.slot, s.gen)) }
 
 // ID returns the session's public id. Whoever knows it can read a polling
 // session. Any goroutine may call it.

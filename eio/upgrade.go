@@ -16,10 +16,11 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		sh.refuse(h, badRequest)
 		return
 	}
-	zip, ok := sh.upgradeHTTP(h)
+	protocol, ok := sh.checkUpgrade(h)
 	if !ok {
 		return
 	}
+	zip := sh.acceptUpgrade(h, protocol)
 	if e := sh.peekExt(slot); s.is(overWS|closing) || e == nil || e.probing.Valid() {
 		sh.hangUp(h.conn)
 		return

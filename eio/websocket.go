@@ -15,30 +15,35 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ETIMEDOUT)
 }
 
-// upgradeHTTP answers the opening handshake of a WebSocket and frees the
-// connection's record. zip are the flags of what was agreed on compression; it
-// is false if the handshake was refused instead.
-func (sh *shard) upgradeHTTP(h *httpConn) (zip flags, ok bool) {
+// checkUpgrade checks the opening handshake of a WebSocket and has the
+// application add fields to the answer. It is false if it has refused the
+// handshake; protocol is what acceptUpgrade is to agree to.
+func (sh *shard) checkUpgrade(h *httpConn) (protocol []byte, ok bool) {
 	if err := wsframe.CheckUpgrade(sh.req.Get); err != nil {
 		fields := []http1.Field{{Name: fieldType, Value: valueHTML}}
 		if err.VersionHeader {
 			fields = append(fields, http1.Field{Name: []byte("Sec-WebSocket-Version"), Value: []byte("13, 8")})
 		}
 		sh.answer(h, err.Status, fields, []byte(err.Body), true)
-		return 0, false
+		return nil, false
 	}
-	var protocol []byte
 	if list := sh.req.Get("Sec-WebSocket-Protocol"); list != nil {
 		first, ok := wsframe.FirstProtocol(list)
 		if !ok {
 			sh.answer(h, http.StatusBadRequest, []http1.Field{{Name: fieldType, Value: valueHTML}},
 				[]byte("Invalid Sec-WebSocket-Protocol header"), true)
-			return 0, false
+			return nil, false
 		}
 		protocol = first
 	}
-	zip, extensions := sh.zip.negotiate(&sh.req)
 	sh.hook(h)
+	return protocol, true
+}
+
+// acceptUpgrade agrees to a handshake that was checked, and frees the
+// connection's record. zip are the flags of what was agreed on compression.
+func (sh *shard) acceptUpgrade(h *httpConn, protocol []byte) (zip flags) {
+	zip, extensions := sh.zip.negotiate(&sh.req)
 	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, func(dst []byte) []byte {
 		if extensions != nil {
 			dst = fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", extensions)
@@ -48,17 +53,23 @@ func (sh *shard) upgradeHTTP(h *httpConn) (zip flags, ok bool) {
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
 	sh.freeHTTPConn(h)
-	return zip, true
+	return zip
 }
 
 // openWS opens a session whose first transport is a WebSocket.
 func (sh *shard) openWS(h *httpConn) {
-	zip, ok := sh.upgradeHTTP(h)
+	protocol, ok := sh.checkUpgrade(h)
 	if !ok {
 		return
 	}
-	slot := sh.newSession(overWS | zip | sh.requested())
+	slot, ok := sh.newSession(overWS | sh.requested())
+	if !ok {
+		sh.full(h)
+		return
+	}
+	zip := sh.acceptUpgrade(h, protocol)
 	s := sh.sessions.At(slot)
+	s.set(zip)
 	s.conn = h.conn.Key()
 	h.conn.SetTag(tagWS | slot)
 	var packet [160]byte

@@ -58,8 +58,8 @@ func BenchmarkIdle(b *testing.B) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		for range n {
-			slot := l.conns.Alloc()
-			*l.conns.At(slot) = record{fd: noFD, gen: 1}
+			slot, _ := l.conns.Alloc()
+			*l.conns.At(slot) = record{fd: noFD}
 			s.e.fds.set(int(slot), slot)
 		}
 		runtime.GC()

@@ -26,13 +26,19 @@ func (a arrival) Run(l *Loop) { l.arrivals = append(l.arrivals, a) }
 
 // attach opens a connection. fd counts already as live.
 func (l *Loop) attach(fd int32, x *ext) {
-	if l.ending || l.conns.Max() == maxSlots && l.conns.Len() == maxSlots {
+	if l.ending {
 		l.discard(fd)
 		return
 	}
-	slot := l.conns.Alloc()
+	slot, ok := l.conns.Alloc()
+	if !ok {
+		l.tally.noSlot++
+		l.engine.notes.Warn("a connection was closed at once: its loop has no slot left", "loop", l.index)
+		l.discard(fd)
+		return
+	}
 	r := l.conns.At(slot)
-	*r = record{fd: fd, gen: r.gen + 1, flags: flagOpen}
+	*r = record{fd: fd, flags: flagOpen}
 	if x != nil {
 		r.ext = l.newExt()
 		l.exts[r.ext] = x
@@ -42,10 +48,10 @@ func (l *Loop) attach(fd int32, x *ext) {
 		l.engine.fds.set(int(fd), uint32(l.index)<<24|slot)
 	}
 	l.tally.opened++
-	c := Conn{l, slot, r.gen}
+	c := l.conn(slot)
 	l.interest(slot, r, r.flags|flagR)
 	l.callOpen(c)
-	if r.gen != c.gen {
+	if !c.Valid() {
 		return
 	}
 	if x != nil && x.carry != nil {
@@ -114,7 +120,7 @@ func (l *Loop) settle() {
 }
 
 func (l *Loop) settleOne(slot uint32, r *record) {
-	c := Conn{l, slot, r.gen}
+	c := l.conn(slot)
 	switch {
 	case r.flags&flagAbort != 0:
 		l.tellClosed(slot, r)
@@ -149,9 +155,9 @@ func (l *Loop) tellClosed(slot uint32, r *record) {
 	if r.ext != 0 && l.exts[r.ext].err != nil {
 		err = l.exts[r.ext].err
 	}
-	l.callClose(Conn{l, slot, r.gen}, err)
+	l.callClose(l.conn(slot), err)
 	r.flags &^= flagOpen
-	r.gen++
+	l.conns.Expire(slot)
 	if err == ErrMoved {
 		l.tally.moved++
 	} else {
@@ -269,7 +275,7 @@ func (l *Loop) release(slot uint32, r *record) {
 	if r.fd >= 0 {
 		l.engine.fds.set(int(r.fd), 0) // before the number can be used again
 	}
-	*r = record{fd: noFD, gen: r.gen}
+	*r = record{fd: noFD}
 	l.conns.Free(slot)
 }
 

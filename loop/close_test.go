@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sioedge/sioedge/loop/handle"
 )
 
 func TestCloseFlushesWaitsAndEnds(t *testing.T) {
@@ -344,7 +346,7 @@ func TestKeyNamesTheConnection(t *testing.T) {
 	if got := l.Conn(conn.Key()); got != conn || !got.Valid() {
 		t.Fatalf("Conn(Key()) = %v, want %v", got, conn)
 	}
-	if got := l.Conn(0); got != (Conn{}) || (Conn{}).Key() != 0 {
+	if got := l.Conn(handle.Key{}); got != (Conn{}) || (Conn{}).Key() != (handle.Key{}) {
 		t.Fatalf("Conn(0) = %v, want the zero Conn", got)
 	}
 	p.Close()

@@ -2,13 +2,14 @@ package loop
 
 import (
 	"net/netip"
+
+	"github.com/sioedge/sioedge/loop/handle"
 )
 
-// record is a connection's entry in its loop's slab: no pointers, so that the
+// record is a connection's entry in its loop's table: no pointers, so that the
 // garbage collector never looks at it. An idle connection is this and no more.
 type record struct {
 	fd    int32 // negative: a Sim's peer
-	gen   uint32
 	tag   uint32
 	ext   uint32 // index in Loop.exts, 0: none
 	flags flags
@@ -56,11 +57,11 @@ func (c Conn) record() *record {
 		return nil
 	}
 	c.l.owner.check()
-	if r := c.l.conns.At(c.slot); r.gen == c.gen {
-		return r
-	}
-	return nil
+	return c.l.conns.Find(c.slot, c.gen)
 }
+
+// conn returns the handle of the connection in slot.
+func (l *Loop) conn(slot uint32) Conn { return Conn{l, slot, l.conns.Gen(slot)} }
 
 // living returns c's record, or nil when c is stale or being closed.
 func (c Conn) living() *record {
@@ -301,12 +302,12 @@ func (l *Loop) shed(r *record) {
 
 // Key names the connection on its loop without a pointer, for records that are
 // to have none; see Loop.Conn. It is 0 only for the zero Conn.
-func (c Conn) Key() uint64 { return uint64(c.gen)<<32 | uint64(c.slot) }
+func (c Conn) Key() handle.Key { return handle.Key{Slot: c.slot, Gen: c.gen} }
 
 // Conn returns the connection that key names, which may be stale.
-func (l *Loop) Conn(key uint64) Conn {
-	if key == 0 {
+func (l *Loop) Conn(key handle.Key) Conn {
+	if key == (handle.Key{}) {
 		return Conn{}
 	}
-	return Conn{l, uint32(key), uint32(key >> 32)}
+	return Conn{l, key.Slot, key.Gen}
 }

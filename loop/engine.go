@@ -13,6 +13,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 	"golang.org/x/sys/unix"
+
+	"github.com/sioedge/sioedge/loop/notice"
 )
 
 // An Engine is a number of loops with one handler. Its methods may be called
@@ -23,6 +25,7 @@ type Engine struct {
 	o       Options
 	sim     *Sim // nil: real sockets
 	base    time.Time
+	notes   *notice.Log
 	loops   []*Loop
 
 	fds      fdTable
@@ -68,7 +71,7 @@ func newEngine(h Handler, o Options, s *Sim) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		handler: h, o: o, sim: s, base: time.Now(),
+		handler: h, o: o, sim: s, base: time.Now(), notes: notice.New(o.Logger, 0),
 		drained: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	for i := range o.Loops {

@@ -25,7 +25,7 @@
 //
 // # Memory
 //
-// An idle connection is a record of 20 bytes without pointers and four bytes in
+// An idle connection is a record of 16 bytes and a word of its slot, without pointers, and four bytes in
 // a table by descriptor. What only some connections need (queued output, input
 // that was not consumed) is a pooled object that exists while it is needed.
 package loop
@@ -36,7 +36,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 
-	"github.com/sioedge/sioedge/loop/slab"
+	"github.com/sioedge/sioedge/loop/handle"
 )
 
 // A Handler is told what happens to connections. Every method is called on the
@@ -69,7 +69,6 @@ const (
 	maxReads  = 4        // reads of one connection in one step
 	maxRounds = 16       // repetitions of a step's end before sockets are served again
 	workSlice = 512      // connections closed in one slice of a shutdown
-	maxSlots  = 1<<24 - 1
 )
 
 // A Loop is one event loop. Post, PostQuiet, Wake, Mail, Ask, OnLoop, Index and
@@ -95,7 +94,7 @@ type Loop struct {
 	owner     owner
 	poller    *netpoll.Poller
 	pa        netpoll.PollAttachment // an argument, reused
-	conns     slab.Of[record]
+	conns     handle.Table[record]
 	exts      []*ext // by index; 0 is not used
 	freeExts  []uint32
 	listeners []*listener

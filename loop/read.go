@@ -85,7 +85,7 @@ func (l *Loop) deliver(slot uint32, r *record, b []byte) {
 			r.flags |= flagHeldFull
 		}
 	} else {
-		n = l.callData(Conn{l, slot, r.gen}, b)
+		n = l.callData(l.conn(slot), b)
 	}
 	rest := b[n:]
 	if len(rest) == 0 {

@@ -5,6 +5,8 @@ import (
 
 	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
+
+	"github.com/sioedge/sioedge/loop/handle"
 )
 
 // run is the loop's goroutine.
@@ -39,10 +41,10 @@ func (l *Loop) event(fd int, ev netpoll.IOEvent, flags netpoll.IOFlags) error {
 	} else if int(id>>24) == l.index {
 		readable, writable := directions(ev, flags)
 		if writable {
-			l.writable(id & maxSlots)
+			l.writable(id & handle.MaxSlot)
 		}
 		if readable {
-			l.readable(id & maxSlots)
+			l.readable(id & handle.MaxSlot)
 		}
 	}
 	l.end(woke)

@@ -11,6 +11,7 @@ type Stats struct {
 	BytesOut     int64 // taken by the kernel
 	Writes       int64 // system calls that sent, or tried to
 	Panics       int64 // recovered
+	NoSlot       int64 // connections closed at once: their loop has no slot left
 	AcceptPauses int64 // times a listener stopped for want of descriptors, or at MaxConns
 	SlowClosed   int64 // connections closed with ErrSlowPeer
 	Queued       int64 // bytes queued and not yet taken by the kernel
@@ -20,11 +21,11 @@ type Stats struct {
 // goroutine may read, at the end of each step: an atomic operation for each
 // send would be a good part of what user space adds to it.
 type tally struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, acceptPauses, slowClosed, queued int64
+	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queued int64
 }
 
 type counters struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, acceptPauses, slowClosed, queued atomic.Int64
+	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queued atomic.Int64
 }
 
 // publish copies what has changed.
@@ -36,7 +37,7 @@ func (l *Loop) publish() {
 	}{
 		{&c.accepted, t.accepted}, {&c.opened, t.opened}, {&c.closed, t.closed}, {&c.moved, t.moved},
 		{&c.bytesIn, t.bytesIn}, {&c.bytesOut, t.bytesOut}, {&c.writes, t.writes}, {&c.panics, t.panics},
-		{&c.acceptPauses, t.acceptPauses}, {&c.slowClosed, t.slowClosed}, {&c.queued, t.queued},
+		{&c.noSlot, t.noSlot}, {&c.acceptPauses, t.acceptPauses}, {&c.slowClosed, t.slowClosed}, {&c.queued, t.queued},
 	} {
 		if x.to.Load() != x.v {
 			x.to.Store(x.v)
@@ -58,6 +59,7 @@ func (e *Engine) Stats() Stats {
 		s.BytesOut += c.bytesOut.Load()
 		s.Writes += c.writes.Load()
 		s.Panics += c.panics.Load()
+		s.NoSlot += c.noSlot.Load()
 		s.AcceptPauses += c.acceptPauses.Load()
 		s.SlowClosed += c.slowClosed.Load()
 		s.Queued += c.queued.Load()

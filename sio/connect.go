@@ -71,7 +71,13 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		sh.refuse(es, string(p.Namespace), e)
 		return
 	}
-	slot := sh.newSocket(es, in)
+	slot, ok := sh.newSocket(es, in)
+	if !ok {
+		sh.tally.full.Add(1)
+		sh.srv.registry.release(in)
+		sh.reject(es, in.name, &Error{Message: "server is full"})
+		return
+	}
 	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
 		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()].withQuery(query), p.Data)
 	}
@@ -150,7 +156,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r := sh.sockets.At(slot)
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
-	sh.local.Add(slot, r.gen, sh.instance(slot).id)
+	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
 	sh.tellOwn(slot, true)
 	ref, id, pid := sh.ref(slot), "", ""
 	if !sh.srv.isOld(es) {
@@ -172,7 +178,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	sh.inbox(slot).put(task{name: "connect", hold: true, run: func() error {
 		for _, h := range t.connect {
 			if sh.srv.call(s, "connect", func() error { return h(s) }) != nil {
-				sh.gens.shut(s.ref.Slot(), s.ref.Gen())
+				sh.sockets.Mark(s.ref.Slot(), s.ref.Gen())
 				s.Disconnect(false)
 				return nil
 			}
@@ -188,7 +194,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 // namespace has seen it, if the options ask for that.
 func (sh *shard) settle(slot uint32) {
 	if sh.srv.o.DropHandshake {
-		delete(sh.handshakes, sh.sockets.At(slot).session)
+		delete(sh.handshakes, sh.sessionRef(slot))
 		sh.srv.details.settle(sh.ref(slot))
 	}
 }

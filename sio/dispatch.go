@@ -94,7 +94,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
 	in := sh.instance(slot)
 	e := in.ns.table.Load().lookup(p.Event)
-	if e == nil || sh.gens.isShut(slot, sh.sockets.At(slot).gen) {
+	if e == nil || sh.sockets.Marked(slot, sh.sockets.Gen(slot)) {
 		return
 	}
 	s := sh.socket(slot)
@@ -168,7 +168,7 @@ const (
 func (sh *shard) inbox(slot uint32) *inbox {
 	x := sh.ext(slot)
 	if x.inbox == nil {
-		x.inbox = &inbox{s: sh.socket(slot), sh: sh, session: sh.sockets.At(slot).session}
+		x.inbox = &inbox{s: sh.socket(slot), sh: sh, session: sh.sessionRef(slot)}
 		sh.watch(x.inbox)
 	}
 	return x.inbox
@@ -251,7 +251,7 @@ func (b *inbox) do(t *task) {
 		return
 	}
 	// In this order: when the socket is gone, and with it the bit, shut is set.
-	if b.sh.gens.isShut(b.s.ref.Slot(), b.s.ref.Gen()) || b.shut.Load() {
+	if b.sh.sockets.Marked(b.s.ref.Slot(), b.s.ref.Gen()) || b.shut.Load() {
 		return
 	}
 	srv.call(b.s, t.msg.event, func() error { return t.handler(b.s, t.msg) })
@@ -259,7 +259,7 @@ func (b *inbox) do(t *task) {
 
 // shut has no event of a socket handled any more: we are disconnecting it.
 func (sh *shard) shut(slot uint32) {
-	sh.gens.shut(slot, sh.sockets.At(slot).gen)
+	sh.sockets.Mark(slot, sh.sockets.Gen(slot))
 	if x := sh.exts[slot]; x != nil && x.inbox != nil {
 		x.inbox.shut.Store(true)
 	}

@@ -1,6 +1,12 @@
 package sio
 
-import "runtime"
+import (
+	"math"
+	"runtime"
+	"unsafe"
+
+	"github.com/sioedge/sioedge/loop/handle"
+)
 
 // Held counts what the server keeps for its clients, on all loops together: all
 // zero when there are none. Inboxes are kept for a while after their use, and
@@ -64,3 +70,35 @@ func (srv *Server) AwaitRunning() {
 		sh.loop.Ask(func() {})
 	}
 }
+
+// Wear has new slots of all loops' sockets begin that many generations before
+// their last, and Retired counts those that have come to their end.
+func (srv *Server) Wear(left uint32) {
+	for _, sh := range srv.shards {
+		sh.loop.Ask(func() { sh.sockets.Age = handle.MaxGen - left })
+	}
+}
+
+func (srv *Server) Retired() (n int) {
+	for _, sh := range srv.shards {
+		sh.loop.Ask(func() { n += sh.sockets.Retired() })
+	}
+	return n
+}
+
+// WearIDs has the ids of the instances of namespaces come to their end.
+func (srv *Server) WearIDs() {
+	srv.registry.mu.Lock()
+	srv.registry.last = math.MaxUint32 - 1
+	srv.registry.mu.Unlock()
+}
+
+// LimitSockets bounds the slots of each loop's sockets.
+func (srv *Server) LimitSockets(n uint32) {
+	for _, sh := range srv.shards {
+		sh.loop.Ask(func() { sh.sockets.Limit = n })
+	}
+}
+
+// RecordSize returns the size and the alignment of a socket's record.
+func RecordSize() (size, align uintptr) { return unsafe.Sizeof(record{}), unsafe.Alignof(record{}) }

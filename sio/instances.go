@@ -13,7 +13,7 @@ import (
 type instance struct {
 	ns     *Namespace
 	name   string
-	id     uint32 // never that of another, so that what is late reaches nobody
+	id     uint32 // not that of another for four thousand million, so that what is late reaches nobody
 	params []param
 	acks   atomic.Uint64 // the next acknowledgement id
 	holds  int           // sockets; guarded by registry.mu; unused by literals
@@ -32,6 +32,7 @@ type registry struct {
 
 	mu   sync.Mutex           // of what follows, and of changing the above
 	last uint32               // id
+	ids  map[uint32]struct{}  // of the instances there are
 	live map[string]*instance // of patterns and functions
 	most int                  // bound on live; 0: none
 }
@@ -40,13 +41,22 @@ func (r *registry) init(most int) {
 	r.all.Store(&[]*Namespace{})
 	r.literals.Store(&map[string]*instance{})
 	r.live = map[string]*instance{}
+	r.ids = map[uint32]struct{}{}
 	r.most = most
 }
 
-// newInstance makes an instance; r.mu is held.
+// newInstance makes an instance; r.mu is held. Whoever opens and leaves instances
+// comes to the end of the ids in some days: those in use are passed over.
 func (r *registry) newInstance(ns *Namespace, name string, params []param) *instance {
-	r.last++
+	for r.last++; r.taken(r.last); r.last++ {
+	}
+	r.ids[r.last] = struct{}{}
 	return &instance{ns: ns, name: name, id: r.last, params: params}
+}
+
+func (r *registry) taken(id uint32) bool {
+	_, ok := r.ids[id]
+	return ok || id == 0
 }
 
 // add registers ns; r.mu is held.
@@ -146,6 +156,7 @@ func (r *registry) release(in *instance) {
 	defer r.mu.Unlock()
 	if in.holds--; in.holds == 0 {
 		delete(r.live, in.name)
+		delete(r.ids, in.id)
 		if r.dropped != nil {
 			r.dropped(in)
 		}

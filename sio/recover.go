@@ -71,7 +71,7 @@ func (srv *Server) holder(pid string) rooms.Ref {
 		}
 		ref = rooms.Ref(x)
 	}
-	if ref.Loop() >= len(srv.shards) || !srv.shards[ref.Loop()].gens.is(ref.Slot(), ref.Gen()) {
+	if ref.Loop() >= len(srv.shards) || !srv.shards[ref.Loop()].sockets.Is(ref.Slot(), ref.Gen()) {
 		return 0
 	}
 	return ref
@@ -157,7 +157,7 @@ func (sh *shard) begin(slot uint32) {
 	}
 	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) {
 		if slot := sh.lookup(ref); slot != 0 && sh.sockets.At(slot).state == connecting {
-			sh.sockets.At(slot).start = start
+			sh.sockets.At(slot).start = positionOf(start)
 			sh.accept(sh.session(slot), slot, sh.instance(slot).ns.table.Load())
 		}
 	}))
@@ -184,7 +184,7 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*message
 		return
 	}
 	delete(sh.claims, slot)
-	sh.sockets.At(slot).start = c.saved.from
+	sh.sockets.At(slot).start = positionOf(c.saved.from)
 	es := sh.session(slot)
 	for _, p := range missed {
 		if p := p.to(es); p != nil {
@@ -239,7 +239,7 @@ func (sh *shard) remember(slot uint32, reason Reason) {
 		return
 	}
 	x := &savedSocket{
-		name: s.in.name, id: s.ID(), pid: pid, ref: s.ref, data: s.Data(), from: sh.sockets.At(slot).start,
+		name: s.in.name, id: s.ID(), pid: pid, ref: s.ref, data: s.Data(), from: sh.sockets.At(slot).start.get(),
 	}
 	for _, room := range sh.local.Rooms(slot) {
 		if room != x.id {

@@ -3,7 +3,7 @@ package sio
 import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
-	"github.com/sioedge/sioedge/loop/slab"
+	"github.com/sioedge/sioedge/loop/handle"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -16,15 +16,22 @@ const fanOutStep = 64
 // loop of its shard. Its rooms are kept by the shard's rooms.Local under the
 // same slot.
 type record struct {
-	session  uint64 // eio.Session.Ref
-	start    uint64 // with recovery: the place in the log behind which it may miss something
-	gen      uint32
-	next     uint32 // the session's next socket, in the order of joining
-	instance uint32 // index into shard.instances
+	session  handle.Key // of its eio.Session; zero when it has left that
+	start    position   // with recovery: the place in the log behind which it may miss something
+	next     uint32     // the session's next socket, in the order of joining
+	instance uint32     // index into shard.instances
 	state    state
 	extended bool   // has an extension in shard.exts
 	rooms    uint16 // how many it has joined; counted if Options.MaxRooms is set
 }
+
+// A position is an uint64 that needs no more than the alignment of an uint32: a
+// handle.Table would pay for more with each record.
+type position [2]uint32
+
+func positionOf(x uint64) position { return position{uint32(x >> 32), uint32(x)} }
+
+func (p position) get() uint64 { return uint64(p[0])<<32 | uint64(p[1]) }
 
 type state uint8
 
@@ -44,14 +51,13 @@ type extension struct {
 // socket, once it has joined a namespace.
 const everJoined = 1 << 31
 
-// A shard is the server's part of one loop, which owns all of it but the
-// generations.
+// A shard is the server's part of one loop, which owns all of it; whether a
+// socket is there can be asked of sockets by others.
 type shard struct {
 	srv  *Server
 	loop *loop.Loop
 
-	sockets slab.Of[record]
-	gens    generations
+	sockets handle.Table[record] // marked: about to be disconnected by us, the events that wait are not handled
 	exts    map[uint32]*extension
 	local   *rooms.Local
 
@@ -94,7 +100,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 
 // ref names a socket of this shard.
 func (sh *shard) ref(slot uint32) rooms.Ref {
-	return rooms.MakeRef(sh.loop.Index(), slot, sh.sockets.At(slot).gen)
+	return rooms.MakeRef(sh.loop.Index(), slot, sh.sockets.Gen(slot))
 }
 
 // socket returns the public handle.
@@ -108,16 +114,22 @@ func (sh *shard) instance(slot uint32) *instance {
 
 // lookup returns the slot of ref, 0 if the socket is gone.
 func (sh *shard) lookup(ref rooms.Ref) uint32 {
-	if slot := ref.Slot(); slot != 0 && sh.gens.is(slot, ref.Gen()) {
-		return slot
+	if sh.sockets.Find(ref.Slot(), ref.Gen()) != nil {
+		return ref.Slot()
 	}
 	return 0
 }
 
 // session returns the session of a socket; the zero Session if it has left it.
 func (sh *shard) session(slot uint32) eio.Session {
-	s, _ := sh.srv.eio.Lookup(sh.loop, sh.sockets.At(slot).session)
+	s, _ := sh.srv.eio.Lookup(sh.loop, sh.sessionRef(slot))
 	return s
+}
+
+// sessionRef returns the eio.Session.Ref of a socket's session.
+func (sh *shard) sessionRef(slot uint32) uint64 {
+	key := sh.sockets.At(slot).session
+	return uint64(handle.MakeRef(sh.loop.Index(), key.Slot, key.Gen))
 }
 
 // ext returns a socket's extension, made if needed.
@@ -142,22 +154,25 @@ func (sh *shard) shed(slot uint32, x *extension) {
 	}
 }
 
-// newSocket makes a socket for instance in and links it to its session.
-func (sh *shard) newSocket(es eio.Session, in *instance) uint32 {
-	slot := sh.sockets.Alloc()
-	*sh.sockets.At(slot) = record{session: es.Ref(), gen: sh.gens.next(slot), instance: sh.enter(in), state: connecting}
+// newSocket makes a socket for instance in and links it to its session. It is
+// false if the loop has no slot left for one.
+func (sh *shard) newSocket(es eio.Session, in *instance) (slot uint32, ok bool) {
+	if slot, ok = sh.sockets.Alloc(); !ok {
+		return 0, false
+	}
+	*sh.sockets.At(slot) = record{session: handle.Ref(es.Ref()).Key(), instance: sh.enter(in), state: connecting}
 	user := es.User()
 	first := user &^ userFlags
 	if first == 0 {
 		es.SetUser(user | slot)
-		return slot
+		return slot, true
 	}
 	last := sh.sockets.At(first)
 	for last.next != 0 {
 		last = sh.sockets.At(last.next)
 	}
 	last.next = slot
-	return slot
+	return slot, true
 }
 
 // unlink takes a socket out of its session.
@@ -174,7 +189,7 @@ func (sh *shard) unlink(es eio.Session, slot uint32) {
 			}
 		}
 	}
-	r.session, r.next = 0, 0
+	r.session, r.next = handle.Key{}, 0
 }
 
 // find returns the session's socket in the namespace called name, 0 if there
@@ -204,7 +219,6 @@ func (sh *shard) free(slot uint32) {
 	}
 	sh.exit(r.instance)
 	*r = record{}
-	sh.gens.next(slot)
 	sh.sockets.Free(slot)
 }
 

@@ -26,7 +26,7 @@ type Socket struct {
 
 func (s Socket) srv() *Server  { return s.in.ns.srv }
 func (s Socket) shard() *shard { return s.srv().shards[s.ref.Loop()] }
-func (s Socket) gone() bool    { return !s.shard().gens.is(s.ref.Slot(), s.ref.Gen()) }
+func (s Socket) gone() bool    { return !s.shard().sockets.Is(s.ref.Slot(), s.ref.Gen()) }
 
 // post has f called on the socket's loop unless the socket is gone.
 func (s Socket) post(f func(sh *shard, slot uint32)) {
@@ -233,7 +233,7 @@ func (s Socket) Rooms() (names []string) {
 // left and the connection is closed. Events of the client that wait behind the
 // one being handled are dropped.
 func (s Socket) Disconnect(closing bool) {
-	s.shard().gens.shut(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
+	s.shard().sockets.Mark(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
 	s.post(func(sh *shard, slot uint32) { sh.disconnect(slot, closing) })
 }
 

@@ -16,6 +16,7 @@ type Stats struct {
 	Timeouts   int64 // connections closed because they joined no namespace within ConnectTimeout
 	Refused    int64 // namespaces that clients were refused, for whatever reason
 	Namespaces int64 // of these: for MaxNamespaces or MaxInstances
+	Full       int64 // of these: for want of a place on the client's loop
 	Rooms      int64 // rooms that were not joined for MaxRooms
 	Acks       int64 // events that were not sent for MaxPendingAcks
 
@@ -29,7 +30,7 @@ type Stats struct {
 
 // tally is what a loop counts of Stats. It is read from anywhere.
 type tally struct {
-	badPackets, violations, timeouts, refused, namespaces, rooms, acks atomic.Int64
+	badPackets, violations, timeouts, refused, namespaces, full, rooms, acks atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -43,6 +44,7 @@ func (srv *Server) Stats() Stats {
 		st.Timeouts += t.timeouts.Load()
 		st.Refused += t.refused.Load()
 		st.Namespaces += t.namespaces.Load()
+		st.Full += t.full.Load()
 		st.Rooms += t.rooms.Load()
 		st.Acks += t.acks.Load()
 	}

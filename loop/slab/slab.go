@@ -2,15 +2,17 @@
 // memory: chunks of 1024, addressed by a uint32 instead of by a pointer. A
 // million records are about a thousand objects for the garbage collector, and
 // none that it has to look into when the type has no pointers.
+//
+// An index is used again at once. What others keep the name of, beyond the life
+// of the record, belongs in a handle.Table.
 package slab
+
+import "math"
 
 const (
 	chunkBits = 10
 	chunkLen  = 1 << chunkBits
 )
-
-// Max is the highest index there is.
-const Max = 1<<24 - 1
 
 // Of is a slab of T. The zero value is empty and ready for use. It is not safe
 // for use by several goroutines at once.
@@ -21,15 +23,15 @@ type Of[T any] struct {
 }
 
 // Alloc returns the index of a record, never 0. The record holds whatever it
-// held when it was freed (the zero value if it is new), so that a generation
-// counter in it survives; the caller resets the rest.
+// held when it was freed, or the zero value; the caller resets it. There are
+// more indices than memory for the records.
 func (s *Of[T]) Alloc() uint32 {
 	if n := len(s.free); n > 0 {
 		i := s.free[n-1]
 		s.free = s.free[:n-1]
 		return i
 	}
-	if s.next == Max {
+	if s.next == math.MaxUint32 {
 		panic("slab: no index left")
 	}
 	s.next++
