@@ -25,8 +25,8 @@
 //
 // # Memory
 //
-// An idle connection is a record of 16 bytes and a word of its slot, without pointers, and four bytes in
-// a table by descriptor. What only some connections need (queued output, input
+// An idle connection is a record and a word of 20 bytes, without pointers, and
+// four bytes in a table by descriptor. What only some connections need (queued output, input
 // that was not consumed) is a pooled object that exists while it is needed.
 package loop
 

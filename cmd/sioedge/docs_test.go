@@ -16,7 +16,7 @@ import (
 )
 
 // libraries are the packages that others build on.
-var libraries = []string{"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "loop/budget", "wsframe", "eio", "sio", "sio/parser", "rooms"}
+var libraries = []string{"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "loop/handle", "loop/budget", "wsframe", "eio", "sio", "sio/parser", "rooms"}
 
 func TestExportedNamesHaveDocComments(t *testing.T) {
 	for _, pkg := range libraries {

@@ -45,7 +45,10 @@ func (r Ref) Key() Key { return Key{r.Slot(), r.Gen()} }
 
 // A Key names a record within its table. It needs no more than the alignment of
 // an uint32, for records that hold one. The zero Key is nobody.
-type Key struct{ Slot, Gen uint32 }
+type Key struct {
+	Slot uint32 // 0: nobody
+	Gen  uint32 // of Slot
+}
 
 const (
 	chunkBits = 10
