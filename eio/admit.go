@@ -20,18 +20,18 @@ func (e *Refusal) Error() string { return e.Message }
 // apart has work done on a goroutine, with the request as net/http knows it but
 // without its body, and then done on the loop, unless the connection has ended
 // by then, which ends the request's context: then lost is called, on either.
-// Meanwhile the connection's input is held back. For done, the request is sh.req
-// again.
+// Meanwhile the connection's input is held back. For done, the exchange is as it
+// was, with a copy of the request.
 func (sh *shard) apart(h *httpConn, work func(r *http.Request), done, lost func()) {
-	req := sh.req.Clone()
+	req := h.req.Clone()
 	r, err := netRequest(req, h.conn.RemoteAddr().String(), nil)
 	if err != nil {
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	sh.wait(h, stateApart)
 	h.cut = func(Reason) { cancel() }
-	sh.wait(h)
 	sh.loop.Yield()
 	finish := loop.TaskFunc(func(*loop.Loop) {
 		cancel()
@@ -39,9 +39,8 @@ func (sh *shard) apart(h *httpConn, work func(r *http.Request), done, lost func(
 			lost()
 			return
 		}
-		h.cut = nil
 		sh.unwait(h)
-		sh.req = *req
+		h.req, h.query, h.cut = req, queryOf(req), nil
 		done()
 	})
 	// ends when work has returned
@@ -112,7 +111,7 @@ func (sh *shard) middleware(h *httpConn) {
 			sh.refuse(h, middlewareFailure)
 		case next && w.status == 0:
 			h.fields = appendHeader(h.fields, w.header)
-			sh.proceed(h)
+			sh.engineRequest(h)
 		default:
 			w.WriteHeader(http.StatusOK)
 			fields, body, end := w.answer(h.isHead)

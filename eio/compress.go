@@ -204,11 +204,11 @@ func (z *zipper) inflate(m wsframe.Message) (wsframe.Message, error) {
 }
 
 // pollCoding returns what the answer to a poll may be compressed with.
-func (sh *shard) pollCoding() encoding.Coding {
+func (sh *shard) pollCoding(r *http1.Request) encoding.Coding {
 	if sh.srv.http.Off {
 		return encoding.Identity
 	}
-	return encoding.Choose(joined(&sh.req, "Accept-Encoding"))
+	return encoding.Choose(joined(r, "Accept-Encoding"))
 }
 
 // encode compresses the answer to a poll, if that is worth it.

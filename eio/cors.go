@@ -118,14 +118,14 @@ func isOrigin(p string) bool {
 
 // judge tells where a request comes from and whether it may be served, and which
 // fields its answers have. They may be appended to.
-func (c *cors) judge(r *http1.Request) (origin []byte, fields []http1.Field, allowed bool) {
+func (c *cors) judge(r *http1.Request, jsonp bool) (origin []byte, fields []http1.Field, allowed bool) {
 	if c.any {
 		return nil, c.allowed, true
 	}
 	// Caches must not give one origin's answer to another.
 	fields = []http1.Field{{Name: fieldVary, Value: []byte("Origin")}}
 	if origin = r.Get("Origin"); origin == nil {
-		if _, jsonp := r.QueryView("j"); !jsonp {
+		if !jsonp {
 			return nil, fields, true
 		}
 		origin = refererOrigin(r.Get("Referer"))
@@ -187,9 +187,9 @@ func glob(pattern, s string) bool {
 // one that is refused, unless it is for a file, which anybody may have.
 func (sh *shard) cross(h *httpConn, file bool) bool {
 	c := sh.srv.cors
-	origin, fields, allowed := c.judge(&sh.req)
+	origin, fields, allowed := c.judge(h.req, h.query.jsonp)
 	h.fields = fields
-	preflight := string(sh.req.Method) == http.MethodOptions
+	preflight := string(h.req.Method) == http.MethodOptions
 	switch {
 	case !allowed && (preflight || !file):
 		sh.tally.origins.Add(1)
@@ -198,7 +198,7 @@ func (sh *shard) cross(h *httpConn, file bool) bool {
 		return false
 	case preflight:
 		h.fields = append(slices.Clip(h.fields), c.preflight...)
-		if asked := sh.req.Get(requestHeaders); c.reflects {
+		if asked := h.req.Get(requestHeaders); c.reflects {
 			h.fields = append(h.fields, http1.Field{Name: fieldVary, Value: []byte(requestHeaders)})
 			if len(asked) > 0 {
 				h.fields = append(h.fields, http1.Field{Name: fieldAllowHeaders, Value: bytes.Clone(asked)})

@@ -129,9 +129,15 @@ type Options struct {
 
 	// HeadTimeout bounds the wait for a connection's first request, and the time
 	// from the start of a request to the end of its head; BodyTimeout bounds the
-	// time for its body, IdleTimeout the wait for the next request. Zero means
-	// 10 s, 60 s and 20 s.
+	// time for its body, IdleTimeout the wait for the next request, which should be
+	// longer than a proxy in front keeps its connections: most do for 60 s. Zero
+	// means 10 s, 60 s and 75 s.
 	HeadTimeout, BodyTimeout, IdleTimeout time.Duration
+
+	// MaxHeaderBytes bounds the head of a request in bytes, MaxHeaderFields its
+	// fields; a larger one is refused with 431. Zero means 32 KiB and 256. Node:
+	// --max-http-header-size, maxHeadersCount.
+	MaxHeaderBytes, MaxHeaderFields int
 
 	// CORS says from where pages may use the server. Nil: from anywhere, as far
 	// as the server is concerned, and no browser is told so: WebSocket alone is
@@ -227,6 +233,7 @@ type Server struct {
 	deflate   *Compression
 	cors      *cors        // nil: no checks
 	cookie    *http.Cookie // nil: none
+	limits    http1.Limits
 	notice    *notice.Log
 
 	draining atomic.Bool // refuses new sessions; set by Drain
@@ -245,7 +252,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	o.ConnBudget = cmp.Or(o.ConnBudget, max(minConnBudget, 4*o.MaxPayload))
 	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
-	o.IdleTimeout = cmp.Or(o.IdleTimeout, 20*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
+	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, http1.MaxHead)
+	o.MaxHeaderFields = cmp.Or(o.MaxHeaderFields, http1.MaxFields)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.ConnBudget < 2*o.MaxPayload {
 		return nil, errors.New("eio: ConnBudget must be at least twice MaxPayload")
@@ -253,7 +262,11 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if o.Transports == nil {
 		o.Transports = []string{"polling", "websocket"}
 	}
-	s := &Server{o: o, h: h, spread: spreadFirst, notice: notice.New(o.Logger, 0)}
+	s := &Server{o: o, h: h, spread: spreadFirst, notice: notice.New(o.Logger, 0),
+		limits: http1.Limits{Head: o.MaxHeaderBytes, Fields: o.MaxHeaderFields}}
+	if min(o.HeadTimeout, o.BodyTimeout, o.IdleTimeout) < 0 || o.MaxHeaderBytes < 1024 || o.MaxHeaderFields < 8 {
+		return nil, errors.New("eio: a timeout is negative, MaxHeaderBytes less than 1024 or MaxHeaderFields less than 8")
+	}
 	for _, t := range o.Transports {
 		switch t {
 		case "polling":

@@ -29,7 +29,7 @@ func (sh *shard) stray(h *httpConn, sid string) {
 		sh.refuse(h, unknownSID)
 		return
 	}
-	if sh.req.Get(ForwardedHeader) != nil {
+	if h.req.Get(ForwardedHeader) != nil {
 		sh.refuseStray(h, unknownSID, "the session is of node "+string(node)+" and the request was forwarded to another one")
 		return
 	}

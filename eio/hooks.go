@@ -47,36 +47,35 @@ type ErrorContext struct {
 	Err       error  // what AllowRequest returned
 }
 
-// report counts a refusal and tells whoever wants to know. The request must
-// still be sh.req.
-func (sh *shard) report(r refusal) {
+// report counts a refusal and tells whoever wants to know.
+func (sh *shard) report(h *httpConn, r refusal) {
 	sh.tally.refused[r.code].Add(1)
 	f := sh.srv.o.OnConnectionError
 	if f == nil {
 		return
 	}
-	query := func(key string) string { v, _ := sh.req.Query(key); return v }
-	e := ConnectionError{Code: r.code, Message: r.message, Context: ErrorContext{Name: r.name, Err: r.err}, Request: &sh.req}
+	q := &h.query
+	e := ConnectionError{Code: r.code, Message: r.message, Context: ErrorContext{Name: r.name, Err: r.err}, Request: h.req}
 	c := &e.Context
 	switch r.code {
 	case CodeUnknownTransport:
-		c.Transport = query("transport")
+		c.Transport = string(q.transport)
 	case CodeUnknownSID:
-		c.SID = query("sid")
+		c.SID = string(q.sid)
 	case CodeBadHandshakeMethod:
-		c.Method = string(sh.req.Method)
+		c.Method = string(h.req.Method)
 	case CodeForbidden:
-		c.Origin = string(sh.req.Get("Origin"))
+		c.Origin = string(h.req.Get("Origin"))
 	case CodeUnsupportedVersion:
-		c.Protocol = query("EIO")
+		c.Protocol = string(q.revision)
 	}
 	switch r.name {
 	case invalidOrigin.name:
-		c.Origin = string(sh.req.Get("Origin"))
+		c.Origin = string(h.req.Get("Origin"))
 	case transportMismatch.name, handshakeError.name:
-		c.Transport = query("transport")
+		c.Transport = string(q.transport)
 	case protocolMismatch.name:
-		c.Protocol = query("EIO")
+		c.Protocol = string(q.revision)
 	}
 	f(e)
 }
@@ -88,11 +87,11 @@ func (sh *shard) hook(h *httpConn) {
 		return
 	}
 	header := http.Header{}
-	if sid, _ := sh.req.QueryView("sid"); len(sid) == 0 && o.InitialHeaders != nil {
-		o.InitialHeaders(header, &sh.req)
+	if len(h.query.sid) == 0 && o.InitialHeaders != nil {
+		o.InitialHeaders(header, h.req)
 	}
 	if o.Headers != nil {
-		o.Headers(header, &sh.req)
+		o.Headers(header, h.req)
 	}
 	h.hooked = appendHeader(h.hooked, header)
 }

@@ -3,13 +3,10 @@ package eio
 import (
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
-	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
 // A connection's tag says what it is to us. Zero is a connection that we are
@@ -29,31 +26,13 @@ type httpConn struct {
 	index uint32
 	timer loop.Timer // the end of the head, of the body, or the next request
 
-	idle bool // nothing has come since the connection began, or of the next request
-
-	// Of the request being answered.
-	keepAlive bool
-	isOld     bool            // HTTP/1.0: the answer has to say that the connection stays
-	upgrade   bool            // a WebSocket was asked for
-	isHead    bool            // HEAD: no body in the answer
-	oldIE     bool            // an Internet Explorer, which must be told not to filter answers
-	coding    encoding.Coding // the answer to a poll may be compressed with it
-	waiting   bool            // an answer is due; input is held back until it is given
-	session   uint64          // ref of the session that waits with us: a poll or a body
-	fields    []http1.Field   // for the answer, whatever it is
-	hooked    []http1.Field   // for the answer of a session
-
-	receiving bool // a body is being received
-	body      http1.Body
-	buf       []byte              // what has come of it, if it did not come at once
-	finish    func([]byte)        // gets the whole body, as a view
-	cut       func(reason Reason) // the connection ended while receiving
+	exchange
 }
 
 // Open is called by the loop for a new connection.
 func (srv *Server) Open(c loop.Conn) {
 	sh := srv.shards[c.Loop().Index()]
-	h := &httpConn{conn: c, index: uint32(len(sh.https)), idle: true}
+	h := &httpConn{conn: c, index: uint32(len(sh.https))}
 	if n := len(sh.freeHTTP); n > 0 {
 		h.index, sh.freeHTTP = sh.freeHTTP[n-1], sh.freeHTTP[:n-1]
 		sh.https[h.index] = h
@@ -119,19 +98,8 @@ func (srv *Server) Close(c loop.Conn, err error) {
 
 // closeHTTP frees the connection's record and ends what was in progress on it.
 func (sh *shard) closeHTTP(h *httpConn) {
-	ref, cut := h.session, h.cut
 	sh.freeHTTPConn(h)
-	if cut != nil {
-		cut(TransportError)
-		return
-	}
-	// A poll whose connection goes away ends the session at once.
-	if slot := sh.lookup(ref); slot != 0 {
-		if e := sh.peekExt(slot); e != nil && e.get == h.conn {
-			e.get = loop.Conn{}
-			sh.close(slot, TransportError)
-		}
-	}
+	sh.abandon(h)
 }
 
 func (sh *shard) freeHTTPConn(h *httpConn) {
@@ -148,28 +116,6 @@ func (sh *shard) httpOf(c loop.Conn) *httpConn {
 	return nil
 }
 
-// deadline ends the connection after d unless something happens before.
-func (sh *shard) deadline(h *httpConn, d time.Duration) {
-	sh.loop.Schedule(&h.timer, d, func() {
-		if h.idle {
-			h.conn.Close()
-		} else {
-			sh.fail(h, http.StatusRequestTimeout)
-		}
-	})
-}
-
-// fail answers a request that cannot become whole any more, and ends the
-// connection.
-func (sh *shard) fail(h *httpConn, status int) {
-	cut := h.cut
-	sh.tally.malformed.Add(1)
-	sh.answer(h, status, nil, nil, true)
-	if cut != nil && status != http.StatusRequestEntityTooLarge { // Node leaves that to the client
-		cut(TransportError)
-	}
-}
-
 // statusOf returns the status that answers an error of the parser.
 func statusOf(err error) int {
 	if e, ok := err.(*http1.Error); ok {
@@ -179,49 +125,57 @@ func statusOf(err error) int {
 }
 
 func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
-	if h.waiting {
+	switch {
+	case h.state.waits():
 		return 0
-	}
-	if h.receiving {
+	case h.state == stateBody:
 		return sh.receive(h, b)
+	case h.state == stateDropping:
+		return sh.drop(h, b)
 	}
-	n, err := http1.Parse(b, &sh.req)
+	r := &sh.parsed
+	n, err := sh.srv.limits.Parse(b, r)
 	if err != nil {
-		sh.fail(h, statusOf(err))
+		sh.failHead(h, r, statusOf(err))
 		return len(b)
 	}
 	if n == 0 {
-		if h.idle {
-			h.idle = false
+		if h.state == stateQuiet {
+			h.state = stateHead
 			sh.deadline(h, sh.srv.o.HeadTimeout)
 		}
 		return 0
 	}
-	if to := sh.owner(h); to != nil {
+	q := queryOf(r)
+	if to := sh.owner(r, &q); to != nil {
 		h.conn.Move(to) // it is parsed again there
 		return 0
 	}
-	sh.loop.Cancel(&h.timer)
-	// Unless the body is received, it would be taken for the next request, or
-	// for frames.
-	bare := !hasBody(&sh.req)
-	h.idle, h.keepAlive, h.isOld = false, sh.req.KeepAlive && bare, sh.req.Minor == 0
-	h.upgrade = sh.req.Upgrade && sh.srv.websocket && bare
-	h.isHead, h.oldIE = string(sh.req.Method) == http.MethodHead, false
-	sh.request(h)
+	sh.start(h, r, q)
 	return n
 }
 
-func hasBody(r *http1.Request) bool { return r.Chunked || r.ContentLength > 0 }
+// failHead answers a request whose head is not to be served. A page is shown
+// that, if what came before the fault says where it is from.
+func (sh *shard) failHead(h *httpConn, r *http1.Request, status int) {
+	if c := sh.srv.cors; c != nil && strings.HasPrefix(string(r.Path), sh.srv.o.Path) {
+		if r.Host == nil {
+			r.Host = r.Get("Host")
+		}
+		if _, fields, allowed := c.judge(r, false); allowed {
+			h.fields = fields
+		}
+	}
+	sh.fail(h, status)
+}
 
-// owner returns the loop of the session that the request is for, nil when
-// that is this one or none.
-func (sh *shard) owner(h *httpConn) *loop.Loop {
-	if !sh.forEngine() {
+// owner returns the loop of the session that a request is for, nil when that is
+// this one or none.
+func (sh *shard) owner(r *http1.Request, q *query) *loop.Loop {
+	if len(q.sid) == 0 || !sh.forEngine(r) {
 		return nil
 	}
-	sid, _ := sh.req.Query("sid")
-	ref, ok := sh.srv.ids.Parse([]byte(sid))
+	ref, ok := sh.srv.ids.Parse(q.sid)
 	if !ok || int(ref>>56) == sh.loop.Index() {
 		return nil
 	}
@@ -232,13 +186,12 @@ func (sh *shard) owner(h *httpConn) *loop.Loop {
 // request sends a request to who answers it. It must lead to an answer, to a
 // body being received, or to a WebSocket.
 func (sh *shard) request(h *httpConn) {
-	srv, path := sh.srv, string(sh.req.Path)
-	below := sh.forEngine()
+	srv, path := sh.srv, string(h.req.Path)
+	below := sh.forEngine(h.req)
 	var handler http.Handler
-	if srv.o.Route != nil && !below {
+	if srv.o.Route != nil && !sh.isPath(h.req) {
 		handler = srv.o.Route(path)
 	}
-	below = below || strings.HasPrefix(path, srv.o.Path)
 	if below && srv.cors != nil && !sh.cross(h, handler != nil) {
 		return
 	}
@@ -250,120 +203,21 @@ func (sh *shard) request(h *httpConn) {
 	case srv.o.Middleware != nil:
 		sh.middleware(h)
 	default:
-		sh.proceed(h)
-	}
-}
-
-// forEngine tells whether the request is for Path itself.
-func (sh *shard) forEngine() bool {
-	path := sh.srv.o.Path
-	return string(sh.req.Path) == path || string(sh.req.Path) == strings.TrimSuffix(path, "/")
-}
-
-// proceed answers a request below Path that nobody else has answered.
-func (sh *shard) proceed(h *httpConn) {
-	if sh.forEngine() {
 		sh.engineRequest(h)
-	} else {
-		sh.refuse(h, unknownTransport)
 	}
 }
 
-// receiveBody reads the request's body, up to limit bytes, and gives the
-// whole to finish. cut is called instead if it never becomes whole.
-func (sh *shard) receiveBody(h *httpConn, limit int64, finish func([]byte), cut func(Reason)) {
-	if err := h.body.Reset(&sh.req, limit); err != nil {
-		// The body is not read: the answer, then the end of the connection.
-		sh.tally.malformed.Add(1)
-		sh.answer(h, statusOf(err), nil, nil, true)
-		return
-	}
-	h.keepAlive = sh.req.KeepAlive
-	h.receiving, h.finish, h.cut = true, finish, cut
-	if sh.req.Expect100 {
-		h.conn.Write(http1.AppendContinue(nil))
-	}
-	sh.deadline(h, sh.srv.o.BodyTimeout)
-	sh.receive(h, nil)
+// isPath tells whether a request is for Path itself, with or without the slash.
+func (sh *shard) isPath(r *http1.Request) bool {
+	path := sh.srv.o.Path
+	return string(r.Path) == path || string(r.Path) == path[:len(path)-1]
 }
 
-func (sh *shard) receive(h *httpConn, b []byte) (used int) {
-	for {
-		data, n, done, err := h.body.Next(b[used:])
-		used += n
-		switch {
-		case err != nil:
-			sh.fail(h, statusOf(err))
-			return used
-		case done:
-			whole := data
-			if h.buf != nil {
-				whole = append(h.buf, data...)
-			}
-			finish := h.finish
-			sh.endReceive(h)
-			finish(whole)
-			return used
-		}
-		h.buf = append(h.buf, data...)
-		if n == 0 {
-			return used
-		}
-	}
-}
-
-func (sh *shard) endReceive(h *httpConn) {
-	sh.loop.Cancel(&h.timer)
-	h.receiving, h.buf, h.finish, h.cut = false, nil, nil, nil
-}
-
-// wait holds back further requests of the connection until the answer is
-// given; the end of the peer is noticed meanwhile.
-func (sh *shard) wait(h *httpConn) {
-	h.waiting = true
-	h.conn.HoldData(true)
-}
-
-// unwait ends wait.
-func (sh *shard) unwait(h *httpConn) {
-	if h.waiting {
-		h.waiting = false
-		h.conn.HoldData(false)
-	}
-}
-
-// answer writes a response. With end, or if the request asks for it, the
-// connection ends behind it. The body is copied; the answer to HEAD has only
-// its length.
-func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []byte, end bool) {
-	if end = end || !h.keepAlive; end {
-		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueClose})
-	} else if h.isOld {
-		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueKeepAlive})
-	}
-	fields = append(fields, h.fields...)
-	h.fields, h.hooked = nil, nil
-	b := sh.scratch[:0]
-	if h.isHead {
-		if len(body) > 0 {
-			fields = append(fields, http1.Field{Name: fieldLength, Value: strconv.AppendInt(nil, int64(len(body)), 10)})
-		}
-		b = http1.AppendHead(b, status, fields)
-	} else {
-		b = http1.AppendResponse(b, status, fields, body)
-	}
-	h.conn.Write(b)
-	sh.scratch = keepScratch(b)
-	h.session, h.idle = 0, true
-	if end {
-		sh.endReceive(h)
-		sh.freeHTTPConn(h)
-		h.conn.SetTag(0)
-		h.conn.Close()
-		return
-	}
-	sh.unwait(h)
-	sh.deadline(h, sh.srv.o.IdleTimeout)
+// forEngine tells whether a request is for Path or below it. As in Node all that
+// is below is Engine.IO's too, unless Route has something there: old clients ask
+// for /socket.io/1/, and some write two slashes.
+func (sh *shard) forEngine(r *http1.Request) bool {
+	return strings.HasPrefix(string(r.Path), sh.srv.o.Path) || sh.isPath(r)
 }
 
 // keepScratch keeps a scratch buffer for its next use unless it grew large.

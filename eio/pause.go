@@ -67,7 +67,7 @@ func (sh *shard) restartWait(slot uint32) {
 // holdPost keeps the acknowledgement of a body back while the session is paused.
 func (sh *shard) holdPost(h *httpConn, slot uint32) {
 	sh.ext(slot).held = h.conn
-	sh.wait(h)
+	sh.wait(h, stateHeld)
 }
 
 // releasePost gives an acknowledgement that was kept back.

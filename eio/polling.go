@@ -14,23 +14,24 @@ import (
 
 // openPolling answers the first request of a session over polling.
 func (sh *shard) openPolling(h *httpConn) {
+	r := h.req
 	sh.hook(h)
-	slot, ok := sh.newSession(sh.requested())
+	slot, ok := sh.newSession(h.query.flags())
 	if !ok {
 		sh.full(h)
 		return
 	}
 	e := sh.ext(slot)
 	e.last = h.conn
-	if j, ok := sh.req.Query("j"); ok {
-		e.callback = callbackName(j)
+	if h.query.jsonp {
+		e.callback = callbackName(string(h.query.j))
 		sh.sessions.At(slot).set(noBinary)
 	}
 	var packet [160]byte
 	open := wsframe.AppendFrame(nil, wsframe.Text, sh.appendOpen(packet[:0], slot, sh.srv.upgrades))
 	sh.setCookie(h, slot)
 	sh.answerPoll(h, slot, e, queued{sh.srv.appendInitial(open), true})
-	sh.srv.h.Open(sh.handle(slot), &sh.req)
+	sh.srv.h.Open(sh.handle(slot), r)
 }
 
 // answerPoll answers a poll with messages in the form that its client takes,
@@ -90,7 +91,7 @@ func (sh *shard) answerSession(h *httpConn, body, contentType []byte, coding enc
 func (sh *shard) poll(h *httpConn, slot uint32) {
 	s, e := sh.sessions.At(slot), sh.ext(slot)
 	e.last = h.conn
-	h.coding = sh.pollCoding()
+	h.coding = sh.pollCoding(h.req)
 	if s.is(closing) {
 		if len(e.queue) > 0 {
 			sh.answerQueue(h, slot, e)
@@ -108,7 +109,7 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 		return
 	}
 	e.get, h.session = h.conn, sh.ref(slot)
-	sh.wait(h)
+	sh.wait(h, statePoll)
 	switch {
 	case len(e.queue) > 0:
 		sh.pollLater(slot, e)
@@ -222,7 +223,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 		other.Abort()
 		return
 	}
-	octets, callback := bytes.HasPrefix(sh.req.Get("Content-Type"), valueBytes), e.callback != ""
+	octets, callback := bytes.HasPrefix(h.req.Get("Content-Type"), valueBytes), e.callback != ""
 	if octets && (!sh.sessions.At(slot).is(revision3) || callback) {
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
 		sh.close(slot, TransportError)
@@ -232,7 +233,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	finish := func(body []byte) {
 		slot := sh.lookup(ref)
 		if slot == 0 {
-			sh.answerRefusal(h, unknownSID) // sh.req may be another's by now
+			sh.answerRefusal(h, unknownSID)
 			return
 		}
 		if e := sh.peekExt(slot); e != nil {
@@ -257,7 +258,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 			sh.close(slot, reason)
 		}
 	}
-	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, cut)
+	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, nil, cut)
 }
 
 // payload handles the packets of a polling payload. It is false when one could

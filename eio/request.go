@@ -39,9 +39,9 @@ var (
 	unsupportedVersion = refusal{code: CodeUnsupportedVersion, message: "Unsupported protocol version", status: http.StatusBadRequest}
 )
 
-// refuse answers the engine request that is sh.req with r.
+// refuse answers an engine request with r.
 func (sh *shard) refuse(h *httpConn, r refusal) {
-	sh.report(r)
+	sh.report(h, r)
 	sh.answerRefusal(h, r)
 }
 
@@ -60,35 +60,35 @@ func (sh *shard) answerRefusal(h *httpConn, r refusal) {
 // engineRequest verifies a request under Path, in Node's order, and acts on it.
 func (sh *shard) engineRequest(h *httpConn) {
 	srv := sh.srv
-	transport, _ := sh.req.Query("transport")
+	transport := string(h.query.transport)
 	if !srv.serves(transport) {
 		sh.refuse(h, unknownTransport)
 		return
 	}
-	for _, c := range sh.req.Get("Origin") {
+	for _, c := range h.req.Get("Origin") {
 		if c < ' ' && c != '\t' || c == 0x7f {
 			sh.refuse(h, invalidOrigin)
 			return
 		}
 	}
-	ua := sh.req.Get("User-Agent")
+	ua := h.req.Get("User-Agent")
 	h.oldIE = bytes.Contains(ua, []byte(";MSIE")) || bytes.Contains(ua, []byte("Trident/"))
-	if sid, _ := sh.req.Query("sid"); sid != "" {
-		ref, ok := srv.ids.Parse([]byte(sid))
+	if sid := h.query.sid; len(sid) > 0 {
+		ref, ok := srv.ids.Parse(sid)
 		slot := sh.lookup(ref)
 		if !ok || int(ref>>56) != sh.loop.Index() || slot == 0 || sh.overdue(slot) {
-			sh.stray(h, sid)
+			sh.stray(h, string(sid))
 			return
 		}
 		sh.sessionRequest(h, slot, transport)
 		return
 	}
 	switch {
-	case string(sh.req.Method) != http.MethodGet:
+	case string(h.req.Method) != http.MethodGet:
 		sh.refuse(h, badHandshakeMethod)
 	case transport == "websocket" && !h.upgrade, transport == "polling" && h.upgrade:
 		sh.refuse(h, handshakeError)
-	case !srv.o.AllowEIO3 && sh.requested().has(revision3):
+	case !srv.o.AllowEIO3 && h.query.flags().has(revision3):
 		sh.refuse(h, unsupportedVersion)
 	case srv.draining.Load():
 		sh.unavailable(h)
@@ -103,33 +103,21 @@ func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport string) {
 	switch {
 	case !h.upgrade && (transport == "websocket") != s.is(overWS):
 		sh.refuse(h, transportMismatch)
-	case s.is(revision3) != sh.requested().has(revision3):
+	case s.is(revision3) != h.query.flags().has(revision3):
 		sh.refuse(h, protocolMismatch)
-	case h.upgrade && transport == "websocket" && string(sh.req.Method) == http.MethodGet:
+	case h.upgrade && transport == "websocket" && string(h.req.Method) == http.MethodGet:
 		sh.startProbe(h, slot)
 	case h.upgrade, transport != "polling":
 		sh.refuse(h, transportMismatch)
-	case string(sh.req.Method) == http.MethodGet:
+	case string(h.req.Method) == http.MethodGet:
 		sh.hook(h)
 		sh.poll(h, slot)
-	case string(sh.req.Method) == http.MethodPost:
+	case string(h.req.Method) == http.MethodPost:
 		sh.hook(h)
 		sh.post(h, slot)
 	default:
 		sh.answer(h, http.StatusInternalServerError, nil, nil, false)
 	}
-}
-
-// requested returns the flags that a request asks for. Whatever is not revision 4
-// is 3, as in Node.
-func (sh *shard) requested() (f flags) {
-	if revision, _ := sh.req.Query("EIO"); revision != "4" {
-		f |= revision3
-	}
-	if b64, _ := sh.req.Query("b64"); b64 != "" {
-		f |= noBinary
-	}
-	return f
 }
 
 // appendOpen appends the open packet. The five keys are all required by

@@ -26,16 +26,16 @@ func (sh *shard) routed(h *httpConn, handler http.Handler) { sh.handled(h, handl
 // request's body, of up to limit bytes, read and the answer collected before it
 // is written. The request's context ends with the connection.
 func (sh *shard) handled(h *httpConn, handler http.Handler, limit int64) {
-	req := sh.req.Clone()
+	req := h.req.Clone()
 	addr := h.conn.RemoteAddr().String()
 	serve := func(body []byte) {
-		sh.wait(h)
 		r, err := netRequest(req, addr, bytes.Clone(body))
 		if err != nil {
 			sh.answer(h, http.StatusBadRequest, nil, nil, true)
 			return
 		}
 		ctx, cancel := context.WithCancel(context.Background())
+		sh.wait(h, stateApart)
 		h.cut = func(Reason) { cancel() }
 		sh.loop.Yield()
 		// ends when the handler has answered
@@ -44,8 +44,8 @@ func (sh *shard) handled(h *httpConn, handler http.Handler, limit int64) {
 			sh.serveRoute(h, handler, r.WithContext(ctx))
 		}()
 	}
-	if hasBody(&sh.req) {
-		sh.receiveBody(h, limit, serve, nil)
+	if hasBody(h.req) {
+		sh.receiveBody(h, limit, serve, nil, nil)
 		return
 	}
 	serve(nil)
@@ -68,7 +68,6 @@ func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) 
 			case v == http.ErrAbortHandler:
 				h.conn.Abort()
 			default:
-				h.cut = nil
 				fields, body, end := w.answer(h.isHead)
 				h.fields = besides(h.fields, fields)
 				sh.answer(h, w.status, fields, body, end)

@@ -95,7 +95,7 @@ type shard struct {
 	https    []*httpConn // [0] is unused
 	freeHTTP []uint32
 
-	req     http1.Request // being handled: views, valid until its answer or its body is begun
+	parsed  http1.Request // by Data, for the exchange that it begins: views, valid until Data returns
 	beat    wheel
 	turn    loop.Timer
 	pollers []uint32 // slots of sessions with something for a waiting poll

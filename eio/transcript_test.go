@@ -145,6 +145,7 @@ func (p *play) start() {
 	if p.srv != nil {
 		return
 	}
+	p.o.Logger = quiet
 	srv, err := NewServer(p, p.o)
 	if err != nil {
 		p.fail("%v", err)
@@ -215,6 +216,10 @@ func (p *play) options(rest string) {
 			p.o.BodyTimeout = d
 		case "idleTimeout":
 			p.o.IdleTimeout = d
+		case "maxFields":
+			p.o.MaxHeaderFields = n
+		case "maxHead":
+			p.o.MaxHeaderBytes = n
 		case "maxPayload":
 			p.o.MaxPayload = n
 		case "maxQueue":

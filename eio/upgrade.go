@@ -26,7 +26,7 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		return
 	}
 	e := sh.ext(slot)
-	e.probing, e.probed, e.upgrade = h.conn, false, zip|sh.requested()
+	e.probing, e.probed, e.upgrade = h.conn, false, zip|h.query.flags()
 	e.reader = sh.srv.newReader()
 	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)

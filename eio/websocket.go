@@ -19,7 +19,7 @@ func isReset(err error) bool {
 // application add fields to the answer. It is false if it has refused the
 // handshake; protocol is what acceptUpgrade is to agree to.
 func (sh *shard) checkUpgrade(h *httpConn) (protocol []byte, ok bool) {
-	if err := wsframe.CheckUpgrade(sh.req.Get); err != nil {
+	if err := wsframe.CheckUpgrade(h.req.Get); err != nil {
 		fields := []http1.Field{{Name: fieldType, Value: valueHTML}}
 		if err.VersionHeader {
 			fields = append(fields, http1.Field{Name: []byte("Sec-WebSocket-Version"), Value: []byte("13, 8")})
@@ -27,7 +27,7 @@ func (sh *shard) checkUpgrade(h *httpConn) (protocol []byte, ok bool) {
 		sh.answer(h, err.Status, fields, []byte(err.Body), true)
 		return nil, false
 	}
-	if list := sh.req.Get("Sec-WebSocket-Protocol"); list != nil {
+	if list := h.req.Get("Sec-WebSocket-Protocol"); list != nil {
 		first, ok := wsframe.FirstProtocol(list)
 		if !ok {
 			sh.answer(h, http.StatusBadRequest, []http1.Field{{Name: fieldType, Value: valueHTML}},
@@ -43,8 +43,8 @@ func (sh *shard) checkUpgrade(h *httpConn) (protocol []byte, ok bool) {
 // acceptUpgrade agrees to a handshake that was checked, and frees the
 // connection's record. zip are the flags of what was agreed on compression.
 func (sh *shard) acceptUpgrade(h *httpConn, protocol []byte) (zip flags) {
-	zip, extensions := sh.zip.negotiate(&sh.req)
-	b := wsframe.AppendUpgrade(sh.scratch[:0], sh.req.Get("Sec-WebSocket-Key"), protocol, func(dst []byte) []byte {
+	zip, extensions := sh.zip.negotiate(h.req)
+	b := wsframe.AppendUpgrade(sh.scratch[:0], h.req.Get("Sec-WebSocket-Key"), protocol, func(dst []byte) []byte {
 		if extensions != nil {
 			dst = fmt.Appendf(dst, "Sec-WebSocket-Extensions: %s\r\n", extensions)
 		}
@@ -62,7 +62,7 @@ func (sh *shard) openWS(h *httpConn) {
 	if !ok {
 		return
 	}
-	slot, ok := sh.newSession(overWS | sh.requested())
+	slot, ok := sh.newSession(overWS | h.query.flags())
 	if !ok {
 		sh.full(h)
 		return
@@ -77,7 +77,7 @@ func (sh *shard) openWS(h *httpConn) {
 	b = sh.srv.appendInitial(b)
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
-	sh.srv.h.Open(sh.handle(slot), &sh.req)
+	sh.srv.h.Open(sh.handle(slot), h.req)
 }
 
 // dataWS handles what a session's WebSocket received. Almost always it is

@@ -24,6 +24,11 @@ type config struct {
 	maxPayload    int
 	attachments   int
 	fragments     int
+	headTimeout   time.Duration
+	bodyTimeout   time.Duration
+	idleTimeout   time.Duration
+	headBytes     int
+	headFields    int
 	maxConns      int
 	queueMax      string
 	connBudget    string
@@ -81,6 +86,11 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxPayload, "max-payload", 1_000_000, "bytes of an incoming message or request body")
 	f.IntVar(&c.attachments, "max-attachments", 10, "binary attachments of a packet")
 	f.IntVar(&c.fragments, "max-fragments", 65536, "fragments of a WebSocket message")
+	f.DurationVar(&c.headTimeout, "header-timeout", 10*time.Second, "how long a connection's first request may take to come, and the head of each")
+	f.DurationVar(&c.bodyTimeout, "body-timeout", time.Minute, "how long the body of a request may take")
+	f.DurationVar(&c.idleTimeout, "idle-timeout", 75*time.Second, "how long a connection waits for its next request; longer than a proxy in front keeps it")
+	f.IntVar(&c.headBytes, "max-header-bytes", 32<<10, "bytes of the head of a request")
+	f.IntVar(&c.headFields, "max-header-fields", 256, "fields of the head of a request")
 	f.IntVar(&c.maxConns, "max-conns", 0, "connections; 0: the descriptor limit less 5 %")
 	f.StringVar(&c.queueMax, "queue-max", "256KiB", "bytes queued for a slow client before it is closed")
 	f.StringVar(&c.connBudget, "conn-budget", "0", "bytes kept on behalf of one client on the way in; it waits above half of it, and is closed beyond; 0: 4MiB, or four times --max-payload if that is more")

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -132,6 +133,11 @@ func (c *config) options() (sio.Options, error) {
 			return sio.Options{}, fmt.Errorf("--%s must be at least 1", name)
 		}
 	}
+	for name, d := range map[string]time.Duration{"header-timeout": c.headTimeout, "body-timeout": c.bodyTimeout, "idle-timeout": c.idleTimeout} {
+		if d <= 0 {
+			return sio.Options{}, fmt.Errorf("--%s must be positive", name)
+		}
+	}
 	parsers := map[string]sio.Parser{"default": sio.JSON, "msgpack": sio.MessagePack, "auto": sio.EitherParser}
 	packets, ok := parsers[c.parser]
 	if !ok {
@@ -148,6 +154,8 @@ func (c *config) options() (sio.Options, error) {
 			Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
 			PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
 			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue, ConnBudget: connBudget,
+			HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
+			MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
 			CORS: c.cors(),
 		},
 		Loop: loop.Options{

@@ -2,7 +2,7 @@ package http1
 
 // maxBodyExtra bounds the bytes of one body that are read and thrown away:
 // chunk extensions, and trailers with their line ends.
-const maxBodyExtra = MaxHead
+const maxBodyExtra = 16 << 10
 
 // A Body reads the body of one request as its bytes arrive. It holds no bytes,
 // only where it is: a Body is 32 bytes and needs no release. The zero Body is

@@ -22,14 +22,22 @@
 // something it is named there.
 package http1
 
-// MaxHead is the largest request head in bytes, from the first byte of the
-// request line to the end of the empty line. A larger one is refused with 431.
-// Node: --max-http-header-size.
-const MaxHead = 16 << 10
+// MaxHead and MaxFields are what Limits mean by zero.
+const (
+	MaxHead   = 32 << 10
+	MaxFields = 256
+)
 
-// MaxFields is the largest number of fields in one request head. A head with
-// more is refused with 431.
-const MaxFields = 64
+// Limits bound a request head.
+type Limits struct {
+	// Head is the largest request head in bytes, from the first byte of the request
+	// line to the end of the empty line. A larger one is refused with 431. Zero
+	// means 32 KiB. Node: --max-http-header-size.
+	Head int
+	// Fields is the largest number of fields in a head. One with more is refused
+	// with 431. Zero means 256. Node: maxHeadersCount.
+	Fields int
+}
 
 // An Error is a request that must not be served: Status is the code to answer,
 // after which the connection must be closed, because where the next request

@@ -1,6 +1,12 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"cmp"
+)
+
+// Parse is Limits.Parse with the limits that are meant by zero.
+func Parse(b []byte, r *Request) (n int, err error) { return Limits{}.Parse(b, r) }
 
 // Parse parses the request head at the start of b into r and returns its length
 // with the empty line that ends it. It returns 0 and a nil error when b does not
@@ -10,11 +16,14 @@ import "bytes"
 //
 // The error is an *Error with status 400, 417, 431, 501 or 505. What is certain
 // to fail fails before the head is complete where that is cheap to see: at the
-// first byte of something that is not HTTP, at the first bare LF, and at MaxHead.
-// The result does not depend on how the bytes arrive.
+// first byte of something that is not HTTP, at the first bare LF, and at the
+// largest head. The result does not depend on how the bytes arrive.
 //
-// After 0 or an error r holds nothing of use.
-func Parse(b []byte, r *Request) (n int, err error) {
+// After 0 r holds nothing of use; after an error the lines that came before it,
+// which say perhaps how to answer.
+func (l Limits) Parse(b []byte, r *Request) (n int, err error) {
+	*r = Request{Fields: r.Fields[:0], ContentLength: -1}
+	most := cmp.Or(l.Head, MaxHead)
 	start := 0
 	if len(b) > 0 && b[0] == '\r' {
 		if len(b) == 1 {
@@ -31,20 +40,21 @@ func Parse(b []byte, r *Request) (n int, err error) {
 	if class[b[start]]&tokenChar == 0 {
 		return 0, bad("not a method") // a TLS handshake, say
 	}
-	window := b[:min(len(b), MaxHead)]
+	window := b[:min(len(b), most)]
 	// The search costs a third of the time and is not needed for the usual GET,
 	// of which nothing follows the head.
 	if !bytes.HasSuffix(window, []byte("\r\n\r\n")) {
 		end := headEnd(window, start)
 		if end == 0 {
-			if len(b) >= MaxHead {
+			if len(b) >= most {
+				_, _ = r.parse(window[start:], cmp.Or(l.Fields, MaxFields)) // as far as it goes
 				return 0, &Error{431, "head too long"}
 			}
 			return 0, nil
 		}
 		window = window[:end]
 	}
-	rest, err := r.parse(window[start:])
+	rest, err := r.parse(window[start:], cmp.Or(l.Fields, MaxFields))
 	if err != nil {
 		return 0, err
 	}
@@ -74,11 +84,7 @@ func headEnd(b []byte, start int) int {
 // line that is in error, and returns what follows it. Errors of syntax come in
 // the order of the lines and before all others, so that an incomplete head with a
 // bare LF fails with the same status as it would when complete.
-func (r *Request) parse(b []byte) (rest []byte, err error) {
-	*r = Request{Fields: r.Fields[:0], ContentLength: -1}
-	if r.Fields == nil {
-		r.Fields = make([]Field, 0, MaxFields)
-	}
+func (r *Request) parse(b []byte, fields int) (rest []byte, err error) {
 	i := bytes.IndexByte(b, '\n')
 	if i < 1 || b[i-1] != '\r' {
 		return nil, bad("bare LF")
@@ -106,7 +112,7 @@ func (r *Request) parse(b []byte) (rest []byte, err error) {
 			return nil, bad("control character in a field, or a line that does not end with CRLF")
 		}
 		f := Field{b[:colon:colon], trim(value[:k])}
-		if len(r.Fields) == MaxFields {
+		if len(r.Fields) == fields {
 			return nil, &Error{431, "too many fields"}
 		}
 		r.Fields = append(r.Fields, f)

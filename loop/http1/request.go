@@ -66,12 +66,7 @@ func (r *Request) Query(key string) (value string, ok bool) {
 // nothing had to be decoded, else a slice of its own.
 func (r *Request) QueryView(key string) (value []byte, ok bool) {
 	raw, ok := r.rawQuery(key)
-	for _, c := range raw {
-		if c == '+' || c == '%' || c >= 0x80 {
-			return []byte(unescape(string(raw))), ok
-		}
-	}
-	return raw, ok
+	return decoded(raw), ok
 }
 
 // rawQuery returns the undecoded value of the last parameter with that key.
@@ -79,12 +74,74 @@ func (r *Request) rawQuery(key string) (value []byte, ok bool) {
 	for q := r.RawQuery; len(q) > 0; {
 		i := bytes.LastIndexByte(q, '&')
 		k, v, _ := bytes.Cut(q[i+1:], []byte("="))
-		if i+1 < len(q) && (string(k) == key || unescape(string(k)) == key) {
+		if i+1 < len(q) && (string(k) == key || string(decoded(k)) == key) {
 			return v, true
 		}
 		q = q[:max(i, 0)]
 	}
 	return nil, false
+}
+
+// QueryViews sets values[i] to what QueryView returns for keys[i], nil if it is
+// not there, in one pass over the query.
+func (r *Request) QueryViews(keys []string, values [][]byte) {
+	clear(values)
+	for rest := r.RawQuery; len(rest) > 0; {
+		pair := rest
+		if i := bytes.IndexByte(rest, '&'); i >= 0 {
+			pair, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = nil
+		}
+		if len(pair) == 0 {
+			continue
+		}
+		k, v, _ := bytes.Cut(pair, []byte("="))
+		for i, key := range keys {
+			if decodesTo(k, key) {
+				values[i] = v[:len(v):len(v)]
+				if v == nil {
+					values[i] = pair[len(pair):]
+				}
+			}
+		}
+	}
+	for i, v := range values {
+		values[i] = decoded(v)
+	}
+}
+
+// decodesTo tells whether raw is key, which is plain ASCII, once decoded.
+func decodesTo(raw []byte, key string) bool {
+	if len(raw) == len(key) {
+		return string(raw) == key
+	}
+	i, n := 0, 0
+	for ; i < len(raw) && n < len(key); n++ {
+		c := raw[i]
+		switch {
+		case c == '+':
+			c, i = ' ', i+1
+		case c == '%' && i+2 < len(raw) && class[raw[i+1]]&class[raw[i+2]]&hexChar != 0:
+			c, i = unhex(raw[i+1])<<4|unhex(raw[i+2]), i+3
+		default:
+			i++
+		}
+		if c != key[n] {
+			return false
+		}
+	}
+	return i == len(raw) && n == len(key)
+}
+
+// decoded returns b if nothing is to be decoded, else a copy.
+func decoded(b []byte) []byte {
+	for _, c := range b {
+		if c == '+' || c == '%' || c >= 0x80 {
+			return []byte(unescape(string(b)))
+		}
+	}
+	return b
 }
 
 // EachQuery calls f with each query parameter in the order sent, decoded, and

@@ -1,0 +1,73 @@
+package eio
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/loop/http1"
+)
+
+// TestExchangeKeepsItsRequest: a function of the application that has the loop do
+// other work meanwhile, as one that asks it for something does, still sees its own
+// request, and the answer is to that.
+func TestExchangeKeepsItsRequest(t *testing.T) {
+	allow, opened := make(chan struct{}), false
+	var m *moves
+	var before, after string
+	var addr string
+	m, addr = start(t, &hooks{open: func(_ Session, r *http1.Request) {
+		opened = true
+		if q := string(r.RawQuery); !strings.HasSuffix(q, "n=first") {
+			t.Errorf("opened by %q, want the request of the first client", q)
+		}
+	}}, Options{
+		AllowRequest: func(*http.Request) error { <-allow; return nil },
+		OnConnectionError: func(e ConnectionError) {
+			before = string(e.Request.Target)
+			close(allow)
+			for range 2000 {
+				if m.shards[0].loop.Ask(func() {}); opened { // it is done within
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+			after = string(e.Request.Target)
+		},
+	}, 1)
+	first, second := dial(t, addr), dial(t, addr)
+	if _, err := first.Write(getRequest("EIO=4&transport=polling&n=first")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // it is asked about
+	if got := second.must(getRequest("EIO=4&transport=none&n=second"), 400); !strings.Contains(got, "Transport unknown") {
+		t.Errorf("the second client got %q, want Transport unknown", got)
+	}
+	sid := strings.TrimPrefix(first.must(nil, 200), `0{"sid":"`)[:IDLen]
+	first.must(postRequest("EIO=4&transport=polling&sid="+sid, "1"), 200)
+	if !opened {
+		t.Fatal("the session was not opened while the other request was looked at")
+	}
+	if before != after || !strings.HasSuffix(after, "n=second") {
+		t.Errorf("the request was %q and became %q", before, after)
+	}
+}
+
+// TestQueryIsReadOnce: of a query only what we use is decoded, however long it is.
+func TestQueryIsReadOnce(t *testing.T) {
+	for name, filler := range map[string]string{"short": "&a", "encoded": "&%61", "empty": "&", "alike": "&sid=%61"} {
+		var r http1.Request
+		head := "GET /?sid=first" + strings.Repeat(filler, (16<<10)/len(filler)) + "&s%69d=l%61st&tr%61nsport=x&EIO=4&j HTTP/1.1\r\nHost: h\r\n\r\n"
+		if n, err := http1.Parse([]byte(head), &r); n == 0 || err != nil {
+			t.Fatal(n, err)
+		}
+		var q query
+		if n := testing.AllocsPerRun(10, func() { q = queryOf(&r) }); n > 2 {
+			t.Errorf("%s: %v allocations, want at most two, those of what is decoded", name, n)
+		}
+		if string(q.sid) != "last" || string(q.transport) != "x" || string(q.revision) != "4" || !q.jsonp || len(q.j) > 0 || q.b64 != nil {
+			t.Errorf("%s: %+v", name, q)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+package eio
+
+import (
+	"net/http"
+	"net/netip"
+)
+
+// refused logs a request that was refused before Engine.IO looked at it: what an
+// operator can change about it, at the rate of notice.
+func (sh *shard) refused(status int) {
+	n := sh.srv.notice
+	switch status {
+	case http.StatusRequestHeaderFieldsTooLarge:
+		n.Warn("request head too large", "flags", "--max-header-bytes, --max-header-fields",
+			"max-header-bytes", sh.srv.limits.Head, "max-header-fields", sh.srv.limits.Fields)
+	case http.StatusRequestEntityTooLarge:
+		n.Warn("request body too large", "flag", "--max-payload", "max-payload", sh.srv.o.MaxPayload)
+	case http.StatusRequestTimeout:
+		n.Info("request too slow", "flags", "--header-timeout, --body-timeout")
+	}
+}
+
+// peer returns an address for the log.
+func peer(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Addr().String()
+}
