@@ -109,6 +109,18 @@ func (a *account) Exceeded() {
 	sh.closeWith(a.s.slot, TransportError, wsframe.AppendClose(nil, wsframe.CodeTooLarge, ""))
 }
 
+// Overran tells, within Handler.Close, whether the client had sent more than was
+// handled: it was ended by its budget, or as it waited. What of it waits would be
+// kept for nobody, as long as handlers are slow.
+func (s Session) Overran() bool {
+	r := s.at()
+	if r == nil {
+		return false
+	}
+	a := s.sh.peekAccount(s.slot)
+	return r.is(choked) || a != nil && a.Over()
+}
+
 // stuck tells whether reading from a session has been paused for as long as a
 // client may be silent without anything of what it waits for having been done.
 // Whether the client is still there cannot be seen meanwhile.
@@ -117,5 +129,10 @@ func (sh *shard) stuck(slot uint32) bool {
 	if held := a.Held(); held < a.mark {
 		a.mark, a.at = held, now
 	}
-	return now-a.at >= (sh.srv.o.PingInterval + sh.srv.o.PingTimeout).Milliseconds()
+	if now-a.at < (sh.srv.o.PingInterval + sh.srv.o.PingTimeout).Milliseconds() {
+		return false
+	}
+	sh.tally.stuck.Add(1)
+	sh.srv.notice.Warn("nothing was done about what a connection has sent", "flag", "--conn-budget", "bytes", a.Held())
+	return true
 }

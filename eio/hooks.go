@@ -169,6 +169,7 @@ type Stats struct {
 	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
 
 	Budget int64 // sessions closed for what they had kept on their behalf: ConnBudget
+	Stuck  int64 // sessions closed because handlers did nothing about what was kept
 	Pauses int64 // times a client was not read from until handlers had caught up with it
 	Held   int64 // bytes that are kept on behalf of sessions now
 }
@@ -179,7 +180,7 @@ type tally struct {
 	origins, draining, malformed atomic.Int64
 	full                         atomic.Int64
 	frames                       atomic.Int64
-	budget, pauses, held         atomic.Int64
+	budget, stuck, pauses, held  atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -194,6 +195,7 @@ func (s *Server) Stats() (st Stats) {
 		st.Malformed += sh.tally.malformed.Load()
 		st.Frames += sh.tally.frames.Load()
 		st.Budget += sh.tally.budget.Load()
+		st.Stuck += sh.tally.stuck.Load()
 		st.Pauses += sh.tally.pauses.Load()
 		st.Held += sh.tally.held.Load()
 	}

@@ -12,8 +12,8 @@ import (
 // Open is called by the Engine.IO server for a new session.
 func (srv *Server) Open(es eio.Session, r *http1.Request) {
 	sh := srv.shards[es.Loop().Index()]
-	if srv.keepsHandshake() {
-		sh.handshakes[es.Ref()] = newHandshake(es, r)
+	if srv.keepsHandshake() && !sh.keepHandshake(es, newHandshake(es, r)) {
+		return
 	}
 	sh.arrivals.add(sh, es.Ref())
 	if srv.isOld(es) {
@@ -38,10 +38,13 @@ func (srv *Server) keepsHandshake() bool {
 // sockets leave, in the order of joining.
 func (srv *Server) Close(es eio.Session, reason Reason) {
 	sh := srv.shards[es.Loop().Index()]
+	if es.Overran() {
+		sh.abandon(es)
+	}
 	for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
 		sh.leave(es, slot, reason)
 	}
-	delete(sh.assemblers, es.Ref())
+	sh.forgetAssembly(es)
 	delete(sh.handshakes, es.Ref())
 }
 
@@ -71,13 +74,20 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		sh.refuse(es, string(p.Namespace), e)
 		return
 	}
+	brought, ok := sh.bring(es, len(p.Data)+len(query))
+	if !ok {
+		sh.srv.registry.release(in)
+		return
+	}
 	slot, ok := sh.newSocket(es, in)
 	if !ok {
+		brought.account.Release(brought.size)
 		sh.tally.full.Add(1)
 		sh.srv.registry.release(in)
 		sh.reject(es, in.name, &Error{Message: "server is full"})
 		return
 	}
+	sh.brings(slot, brought)
 	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
 		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()].withQuery(query), p.Data)
 	}
@@ -194,8 +204,9 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 // namespace has seen it, if the options ask for that.
 func (sh *shard) settle(slot uint32) {
 	if sh.srv.o.DropHandshake {
-		delete(sh.handshakes, sh.sessionRef(slot))
+		sh.dropHandshake(sh.sessionRef(slot))
 		sh.srv.details.settle(sh.ref(slot))
+		sh.giveBack(slot)
 	}
 }
 
@@ -213,6 +224,7 @@ func (sh *shard) refuse(es eio.Session, name string, e *Error) {
 // drop ends a socket that was never connected.
 func (sh *shard) drop(es eio.Session, slot uint32) {
 	sh.giveUp(slot)
+	sh.giveBack(slot)
 	ref := sh.ref(slot)
 	sh.unlink(es, slot)
 	sh.local.Remove(slot)
@@ -231,6 +243,7 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	}
 	sh.local.CatchUp(slot)
 	sh.remember(slot, reason)
+	sh.giveBack(slot)
 	sh.tellOwn(slot, false)
 	sh.unlink(es, slot)
 	r.state = leaving

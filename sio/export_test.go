@@ -18,7 +18,8 @@ func (srv *Server) Held() map[string]int {
 			held["sockets"] += sh.sockets.Len()
 			held["sessions"] += srv.eio.Count(sh.loop)
 			held["extensions"] += len(sh.exts)
-			held["assemblers"] += len(sh.assemblers)
+			held["assemblers"] += len(sh.assemblies)
+			held["brought"] += len(sh.brought)
 			held["handshakes"] += len(sh.handshakes)
 			held["instances"] += len(sh.places)
 		}

@@ -79,6 +79,9 @@ func (a *Args) copyArgs(p *parser.Packet, into [][]byte) {
 	}
 	data := make([]byte, 0, n)
 	a.raw, a.buffers = into, p.Buffers
+	if len(p.Args) > cap(into) {
+		a.raw = make([][]byte, 0, len(p.Args))
+	}
 	for _, arg := range p.Args {
 		at := len(data)
 		data = append(data, arg...)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -110,6 +111,7 @@ type Server struct {
 	tunnels  *tunnels
 	shards   []*shard
 	client   *clientFiles
+	notice   *notice.Log
 
 	registry registry
 	details  details
@@ -169,7 +171,7 @@ func newServer(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	srv := &Server{o: o, forwards: newForwards(o)}
+	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0)}
 	srv.tunnels = newTunnels(srv.forwards, o)
 	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {

@@ -68,9 +68,10 @@ type shard struct {
 	packet     parser.Packet // being handled
 	msg        Msg           // of an inline handler
 	asm        parser.Assembler
-	assemblers map[uint64]*parser.Assembler // sessions in the middle of a packet with attachments
-	handshakes map[uint64]*Handshake        // by session
-	claims     map[uint32]claim             // connecting sockets that are being recovered
+	assemblies map[uint64]*assembly  // sessions in the middle of a packet with attachments
+	brought    map[uint32]bringing   // by slot: what is charged of it
+	handshakes map[uint64]*Handshake // by session
+	claims     map[uint32]claim      // connecting sockets that are being recovered
 	tally      tally
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
@@ -88,7 +89,8 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		exts:       map[uint32]*extension{},
 		instances:  make([]localInstance, 1),
 		places:     map[*instance]uint32{},
-		assemblers: map[uint64]*parser.Assembler{},
+		assemblies: map[uint64]*assembly{},
+		brought:    map[uint32]bringing{},
 		handshakes: map[uint64]*Handshake{},
 		claims:     map[uint32]claim{},
 	}

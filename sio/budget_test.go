@@ -1,0 +1,177 @@
+package sio_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/sio"
+)
+
+// heap returns the bytes of live objects.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// What waits for slow handlers is bounded for all namespaces of a connection
+// together, as it is held and not as it is sent: events of many small arguments
+// take twenty times their bytes. The rest waits, and comes.
+func TestBudgetOfWaitingEvents(t *testing.T) {
+	const namespaces, each, bound = 16, 40, 4 << 20
+	gate := make(chan struct{})
+	var handled atomic.Int64
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		for i := range namespaces {
+			srv.Of(fmt.Sprintf("/%d", i)).Handle("many", func(_ sio.Socket, m *sio.Msg) error {
+				<-gate
+				handled.Add(int64(m.Len()))
+				return nil
+			})
+		}
+	})
+	c := srv.dial()
+	var packets []string
+	for i := range namespaces {
+		c.join(fmt.Sprintf("40/%d,", i))
+	}
+	for range each {
+		for i := range namespaces {
+			packets = append(packets, fmt.Sprintf(`42/%d,["many"%s]`, i, strings.Repeat(",1", 4000)))
+		}
+	}
+	before := heap()
+	sent := make(chan struct{})
+	// ends when everything is sent
+	go func() { defer close(sent); c.send(packets...) }()
+	eventually(t, "a pause", func() bool { return srv.Stats().Requests.Pauses > 0 })
+	time.Sleep(50 * time.Millisecond) // nothing more may come, which cannot be waited for
+	held := srv.Stats().Requests.Held
+	if held < bound/2 || held > bound/2+bound/8 {
+		t.Errorf("%d bytes are counted, want half of %d and one event more", held, bound)
+	}
+	// The server's and the client's buffers are in it.
+	if grown := heap() - before; grown > bound {
+		t.Errorf("%d bytes are held and %d counted, want at most %d", grown, held, bound)
+	}
+	close(gate)
+	<-sent
+	eventually(t, "all events", func() bool { return handled.Load() == namespaces*each*4000 })
+	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+	if n := srv.Stats().Requests.Budget; n != 0 {
+		t.Errorf("%d connections were closed for their budget, want none", n)
+	}
+}
+
+// A client that has gone, or stays, leaves nothing behind while handlers do
+// nothing, once its time is over.
+func TestEventsOfGoneClientsAreForgotten(t *testing.T) {
+	for _, gone := range []bool{true, false} {
+		t.Run(fmt.Sprint("gone ", gone), func(t *testing.T) { testForgotten(t, gone) })
+	}
+}
+
+func testForgotten(t *testing.T, gone bool) {
+	gate := make(chan struct{})
+	var handled atomic.Int64
+	srv := serve(t, sio.Options{Engine: eio.Options{PingInterval: 100 * time.Millisecond, PingTimeout: 100 * time.Millisecond}}, func(srv *sio.Server) {
+		srv.Of("/").Handle("slow", func(sio.Socket, *sio.Msg) error { handled.Add(1); <-gate; return nil })
+	})
+	c := srv.join("40")
+	// ends when everything is sent, or the connection is cut
+	go func() {
+		for range 100 {
+			if _, err := c.conn.Write(appendPacket(nil, `42["slow","`+strings.Repeat("x", 100_000)+`"]`)); err != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "a pause", func() bool { return srv.Stats().Requests.Pauses > 0 })
+	if gone {
+		c.conn.Close()
+	}
+	eventually(t, "the one being handled alone", func() bool { return srv.Stats().Requests.Held < 200_000 })
+	if n := srv.Stats().Requests.Stuck; !gone && n != 1 {
+		t.Errorf("Stats() counts %d that waited for too long, want 1", n)
+	}
+	close(gate)
+	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+	if n := handled.Load(); n != 1 {
+		t.Errorf("%d events were handled, want the first alone", n)
+	}
+}
+
+// Attachments that are waited for have a bound in bytes and in time.
+func TestBudgetOfAttachments(t *testing.T) {
+	head := `459-["a"` + strings.Repeat(`,{"_placeholder":true,"num":0}`, 4) + `]`
+	attachment := "<" + strings.Repeat("00", 900_000) + ">"
+	srv := serve(t, sio.Options{Engine: eio.Options{BodyTimeout: 200 * time.Millisecond}}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	c := srv.join("40")
+	// ends when everything is sent, or the connection is cut
+	go func() {
+		for _, p := range []string{head, attachment, attachment, attachment, attachment, attachment} {
+			if _, err := c.conn.Write(appendPacket(nil, p)); err != nil {
+				return
+			}
+		}
+	}()
+	c.ended("close 1009")
+	if st := srv.Stats(); st.Requests.Budget != 1 || st.Requests.Held != 0 {
+		t.Errorf("Stats() = %+v, want one closed for its budget and nothing held", st.Requests)
+	}
+	c = srv.join("40")
+	c.send(head, "<00>")
+	c.ended("close -")
+	if st := srv.Stats(); st.Unfinished != 1 || st.Requests.Held != 0 {
+		t.Errorf("Stats() = %+v, want one that did not finish and nothing held", st)
+	}
+}
+
+// What clients bring when they join is bounded for all namespaces of a
+// connection together, and given back when they leave.
+func TestBudgetOfAuth(t *testing.T) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/")
+		for i := range 100 {
+			srv.Of(fmt.Sprintf("/%d", i))
+		}
+	})
+	auth := `{"token":"` + strings.Repeat("x", 900_000) + `"}`
+	c := srv.dial()
+	for i := range 20 { // one after the other, any number
+		c.send(fmt.Sprintf("40/%d,%s", i, auth))
+		c.expect(fmt.Sprintf(`40/%d,{"sid":"$sid"}`, i))
+		c.send(fmt.Sprintf("41/%d,", i))
+	}
+	for i := range 4 {
+		c.send(fmt.Sprintf("40/%d,%s", i, auth))
+		c.expect(fmt.Sprintf(`40/%d,{"sid":"$sid"}`, i))
+	}
+	if n := srv.Stats().Requests.Held; n < 4*900_000 || n > 4<<20 {
+		t.Errorf("%d bytes are held, want those of four", n)
+	}
+	c.send("40/4," + auth)
+	c.ended("close 1009")
+	if st := srv.Stats().Requests; st.Budget != 1 || st.Held != 0 {
+		t.Errorf("Stats() = %+v, want one closed for its budget and nothing held", st)
+	}
+}
+
+func TestNamesOfNamespacesAreBounded(t *testing.T) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { srv.Of("/*any") })
+	c := srv.dial()
+	name := "/" + strings.Repeat("n", 1023)
+	c.send("40" + name + ",")
+	c.expect("40" + name + `,{"sid":"$sid"}`)
+	c.send("40" + name + "n,")
+	c.ended("close -")
+	if n := srv.Stats().BadPackets; n != 1 {
+		t.Errorf("Stats().BadPackets = %d, want 1", n)
+	}
+}

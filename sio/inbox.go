@@ -1,0 +1,225 @@
+package sio
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// A task is something to do for a socket on its goroutine.
+type task struct {
+	handler Handler // with msg; or
+	msg     *Msg
+	name    string // for reports; with
+	run     func() error
+	account *budget.Account // is charged with
+	size    int             // bytes, until the task is done; 0: with none
+	hold    bool            // inline events wait for it
+}
+
+// sizeOfEvent is what an event takes as it waits for its handler: the message,
+// its copies of the packet's parts and the lists of them, and its task, twice
+// because lists grow by doubling.
+func sizeOfEvent(p *parser.Packet) int {
+	n := int(unsafe.Sizeof(Msg{}))*9/8 + 2*int(unsafe.Sizeof(task{})) + len(p.Event) + sizeOfArgs(p)
+	return n
+}
+
+// sizeOfArgs is what Args of a packet take.
+func sizeOfArgs(p *parser.Packet) int {
+	const list = int(unsafe.Sizeof([]byte(nil)))
+	n := list * (len(p.Args) + len(p.Buffers))
+	for _, arg := range p.Args {
+		n += len(arg)
+	}
+	for _, b := range p.Buffers {
+		n += cap(b)
+	}
+	return n + n/8 // memory comes in classes of sizes
+}
+
+// An inbox holds a socket's tasks in order. Its goroutine lives while there
+// are any. What waits in it is charged to the session's account, which has the
+// client wait.
+type inbox struct {
+	s  Socket
+	sh *shard
+
+	holding atomic.Int32 // tasks with hold
+	shut    atomic.Bool  // by us: the events that wait are not handled
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	tasks   []task
+	head    int // of tasks: those before it are done, or being done
+	running bool
+}
+
+// inbox returns a socket's inbox, made if needed.
+func (sh *shard) inbox(slot uint32) *inbox {
+	x := sh.ext(slot)
+	if x.inbox == nil {
+		x.inbox = &inbox{s: sh.socket(slot), sh: sh}
+		sh.watch(x.inbox)
+	}
+	return x.inbox
+}
+
+// put queues a task. It is called on the loop.
+func (b *inbox) put(t task) {
+	if t.hold {
+		b.holding.Add(1)
+	}
+	b.mu.Lock()
+	if b.head > 0 && len(b.tasks) == cap(b.tasks) && b.head >= len(b.tasks)/2 {
+		n := copy(b.tasks, b.tasks[b.head:])
+		clear(b.tasks[n:])
+		b.tasks, b.head = b.tasks[:n], 0
+	}
+	b.tasks = append(b.tasks, t)
+	start := !b.running
+	b.running = true
+	b.mu.Unlock()
+	if start {
+		b.sh.loop.Yield()
+		b.sh.srv.handlers.Add(1)
+		// ends when the inbox is empty
+		go b.work()
+	}
+}
+
+func (b *inbox) work() {
+	defer b.sh.srv.handlers.Done()
+	for {
+		t, ok := b.take()
+		if !ok {
+			return
+		}
+		b.do(&t)
+		b.done(&t)
+	}
+}
+
+// keptTasks is the longest list of tasks that is kept for its next use.
+const keptTasks = 16
+
+// take returns the next task. The inbox's goroutine ends if there is none.
+func (b *inbox) take() (t task, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.head == len(b.tasks) {
+		b.tasks, b.head = b.tasks[:0], 0
+		if cap(b.tasks) > keptTasks {
+			b.tasks = nil
+		}
+		b.running = false
+		return task{}, false
+	}
+	t = b.tasks[b.head]
+	b.tasks[b.head] = task{}
+	b.head++
+	return t, true
+}
+
+func (b *inbox) do(t *task) {
+	srv := b.sh.srv
+	if t.run != nil {
+		srv.call(b.s, t.name, t.run)
+		return
+	}
+	// In this order: when the socket is gone, and with it the bit, shut is set.
+	if b.sh.sockets.Marked(b.s.ref.Slot(), b.s.ref.Gen()) || b.shut.Load() {
+		return
+	}
+	srv.call(b.s, t.msg.event, func() error { return t.handler(b.s, t.msg) })
+}
+
+// done ends what a task held.
+func (b *inbox) done(t *task) {
+	t.account.Done(t.size)
+	if t.hold {
+		b.holding.Add(-1)
+	}
+}
+
+// shutUp has no event handled any more, and forgets those that wait.
+func (b *inbox) shutUp() {
+	b.shut.Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	keep := b.tasks[:b.head]
+	for i := b.head; i < len(b.tasks); i++ {
+		if t := &b.tasks[i]; t.run != nil {
+			keep = append(keep, *t)
+		} else {
+			b.done(t)
+		}
+	}
+	clear(b.tasks[len(keep):])
+	b.tasks = keep
+}
+
+// shut has no event of a socket handled any more: we are disconnecting it.
+func (sh *shard) shut(slot uint32) {
+	sh.sockets.Mark(slot, sh.sockets.Gen(slot))
+	if x := sh.exts[slot]; x != nil && x.inbox != nil {
+		x.inbox.shutUp()
+	}
+}
+
+// abandon forgets the events that wait of a session that has ended because they
+// were too many, or nothing was done about them for too long.
+func (sh *shard) abandon(es eio.Session) {
+	for slot := es.User() &^ userFlags; slot != 0; slot = sh.sockets.At(slot).next {
+		if x := sh.exts[slot]; x != nil && x.inbox != nil {
+			x.inbox.shutUp()
+		}
+	}
+}
+
+// sweepEvery is how often inboxes are looked at, to free those that have had
+// nothing to do.
+const sweepEvery = time.Second
+
+func (sh *shard) watch(b *inbox) {
+	sh.inboxes = append(sh.inboxes, b)
+	if !sh.sweeper.Armed() {
+		sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
+	}
+}
+
+// sweep frees idle inboxes, and with them the extension if nothing else needs
+// it.
+func (sh *shard) sweep() {
+	keep := sh.inboxes[:0]
+	for _, b := range sh.inboxes {
+		slot := sh.lookup(b.s.ref)
+		switch {
+		case slot == 0: // the socket is gone, and the inbox with it
+		case !b.idle():
+			keep = append(keep, b)
+		default:
+			x := sh.exts[slot]
+			x.inbox = nil
+			sh.shed(slot, x)
+		}
+	}
+	clear(sh.inboxes[len(keep):])
+	sh.inboxes = keep
+	if len(keep) == 0 {
+		sh.inboxes = nil
+		return
+	}
+	sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
+}
+
+func (b *inbox) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.running
+}
