@@ -109,6 +109,17 @@ type Options struct {
 	// Zero means 4 MiB, or four times MaxPayload if that is more.
 	ConnBudget int
 
+	// MaxSessions bounds the sessions of all loops, those included that wait for
+	// their client to come for the news that they are closed; one more is refused
+	// with 503. Zero means four times the engine's MaxConns, but at least 65536.
+	MaxSessions int
+	// MaxSessionsPerIP bounds the sessions that one address (of IPv6, one network of
+	// 64 bits) has opened over polling and that have joined nothing: see
+	// Session.SetJoined. One connection may have opened a sixteenth of them. One more
+	// is refused with 503. Behind a proxy all clients have its address. Zero means
+	// 16384.
+	MaxSessionsPerIP int
+
 	// Transports that are served, of "polling" and "websocket". Nil means
 	// both. Node: transports.
 	Transports []string
@@ -236,7 +247,10 @@ type Server struct {
 	limits    http1.Limits
 	notice    *notice.Log
 
-	draining atomic.Bool // refuses new sessions; set by Drain
+	guests *guests
+
+	sessions atomic.Int64 // of all loops
+	draining atomic.Bool  // refuses new sessions; set by Drain
 }
 
 // NewServer returns a Server that gives its sessions to h. Bind connects it to
@@ -250,6 +264,7 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	o.MaxPayload = cmp.Or(o.MaxPayload, 1_000_000)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 256<<10)
 	o.ConnBudget = cmp.Or(o.ConnBudget, max(minConnBudget, 4*o.MaxPayload))
+	o.MaxSessionsPerIP = cmp.Or(o.MaxSessionsPerIP, 16384)
 	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
 	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 75*time.Second)
@@ -262,8 +277,11 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if o.Transports == nil {
 		o.Transports = []string{"polling", "websocket"}
 	}
-	s := &Server{o: o, h: h, spread: spreadFirst, notice: notice.New(o.Logger, 0),
+	s := &Server{o: o, h: h, spread: spreadFirst, guests: newGuests(), notice: notice.New(o.Logger, 0),
 		limits: http1.Limits{Head: o.MaxHeaderBytes, Fields: o.MaxHeaderFields}}
+	if min(o.MaxSessions, o.MaxSessionsPerIP) < 0 {
+		return nil, errors.New("eio: a bound on sessions is negative")
+	}
 	if min(o.HeadTimeout, o.BodyTimeout, o.IdleTimeout) < 0 || o.MaxHeaderBytes < 1024 || o.MaxHeaderFields < 8 {
 		return nil, errors.New("eio: a timeout is negative, MaxHeaderBytes less than 1024 or MaxHeaderFields less than 8")
 	}
@@ -315,6 +333,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 // Bind makes the server's part of each loop. It is called once, before the
 // loops run.
 func (s *Server) Bind(loops []*loop.Loop) {
+	if s.o.MaxSessions == 0 {
+		s.o.MaxSessions = max(4*loops[0].Engine().MaxConns(), 1<<16)
+	}
 	for _, l := range loops {
 		s.shards = append(s.shards, newShard(s, l))
 	}

@@ -57,7 +57,7 @@ func (sh *shard) tick() {
 // time for a ping, or the pong did not come.
 func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
-	if s.is(awaitPong) && (!s.is(paused) || s.is(choked) && sh.stuck(slot)) {
+	if s.is(awaitPoll) || s.is(awaitPong) && (!s.is(paused) || s.is(choked) && sh.stuck(slot)) {
 		sh.close(slot, PingTimeout)
 		return
 	}
@@ -80,7 +80,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 // looked at on each request and frame as well as by the wheel, so that an
 // overdue session is gone for whoever asks, to the millisecond.
 func (sh *shard) overdue(slot uint32) bool {
-	if s := sh.sessions.At(slot); !s.is(awaitPong) || s.is(paused) || !sh.beat.due(slot, sh.loop.Now()) {
+	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(paused) || !sh.beat.due(slot, sh.loop.Now()) {
 		return false
 	}
 	sh.close(slot, PingTimeout)
@@ -92,7 +92,7 @@ func (sh *shard) overdue(slot uint32) bool {
 // that the client is there and starts the wait anew, once a ping.
 func (sh *shard) heard(slot uint32, isPong bool) {
 	s := sh.sessions.At(slot)
-	if !s.is(awaitPong) || s.is(revision3) {
+	if !s.is(awaitPong) || s.is(revision3|awaitPoll) {
 		return
 	}
 	now := sh.loop.Now()

@@ -32,6 +32,14 @@ func checkEmpty(t testing.TB, srv *Server, e *loop.Engine) {
 			t.Errorf("loop %d has %d deadlines, want none", i, sh.beat.armed)
 		}
 	}
+	if n := srv.sessions.Load(); n != 0 {
+		t.Errorf("the server counts %d sessions, want none", n)
+	}
+	for i := range srv.guests.shards {
+		if of := srv.guests.shards[i].of; len(of) != 0 {
+			t.Errorf("guests are counted: %v, want none", of)
+		}
+	}
 	if s := e.Stats(); s.Panics != 0 || s.Open != 0 {
 		t.Errorf("Stats() = %+v, want no panics and nothing open", s)
 	}

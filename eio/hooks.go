@@ -164,7 +164,8 @@ type Stats struct {
 	Refused   [CodeUnsupportedVersion + 1]int64 // by code
 	Origins   int64                             // of the forbidden ones: for their origin
 	Draining  int64                             // with 503: new sessions after Drain
-	Full      int64                             // with 503: new sessions for which their loop had no room
+	Full      int64                             // with 503: new sessions for MaxSessions, or for which their loop had no room
+	Guests    int64                             // with 503: new sessions for MaxSessionsPerIP
 	Malformed int64                             // no HTTP, or too large, or too slow
 	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
 
@@ -178,7 +179,7 @@ type Stats struct {
 type tally struct {
 	refused                      [CodeUnsupportedVersion + 1]atomic.Int64
 	origins, draining, malformed atomic.Int64
-	full                         atomic.Int64
+	full, guests                 atomic.Int64
 	frames                       atomic.Int64
 	budget, stuck, pauses, held  atomic.Int64
 }
@@ -192,6 +193,7 @@ func (s *Server) Stats() (st Stats) {
 		st.Origins += sh.tally.origins.Load()
 		st.Draining += sh.tally.draining.Load()
 		st.Full += sh.tally.full.Load()
+		st.Guests += sh.tally.guests.Load()
 		st.Malformed += sh.tally.malformed.Load()
 		st.Frames += sh.tally.frames.Load()
 		st.Budget += sh.tally.budget.Load()

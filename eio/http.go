@@ -26,6 +26,8 @@ type httpConn struct {
 	index uint32
 	timer loop.Timer // the end of the head, of the body, or the next request
 
+	guests int // sessions that were opened here and have joined nothing
+
 	exchange
 }
 

@@ -16,12 +16,19 @@ import (
 func (sh *shard) openPolling(h *httpConn) {
 	r := h.req
 	sh.hook(h)
+	g, ok := sh.invite(h)
+	if !ok {
+		return
+	}
 	slot, ok := sh.newSession(h.query.flags())
 	if !ok {
+		sh.dismiss(&g)
 		sh.full(h)
 		return
 	}
 	e := sh.ext(slot)
+	e.guest = g
+	sh.expectPoll(slot)
 	e.last = h.conn
 	if h.query.jsonp {
 		e.callback = callbackName(string(h.query.j))
@@ -92,6 +99,7 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 	s, e := sh.sessions.At(slot), sh.ext(slot)
 	e.last = h.conn
 	h.coding = sh.pollCoding(h.req)
+	sh.polledFirst(slot)
 	if s.is(closing) {
 		if len(e.queue) > 0 {
 			sh.answerQueue(h, slot, e)

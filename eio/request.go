@@ -92,7 +92,7 @@ func (sh *shard) engineRequest(h *httpConn) {
 		sh.refuse(h, unsupportedVersion)
 	case srv.draining.Load():
 		sh.unavailable(h)
-	default:
+	case sh.room(h):
 		sh.admit(h, transport)
 	}
 }

@@ -43,6 +43,7 @@ const (
 	choked          // its account has it wait
 	busy            // it has more to be handled in a later step
 	budgeted        // has an account in shard.accounts
+	awaitPoll       // was opened over polling, and its client has not come back yet
 )
 
 const (
@@ -65,6 +66,7 @@ type ext struct {
 	held     loop.Conn  // the connection of a body whose acknowledgement is kept back
 	post     loop.Conn  // the connection on which a body is being received
 	last     loop.Conn  // the connection of the latest request, for its address
+	guest    guest      // has joined nothing
 	queue    []queued   // waiting for a poll or for the upgrade to finish
 	queued   int        // bytes in queue
 	flush    bool       // is on shard.pollers
@@ -133,6 +135,7 @@ func (sh *shard) newSession(f flags) (slot uint32, ok bool) {
 	if slot, ok = sh.sessions.Alloc(); !ok {
 		return 0, false
 	}
+	sh.srv.sessions.Add(1)
 	*sh.sessions.At(slot) = session{flags: inUse | f}
 	sh.open++
 	sh.startHeartbeat(slot)
@@ -192,6 +195,7 @@ func (sh *shard) dropExt(slot uint32) {
 	e := sh.exts[s.ext]
 	sh.loop.Cancel(&e.timer)
 	sh.loop.Cancel(&e.release)
+	sh.dismiss(&e.guest)
 	sh.exts[s.ext] = nil
 	sh.freeExts = append(sh.freeExts, s.ext)
 	s.ext = 0
@@ -207,6 +211,7 @@ func (sh *shard) free(slot uint32) {
 	sh.dropExt(slot)
 	*sh.sessions.At(slot) = session{}
 	sh.sessions.Free(slot)
+	sh.srv.sessions.Add(-1)
 }
 
 // close ends a session for the handler and tells the client in the way of its

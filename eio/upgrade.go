@@ -25,6 +25,7 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		sh.hangUp(h.conn)
 		return
 	}
+	sh.polledFirst(slot)
 	e := sh.ext(slot)
 	e.probing, e.probed, e.upgrade = h.conn, false, zip|h.query.flags()
 	e.reader = sh.srv.newReader()

@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
@@ -166,6 +167,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r := sh.sockets.At(slot)
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
+	es.SetJoined(true)
 	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
 	sh.tellOwn(slot, true)
 	ref, id, pid := sh.ref(slot), "", ""
@@ -352,7 +354,17 @@ type arrival struct {
 	at      int64 // ms on the loop's clock
 }
 
+// waits tells whether the session is open and has joined nothing yet.
+func (a arrival) waits(sh *shard) bool {
+	es, ok := sh.srv.eio.Lookup(sh.loop, a.session)
+	return ok && es.User()&everJoined == 0
+}
+
 func (a *arrivals) add(sh *shard, session uint64) {
+	if len(a.queue) == cap(a.queue) && len(a.queue) >= 1024 {
+		// Sessions that come and go at once are not to be remembered for long.
+		a.queue = slices.DeleteFunc(a.queue, func(q arrival) bool { return !q.waits(sh) })
+	}
 	a.queue = append(a.queue, arrival{session, sh.loop.Now() + sh.srv.o.ConnectTimeout.Milliseconds()})
 	if !a.timer.Armed() {
 		sh.loop.Schedule(&a.timer, sh.srv.o.ConnectTimeout, func() { a.expire(sh) })
@@ -364,8 +376,9 @@ func (a *arrivals) add(sh *shard, session uint64) {
 func (a *arrivals) expire(sh *shard) {
 	now, i := sh.loop.Now(), 0
 	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
-		if es, ok := sh.srv.eio.Lookup(sh.loop, a.queue[i].session); ok && es.User()&everJoined == 0 {
+		if a.queue[i].waits(sh) {
 			sh.tally.timeouts.Add(1)
+			es, _ := sh.srv.eio.Lookup(sh.loop, a.queue[i].session)
 			es.Close()
 		}
 	}

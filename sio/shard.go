@@ -192,6 +192,9 @@ func (sh *shard) unlink(es eio.Session, slot uint32) {
 		}
 	}
 	r.session, r.next = handle.Key{}, 0
+	if es.User()&^userFlags == 0 {
+		es.SetJoined(false)
+	}
 }
 
 // find returns the session's socket in the namespace called name, 0 if there

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/sio"
 	"github.com/sioedge/sioedge/wsframe"
@@ -62,7 +63,7 @@ func run(n, loops, instances int) error {
 	bare = nil
 
 	base = heap()
-	srv, sim, err := sio.NewSim(sio.Options{Loop: loop.Options{Loops: loops}, DropHandshake: true})
+	srv, sim, err := sio.NewSim(sio.Options{Engine: eio.Options{MaxSessions: n + 1}, Loop: loop.Options{Loops: loops}, DropHandshake: true})
 	if err != nil {
 		return err
 	}

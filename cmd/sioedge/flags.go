@@ -30,6 +30,8 @@ type config struct {
 	headBytes     int
 	headFields    int
 	maxConns      int
+	maxSessions   int
+	maxPerIP      int
 	queueMax      string
 	connBudget    string
 	serveClient   bool
@@ -92,6 +94,8 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.headBytes, "max-header-bytes", 32<<10, "bytes of the head of a request")
 	f.IntVar(&c.headFields, "max-header-fields", 256, "fields of the head of a request")
 	f.IntVar(&c.maxConns, "max-conns", 0, "connections; 0: the descriptor limit less 5 %")
+	f.IntVar(&c.maxSessions, "max-sessions", 0, "sessions, those over polling among them, which need no descriptor; 0: four times the connections, at least 65536")
+	f.IntVar(&c.maxPerIP, "max-sessions-per-ip", 16384, "sessions over polling of one address that have joined no namespace")
 	f.StringVar(&c.queueMax, "queue-max", "256KiB", "bytes queued for a slow client before it is closed")
 	f.StringVar(&c.connBudget, "conn-budget", "0", "bytes kept on behalf of one client on the way in; it waits above half of it, and is closed beyond; 0: 4MiB, or four times --max-payload if that is more")
 	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")

@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"bench/compare":       {"bench/host", "bench/swarm"},
 	"bench/cluster":       {"bench/host", "wsframe"},
 	"bench/stalled":       {"bench/host", "wsframe"},
-	"bench/million":       {"sio", "loop", "wsframe"},
+	"bench/million":       {"eio", "sio", "loop", "wsframe"},
 	"bench/many":          {"bench/host", "bench/swarm"},
 	"loop/http1/encoding": {},
 	"bench/swarm/faulty":  {"bench/swarm", "wsframe"},

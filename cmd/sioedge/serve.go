@@ -128,7 +128,7 @@ func (c *config) options() (sio.Options, error) {
 		return sio.Options{}, errors.New("--demo is refused in --env=production")
 	}
 	for name, n := range map[string]int{"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": queue,
-		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent, "max-depth": c.maxDepth, "max-forwards": c.maxForwards, "max-tunnels": c.maxTunnels} {
+		"max-namespaces": c.maxNamespaces, "recovery-buffer": buffer, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent, "max-depth": c.maxDepth, "max-forwards": c.maxForwards, "max-tunnels": c.maxTunnels, "max-sessions-per-ip": c.maxPerIP} {
 		if n < 1 {
 			return sio.Options{}, fmt.Errorf("--%s must be at least 1", name)
 		}
@@ -154,6 +154,7 @@ func (c *config) options() (sio.Options, error) {
 			Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
 			PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
 			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue, ConnBudget: connBudget,
+			MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
 			HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
 			MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
 			CORS: c.cors(),
