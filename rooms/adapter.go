@@ -25,13 +25,21 @@ type Adapter interface {
 	// Close leaves the cluster, telling the others, and frees everything.
 	Close(ctx context.Context) error
 
-	// Open and Drop say that a namespace begins and ceases to exist here.
+	// Open and Drop say that a namespace begins and ceases to exist here. They are
+	// counted, since an instance may be called as a pattern is: a namespace that was
+	// opened twice is there until it has been dropped twice.
 	Open(namespace string)
 	Drop(namespace string)
 	// Occupied and Vacated say that a room has members here, and has none any
-	// more. Sockets' own rooms are not told: their names begin with Host.Node.
+	// more; they are counted too, and each Occupied has its Vacated, which may come
+	// after the Drop of the namespace. Sockets' own rooms are not told: their names
+	// begin with Host.Node.
 	Occupied(namespace, room string)
 	Vacated(namespace, room string)
+	// Await returns when what the other servers emit to rooms from now on reaches
+	// this server. It is an error if ctx is done before, if a room is not occupied
+	// any more, or if it cannot be.
+	Await(ctx context.Context, namespace string, names []string) error
 
 	// Emit sends an event to the sockets of the other servers.
 	Emit(t Target, e Event)
@@ -172,6 +180,8 @@ type Status struct {
 	Reconnects     int64
 	Waiting        int // messages to be sent
 	Subscriptions  int
+	Parked         int   // subscriptions that were one too many: these rooms get nothing from others
+	Refused        int64 // questions of other servers that were not answered: there were too many
 	Requests       int64 // that were sent
 	Incomplete     int64 // of these: some servers did not answer
 }

@@ -3,6 +3,7 @@ package sio_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -23,7 +24,8 @@ type stop struct {
 	host rooms.Host
 
 	mu    sync.Mutex
-	known []string // "/ns" and "/ns room", as long as they are there
+	known []string // "/ns" and "/ns room", as often as they are there
+	wrong []string // of these, what went without having come
 	owns  bool     // it wants to know of sockets' own rooms
 	ended bool
 	addr  string // at which others reach the server; "" is what it advertises
@@ -41,6 +43,15 @@ func (s *stop) Drop(ns string)           { s.note(ns, false) }
 func (s *stop) Occupied(ns, room string) { s.note(ns+" "+room, true) }
 func (s *stop) Vacated(ns, room string)  { s.note(ns+" "+room, false) }
 func (s *stop) Status() rooms.Status     { return rooms.Status{Up: true} }
+
+func (s *stop) Await(_ context.Context, ns string, names []string) error {
+	for _, name := range names {
+		if !s.knows(ns + " " + name) {
+			return errors.New("not occupied: " + name)
+		}
+	}
+	return nil
+}
 
 func (s *stop) Close(context.Context) error {
 	s.mu.Lock()
@@ -75,10 +86,12 @@ func (s *stop) note(what string, there bool) {
 	defer s.mu.Unlock()
 	i := slices.Index(s.known, what)
 	switch {
-	case there && i < 0:
+	case there:
 		s.known = append(s.known, what)
-	case !there && i >= 0:
+	case i >= 0:
 		s.known = slices.Delete(s.known, i, i+1)
+	default:
+		s.wrong = append(s.wrong, what)
 	}
 }
 

@@ -3,21 +3,34 @@ package sio
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sioedge/sioedge/rooms"
 )
 
 // A host is the server as its adapter sees it.
 type host struct {
-	srv *Server
+	srv     *Server
+	adapter rooms.Adapter
 
 	mu    sync.RWMutex
-	names map[uint32]string // of the instances, by id
+	known map[uint32]*known // instances, by id
+}
+
+// known is what the adapter is told of an instance, and of its rooms. Each Occupied
+// that it is told has its Vacated, also if the instance has gone before.
+type known struct {
+	name  string
+	rooms atomic.Int32 // that it has been told
+
+	// Guarded by host.mu, and changed with that locked for writing.
+	told, gone bool
+	untold     map[string]struct{} // the rooms as long as it is not told
 }
 
 // join connects the server to its cluster. Namespaces may be made from now on.
 func (srv *Server) join(a rooms.Adapter) error {
-	h := &host{srv: srv, names: map[uint32]string{}}
+	h := &host{srv: srv, adapter: a, known: map[uint32]*known{}}
 	if l, ok := a.(rooms.Log); ok && srv.log != nil {
 		srv.shared = newClusterLog(h, l, srv.o.Recovery.Patience)
 		l.Record(srv.shared)
@@ -29,32 +42,86 @@ func (srv *Server) join(a rooms.Adapter) error {
 	if own, ok := a.(interface{ WantsOwnRooms() bool }); ok {
 		srv.tellsOwn = own.WantsOwnRooms()
 	}
-	srv.registry.opened = func(in *instance) {
-		h.mu.Lock()
-		h.names[in.id] = in.name
-		h.mu.Unlock()
-		a.Open(in.name)
-	}
-	srv.registry.dropped = func(in *instance) {
-		h.mu.Lock()
-		delete(h.names, in.id)
-		h.mu.Unlock()
-		a.Drop(in.name)
-	}
-	srv.registry.known = a.Open
-	srv.rooms.Watch(func(ns uint32, room string, occupied bool) {
-		h.mu.RLock()
-		name, ok := h.names[ns]
-		h.mu.RUnlock()
-		switch {
-		case !ok:
-		case occupied:
-			a.Occupied(name, room)
-		default:
-			a.Vacated(name, room)
-		}
-	})
+	r := &srv.registry
+	r.made, r.opened, r.dropped, r.known = h.made, h.opened, h.dropped, a.Open
+	srv.rooms.Watch(h.watch)
 	return nil
+}
+
+// made notes an instance that nobody has been admitted to yet: until then it is no
+// other server's business, and costs Redis nothing.
+func (h *host) made(in *instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known[in.id] = &known{name: in.name}
+}
+
+// opened tells the adapter of an instance, and of the rooms that it already has.
+func (h *host) opened(in *instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.known[in.id]
+	h.adapter.Open(k.name)
+	for room := range k.untold {
+		k.rooms.Add(1)
+		h.adapter.Occupied(k.name, room)
+	}
+	k.told, k.untold = true, nil
+}
+
+// dropped tells it that an instance has gone, of which it may have been told.
+func (h *host) dropped(in *instance) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.known[in.id]
+	if k.told {
+		h.adapter.Drop(k.name)
+	}
+	if k.gone = true; !k.told || k.rooms.Load() == 0 {
+		delete(h.known, in.id)
+	}
+}
+
+// watch tells it of a room, if it knows the instance. The room's shard is locked.
+func (h *host) watch(ns uint32, room string, occupied bool) {
+	if last := h.tell(ns, room, occupied); !last {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.known[ns]
+	switch {
+	case k == nil:
+	case !k.told && occupied: // it may be told meanwhile
+		if k.untold == nil {
+			k.untold = map[string]struct{}{}
+		}
+		k.untold[room] = struct{}{}
+	case !k.told:
+		delete(k.untold, room)
+	case k.gone && k.rooms.Load() == 0:
+		delete(h.known, ns)
+	}
+}
+
+// tell is watch for an instance that the adapter knows; last says that there is more
+// to do.
+func (h *host) tell(ns uint32, room string, occupied bool) (last bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	k := h.known[ns]
+	switch {
+	case k == nil:
+		return false
+	case !k.told:
+		return true
+	case occupied:
+		k.rooms.Add(1)
+		h.adapter.Occupied(k.name, room)
+		return false
+	}
+	h.adapter.Vacated(k.name, room)
+	return k.rooms.Add(-1) == 0 && k.gone
 }
 
 // tellOwn says that a socket's own room has, or has no more, a member, to an
@@ -98,8 +165,10 @@ func (srv *Server) Node() string { return string(srv.o.Engine.Node) }
 func (h *host) at(t rooms.Target) (b BroadcastOperator, ok bool) {
 	b = BroadcastOperator{to: t.Rooms, except: t.Except, local: true}
 	r := &h.srv.registry
-	if b.in = r.called(t.Namespace); b.in != nil {
-		b.ns = b.in.ns
+	if in := r.called(t.Namespace); in != nil {
+		if b.ns = in.ns; in.ns.pattern == nil || in.name != in.ns.name { // else all instances of the pattern are meant
+			b.in = in
+		}
 		return b, true
 	}
 	for _, ns := range *r.all.Load() {

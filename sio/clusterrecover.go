@@ -71,6 +71,7 @@ func (l *clusterLog) restore(ctx context.Context, in *instance, pid string, offs
 		l.count(&counts.Unknown)
 		return nil
 	}
+	l.srv.registry.announce(in) // who knows a session's private id was admitted to it; what is missed comes from now on
 	w := &watcher{session: session, in: in, from: session.Since}
 	if !slices.Contains(session.Rooms, session.ID) {
 		w.session.Rooms = append(slices.Clone(session.Rooms), session.ID)

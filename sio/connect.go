@@ -168,6 +168,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
 	es.SetJoined(true)
+	sh.srv.registry.announce(sh.instance(slot))
 	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
 	sh.tellOwn(slot, true)
 	ref, id, pid := sh.ref(slot), "", ""

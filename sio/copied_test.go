@@ -237,6 +237,7 @@ var copying = map[string]struct {
 
 // notKept are the other methods with such parameters.
 var notKept = map[string]string{
+	"Socket.JoinWait":       "it waits until the names have been read, and TestJoinWait overwrites them",
 	"Socket.SetData":        "the value is the application's, and kept as it is",
 	"Socket.Auth":           "a destination",
 	"RemoteSocket.Auth":     "a destination",

@@ -17,6 +17,7 @@ type instance struct {
 	params []param
 	acks   atomic.Uint64 // the next acknowledgement id
 	holds  int           // sockets; guarded by registry.mu; unused by literals
+	told   atomic.Bool   // the cluster knows it; set with registry.mu held
 }
 
 // A registry knows the namespaces of a server.
@@ -26,9 +27,10 @@ type registry struct {
 	all      atomic.Pointer[[]*Namespace]
 	literals atomic.Pointer[map[string]*instance]
 
-	// opened and dropped are told of instances, with mu held; nil: nobody is.
-	opened, dropped func(in *instance)
-	known           func(pattern string) // is told of patterns
+	// made and dropped are told of instances, opened of those that a socket has been
+	// admitted to, with mu held; nil: nobody is.
+	made, opened, dropped func(in *instance)
+	known                 func(pattern string) // is told of patterns
 
 	mu   sync.Mutex           // of what follows, and of changing the above
 	last uint32               // id
@@ -77,8 +79,9 @@ func (r *registry) add(ns *Namespace) {
 		literals[ns.name] = ns.in
 		r.literals.Store(&literals)
 	}
-	if r.opened != nil && ns.in != nil {
-		r.opened(ns.in)
+	if r.made != nil && ns.in != nil {
+		r.made(ns.in)
+		r.tell(ns.in)
 	}
 	if r.known != nil && ns.pattern != nil {
 		r.known(ns.name)
@@ -139,8 +142,8 @@ func (r *registry) open(ns *Namespace, name string, params []param) (in *instanc
 		}
 		in = r.newInstance(ns, strings.Clone(name), params)
 		r.live[in.name] = in
-		if r.opened != nil {
-			r.opened(in)
+		if r.made != nil {
+			r.made(in)
 		}
 	}
 	in.holds++
@@ -160,6 +163,25 @@ func (r *registry) release(in *instance) {
 		if r.dropped != nil {
 			r.dropped(in)
 		}
+	}
+}
+
+// announce has the cluster told of an instance once somebody has been admitted.
+func (r *registry) announce(in *instance) {
+	if r.opened == nil || in.told.Load() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live[in.name] == in { // else it has gone meanwhile
+		r.tell(in)
+	}
+}
+
+// tell is announce with r.mu held.
+func (r *registry) tell(in *instance) {
+	if !in.told.Swap(true) {
+		r.opened(in)
 	}
 }
 

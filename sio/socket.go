@@ -174,7 +174,8 @@ func (s Socket) To(rooms ...string) BroadcastOperator { return s.Broadcast().To(
 func (s Socket) Except(rooms ...string) BroadcastOperator { return s.Broadcast().Except(rooms...) }
 
 // Join puts the socket into rooms. A broadcast emitted after it by the same
-// goroutine reaches the socket.
+// goroutine reaches the socket; one of another server of the cluster may come too
+// early, see [Socket.JoinWait].
 func (s Socket) Join(rooms ...string) {
 	if len(rooms) == 0 || s.gone() {
 		return

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/sioedge/sioedge/loop/notice"
 )
 
 // A broker is what the adapters need of Redis: it publishes what it is given, in
@@ -18,12 +21,18 @@ type broker struct {
 	// Immutable after run.
 	o       rueidis.ClientOption
 	timeout time.Duration
-	receive func(channel string, payload []byte)
-	keys    bool // there are commands for keys, which a Redis Cluster has on many nodes
+	receive func(pattern, channel string, payload []byte) // pattern is "" if it came by the channel's own subscription
+	keys    bool                                          // there are commands for keys, which a Redis Cluster has on many nodes
 	log     *slog.Logger
-	ctx     context.Context // done when the broker is closed
-	close   context.CancelFunc
-	ended   sync.WaitGroup
+	notices *notice.Log
+	// otherwise is told of a topic that Redis does not let us have, and says whether
+	// there is another way; together tells whether the others are subscribed again.
+	// Each may be nil.
+	otherwise func(t topic, refusal error) bool
+	together  func() bool
+	ctx       context.Context // done when the broker is closed
+	close     context.CancelFunc
+	ended     sync.WaitGroup
 
 	client    atomic.Pointer[rueidis.Client]
 	connected chan struct{} // closed when client is set
@@ -32,8 +41,35 @@ type broker struct {
 	subs      subscriptions
 
 	health health
+	back   signal // a connection has succeeded
+	gate   gate
 
 	received, malformed, reconnects atomic.Int64
+}
+
+// A signal wakes whoever waits for it.
+type signal struct {
+	mu sync.Mutex
+	c  chan struct{}
+}
+
+// next is closed by the next tell.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c == nil {
+		s.c = make(chan struct{})
+	}
+	return s.c
+}
+
+func (s *signal) tell() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c != nil {
+		close(s.c)
+		s.c = nil
+	}
 }
 
 // A part of a broker fails by itself: its connection does.
@@ -47,26 +83,35 @@ const (
 // A health is whether all parts are well, and since when. One that is does not
 // hide that another is not.
 type health struct {
+	log *slog.Logger // nil: nobody is told
+
 	mu     sync.Mutex
 	up     bool
 	since  time.Time
 	failed [2]error // by part; nil: it is well
+	said   string   // why it is down, as it was logged last
+	next   time.Time
 }
 
-// set says how a part is.
-func (h *health) set(log *slog.Logger, p part, err error) {
+// set says how a part is. That it is down is logged at once, if it has never been
+// up too, and again when there is another reason, but not all the time.
+func (h *health) set(p part, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.failed[p] = err
-	up := h.failed == [2]error{}
-	if up == h.up {
-		return
+	up, now := h.failed == [2]error{}, time.Now()
+	changed := up != h.up
+	if changed {
+		h.up, h.since = up, now
 	}
-	h.up, h.since = up, time.Now()
-	if up {
-		log.Info("redis: connected, all subscriptions in place")
-	} else {
-		log.Warn("redis: down; local clients are served as before", "error", err)
+	switch {
+	case h.log == nil:
+	case changed && up:
+		h.said = ""
+		h.log.Info("redis: connected, all subscriptions in place")
+	case err != nil && h.said != err.Error() && (h.said == "" || now.After(h.next)):
+		h.said, h.next = err.Error(), now.Add(notice.Every)
+		h.log.Warn("redis: down; local clients are served as before", "error", err)
 	}
 }
 
@@ -92,14 +137,27 @@ var (
 )
 
 // newBroker returns a broker that has not begun: run begins.
-func newBroker(o rueidis.ClientOption, timeout time.Duration, most int, log *slog.Logger, receive func(string, []byte)) *broker {
-	o.DisableCache = true
-	o.ConnWriteTimeout = timeout
-	b := &broker{o: o, timeout: timeout, receive: receive, log: log, connected: make(chan struct{})}
+func newBroker(o *Options, receive func(pattern, channel string, payload []byte)) *broker {
+	client := o.Client
+	client.DisableCache = true
+	client.ConnWriteTimeout = o.Timeout
+	// Who hangs is noticed: Sentinels too, of which the next is asked then.
+	if client.Sentinel.Dialer.Timeout == 0 {
+		client.Sentinel.Dialer.Timeout = min(o.Timeout, rueidis.DefaultDialTimeout)
+	}
+	client.Sentinel.Dialer.KeepAlive = cmp.Or(client.Sentinel.Dialer.KeepAlive, rueidis.DefaultTCPKeepAlive)
+	client.Sentinel.TopologyRefreshInterval = cmp.Or(client.Sentinel.TopologyRefreshInterval, lastPause)
+	b := &broker{
+		o: client, timeout: o.Timeout, receive: receive, log: o.Logger, notices: notice.New(o.Logger, 0), connected: make(chan struct{}),
+	}
 	b.ctx, b.close = context.WithCancel(context.Background())
-	b.queue.init(most, &counts{})
-	b.subs.init()
-	b.health.since, b.health.failed = time.Now(), [2]error{errNotYet, errNotYet}
+	b.queue.init(o.MaxQueue, &counts{})
+	b.subs.init(o.MaxSubscriptions, o.Linger)
+	b.subs.over = func(t topic) {
+		b.notices.Warn("redis: too many subscriptions; what is sent to some rooms does not arrive", "channel", t.name, "most", o.MaxSubscriptions, "flag", "--adapter-max-subscriptions")
+	}
+	b.health.log, b.health.since, b.health.failed = o.Logger, time.Now(), [2]error{errNotYet, errNotYet}
+	b.gate.close()
 	return b
 }
 
@@ -133,7 +191,7 @@ func (b *broker) connect() (rueidis.Client, bool) {
 		if err == nil {
 			return client, true
 		}
-		b.health.set(b.log, sending, err)
+		b.health.set(sending, err)
 		if b.ctx.Err() != nil {
 			return nil, false
 		}
@@ -146,10 +204,19 @@ const (
 	lastPause  = 2 * time.Second
 )
 
-// pause waits and returns how long to wait the next time.
+// pause waits and returns how long to wait the next time. It is shorter if another
+// connection succeeds meanwhile.
 func (b *broker) pause(wait time.Duration) time.Duration {
+	back := b.back.next()
 	select {
-	case <-time.After(wait):
+	case <-time.After(firstPause):
+	case <-b.ctx.Done():
+		return wait
+	}
+	select {
+	case <-time.After(wait - firstPause):
+	case <-back:
+		return firstPause
 	case <-b.ctx.Done():
 	}
 	return min(2*wait, lastPause)
@@ -193,27 +260,37 @@ func (b *broker) get(ctx context.Context) (rueidis.Client, error) {
 	}
 }
 
-// subscribers returns how many connections are subscribed to a channel. Each node
-// of a Redis Cluster knows its own: that which has the channel, if that is sharded.
-func (b *broker) subscribers(ctx context.Context, channel string, shards bool) (n int, err error) {
+// subscribers returns how many connections are subscribed to a channel. That is
+// asked where our own subscriptions are: while a master is replaced, there may be
+// two. Each node of a Redis Cluster knows its own: that which has the channel, if
+// that is sharded.
+func (b *broker) subscribers(ctx context.Context, t topic) (n int, err error) {
 	client, err := b.get(ctx)
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	nodes, what := map[string]rueidis.Client{"": client}, "NUMSUB"
-	if client.Mode() == rueidis.ClientModeCluster {
-		nodes = client.Nodes()
-	}
-	if shards {
+	what := "NUMSUB"
+	if t.kind == sharded {
 		what = "SHARDNUMSUB"
-		if at := b.subs.home(channel); nodes[at] != nil {
+	}
+	if client.Mode() != rueidis.ClientModeCluster {
+		if conn := b.subs.at(b.subs.first); conn != nil {
+			if n, err = numSub(ctx, conn, what, t.name); err == nil {
+				return n, nil
+			}
+		}
+		return numSub(ctx, client, what, t.name)
+	}
+	nodes := client.Nodes()
+	if t.kind == sharded {
+		if at := b.subs.home(t); nodes[at] != nil {
 			nodes = map[string]rueidis.Client{at: nodes[at]}
 		}
 	}
 	for _, node := range nodes {
-		some, err := numSub(ctx, node, what, channel)
+		some, err := numSub(ctx, node, what, t.name)
 		if err != nil {
 			return 0, err
 		}
@@ -223,7 +300,7 @@ func (b *broker) subscribers(ctx context.Context, channel string, shards bool) (
 }
 
 // numSub asks one node.
-func numSub(ctx context.Context, node rueidis.Client, what, channel string) (int, error) {
+func numSub(ctx context.Context, node rueidis.CoreClient, what, channel string) (int, error) {
 	answer, err := node.Do(ctx, node.B().Arbitrary("PUBSUB", what, channel).Build()).ToArray()
 	if err != nil || len(answer) != 2 {
 		return 0, err

@@ -18,55 +18,146 @@ type classic struct {
 	*core
 	broadcasts, queries, responses string // beginnings of channels
 	own                            string // pattern of the sockets' own rooms
+
+	way way // guarded by mu
 }
+
+// Redis sends a message once for each subscription that it matches, and names
+// collide: the pattern of /a matches what is for /a#b. So a message has one way,
+// by what it says itself: that of sockets' own rooms, with Patterns that of all; or
+// the channel's own. What comes by another one is discarded.
+
+// A way is which patterns there are. They are tried in this order, since Redis
+// lets a user have patterns only that its access list has word for word.
+type way uint8
+
+const (
+	ownPattern        way = iota // what is for sockets of this server
+	namespacePatterns            // one for each namespace, as Node's servers have
+	onePattern                   // all
+)
 
 // Start begins.
 func (c *classic) Start(h rooms.Host) error {
 	p := c.o.Prefix
 	c.broadcasts, c.queries, c.responses = p+"#", p+"-request#", p+"-response#"
-	c.own = wire.EscapeGlob(p) + "#*#" + h.Node() + strings.Repeat("?", 16) + "#"
+	c.own = wire.EscapeGlob(p) + "#*#" + wire.EscapeGlob(h.Node()) + strings.Repeat("?", 20-len(h.Node())) + "#"
+	c.core.topics, c.core.otherwise = c.topics, c.otherwise
+	if c.o.Patterns {
+		c.way = namespacePatterns
+	}
 	c.start(h, h.Node()+newID(2), c.receive)
 	if !c.o.Patterns {
-		c.b.subs.add(pattern, c.own)
+		c.b.subs.add(topic{pattern, c.own})
 	}
 	return nil
 }
 
-// Open subscribes to a namespace. To its responses it does when something is
-// asked.
-func (c *classic) Open(ns string) {
-	if c.o.Patterns {
-		c.b.subs.add(pattern, wire.BroadcastPattern(c.o.Prefix, ns))
-	} else {
-		c.subscribe(wire.BroadcastChannel(c.o.Prefix, ns))
+// topics are those of a namespace. Its responses are subscribed to when something is
+// asked. c.mu is held.
+func (c *classic) topics(ns string) []topic {
+	all := []topic{{exact, wire.RequestChannel(c.o.Prefix, ns)}}
+	if !c.o.Patterns {
+		all = append(all, topic{exact, wire.BroadcastChannel(c.o.Prefix, ns)})
 	}
-	c.subscribe(wire.RequestChannel(c.o.Prefix, ns))
-	c.opened(ns)
+	if c.way == namespacePatterns {
+		all = append(all, c.pattern(ns))
+	}
+	return all
 }
 
-// Drop unsubscribes from a namespace.
-func (c *classic) Drop(ns string) {
-	p := c.o.Prefix
-	c.dropped(ns, wire.BroadcastPattern(p, ns), wire.BroadcastChannel(p, ns), wire.RequestChannel(p, ns),
-		wire.ResponseChannel(p, ns), wire.OwnResponseChannel(p, ns, c.uid))
+// pattern returns that by which messages for a namespace come, if they have to come
+// by one. c.mu is held.
+func (c *classic) pattern(ns string) topic {
+	switch c.way {
+	case ownPattern:
+		return topic{pattern, c.own}
+	case namespacePatterns:
+		return topic{pattern, wire.BroadcastPattern(c.o.Prefix, ns)}
+	}
+	return topic{pattern, wire.EscapeGlob(c.o.Prefix) + "#*"}
+}
+
+// otherwise goes on to the next way if a pattern was refused.
+func (c *classic) otherwise(t topic, refusal error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.kind != pattern || c.way == onePattern {
+		return false
+	}
+	for ns := range c.open {
+		if c.way == namespacePatterns {
+			c.b.subs.drop(c.pattern(ns))
+		}
+	}
+	if c.way == ownPattern {
+		c.b.subs.drop(topic{pattern, c.own})
+	}
+	c.way++
+	instead := c.pattern("/")
+	if c.way == onePattern {
+		c.b.subs.add(instead)
+	} else {
+		for ns := range c.open {
+			c.b.subs.add(c.pattern(ns))
+		}
+	}
+	c.b.notices.Warn("redis: a pattern may not be subscribed to; this server is sent more than it needs instead", "pattern", t.name, "instead", instead.name, "error", refusal)
+	return true
 }
 
 // Occupied subscribes to a room.
 func (c *classic) Occupied(ns, room string) {
 	if !c.o.Patterns && !c.isOwn(room) {
-		c.occupied(ns, wire.RoomChannel(c.o.Prefix, ns, room))
+		c.b.subs.add(topic{exact, wire.RoomChannel(c.o.Prefix, ns, room)})
 	}
 }
 
 // Vacated unsubscribes from a room, after a while.
-func (c *classic) Vacated(ns, room string) { c.vacated(ns, wire.RoomChannel(c.o.Prefix, ns, room)) }
+func (c *classic) Vacated(ns, room string) {
+	if !c.o.Patterns && !c.isOwn(room) {
+		c.b.subs.drop(topic{exact, wire.RoomChannel(c.o.Prefix, ns, room)})
+	}
+}
+
+// Await waits for the subscriptions of rooms.
+func (c *classic) Await(ctx context.Context, ns string, names []string) error {
+	ctx, cancel := deadline(ctx, c.o.Timeout)
+	defer cancel()
+	for _, name := range names {
+		if err := c.await(ctx, ns, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *classic) await(ctx context.Context, ns, room string) error {
+	if !c.o.Patterns && !c.isOwn(room) {
+		return c.b.subs.await(ctx, topic{exact, wire.RoomChannel(c.o.Prefix, ns, room)})
+	}
+	for {
+		c.mu.Lock()
+		t := c.pattern(ns)
+		c.mu.Unlock()
+		err := c.b.subs.await(ctx, t)
+		c.mu.Lock()
+		same := t == c.pattern(ns)
+		c.mu.Unlock()
+		if err == nil || same || ctx.Err() != nil {
+			return err
+		}
+	}
+}
 
 // receive handles what comes from Redis. It is called on the connection's
 // goroutine: what may wait goes on one of its own.
-func (c *classic) receive(channel string, payload []byte) {
+func (c *classic) receive(pattern, channel string, payload []byte) {
 	switch {
 	case strings.HasPrefix(channel, c.broadcasts):
-		c.broadcast(payload)
+		c.broadcast(pattern, payload)
+	case pattern != "": // it is not ours
+		c.discarded.Add(1)
 	case strings.HasPrefix(channel, c.queries):
 		r, err := wire.ParseRequest(payload)
 		if err != nil {
@@ -86,16 +177,26 @@ func (c *classic) receive(channel string, payload []byte) {
 	}
 }
 
-func (c *classic) broadcast(payload []byte) {
+func (c *classic) broadcast(pattern string, payload []byte) {
 	m, err := wire.ParseBroadcast(payload)
 	switch {
 	case err != nil:
 		c.b.malformed.Add(1)
-	case m.UID == c.uid:
+	case m.UID == c.uid || !c.mayCome(pattern, &m):
 		c.discarded.Add(1)
 	default:
 		c.host.Deliver(targetOf(m.Namespace, m.Options), eventOf(m.Packet, m.Options.Flags))
 	}
+}
+
+// mayCome tells whether a message has come by the way that it has.
+func (c *classic) mayCome(by string, m *wire.Broadcast) bool {
+	if !c.o.Patterns && (len(m.Options.Rooms) != 1 || !c.isOwn(m.Options.Rooms[0])) {
+		return by == ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return by == c.pattern(m.Namespace).name
 }
 
 // requested does what another server, or an emitter, asks for.
@@ -113,8 +214,7 @@ func (c *classic) requested(ns string, r wire.Request) {
 		}
 		c.host.ServerSide(ns, eventOf(r.Packet, wire.Flags{}), answer)
 	default:
-		// ends when this server has answered; of broadcasts, at their time-out
-		go c.query(ns, t, r)
+		c.answer(func() { c.query(ns, t, r) }) // of broadcasts, until their time-out
 	}
 }
 
@@ -136,12 +236,11 @@ func (c *classic) command(ns string, t rooms.Target, r wire.Request) {
 	if r.SID == "" || r.ID == "" {
 		return
 	}
-	// ends when it is known whose the socket is
-	go func() {
+	c.answer(func() {
 		if r.Type == wire.RequestDisconnect && c.isOwn(r.SID) || len(c.host.Members(t)) > 0 {
 			c.respond(ns, r, wire.Response{})
 		}
-	}()
+	})
 }
 
 // query answers what has to be looked up.
@@ -158,7 +257,7 @@ func (c *classic) query(ns string, t rooms.Target, r wire.Request) {
 	case wire.RequestFetch:
 		answer.Sockets = infosOf(c.host.Members(t))
 	case wire.RequestBroadcast:
-		ctx, cancel := context.WithTimeout(c.b.ctx, time.Duration(max(r.Options.Flags.Timeout, 1))*time.Millisecond)
+		ctx, cancel := context.WithTimeout(c.b.ctx, timeoutOf(r.Options.Flags))
 		defer cancel()
 		c.host.DeliverAck(ctx, t, eventOf(r.Packet, r.Options.Flags), func(clients int) {
 			c.respond(ns, r, wire.Response{Type: wire.ResponseClientCount, HasType: true, Count: clients})
@@ -193,33 +292,37 @@ func (c *classic) responded(r wire.Response) {
 		c.discarded.Add(1)
 		return
 	}
+	ok := false
 	switch {
 	case r.HasType && r.Type == wire.ResponseClientCount:
-		q.server(r.UID, r.Count, nil)
+		ok = q.server(r.UID, r.Count, answer{kind: aCount})
 	case r.HasType && r.Type == wire.ResponseAck:
-		q.client(r.UID, valueOf(r.Value))
+		ok = q.client(r.UID, valueOf(r.Value))
 	case r.HasType:
-		q.server(r.UID, 0, valueOf(r.Value))
+		ok = q.server(r.UID, 0, answer{kind: aValue, value: valueOf(r.Value)})
 	case r.Sockets != nil:
-		q.server(r.UID, 0, membersOf(r.Sockets))
-	default:
-		q.server(r.UID, 0, r.Rooms)
+		ok = q.server(r.UID, 0, answer{kind: aMembers, members: membersOf(r.Sockets)})
+	case r.Rooms != nil:
+		ok = q.server(r.UID, 0, answer{kind: aNames, names: r.Rooms})
+	}
+	if !ok {
+		c.b.malformed.Add(1)
 	}
 }
 
-// request asks the other servers of a namespace.
-func (c *classic) request(ctx context.Context, ns string, r wire.Request, each func(any)) error {
+// request asks the other servers of a namespace for answers of a kind.
+func (c *classic) request(ctx context.Context, ns string, r wire.Request, want answerKind, each func(answer)) error {
 	p := c.o.Prefix
-	shared, own := wire.ResponseChannel(p, ns), wire.OwnResponseChannel(p, ns, c.uid)
-	c.subscribe(shared)
-	c.subscribe(own)
-	for _, channel := range []string{shared, own} {
-		if err := c.b.subs.await(ctx, channel); err != nil {
-			return &rooms.IncompleteError{Cause: err}
+	for _, name := range []string{wire.ResponseChannel(p, ns), wire.OwnResponseChannel(p, ns, c.uid)} {
+		t := topic{exact, name}
+		c.b.subs.add(t)
+		defer c.b.subs.drop(t)
+		if err := c.b.subs.await(ctx, t); err != nil {
+			return c.unasked(ns, err)
 		}
 	}
 	r.UID, r.ID = c.uid, newID(6)
-	return c.ask(ctx, ns, wire.RequestChannel(p, ns), r.ID, func() error { return c.send(ns, r) }, each)
+	return c.ask(ctx, ns, topic{exact, wire.RequestChannel(p, ns)}, r.ID, func() error { return c.send(ns, r) }, newRequest(want, each))
 }
 
 // send publishes a request.
@@ -276,12 +379,12 @@ func (c *classic) ServerSideEmit(ns string, e rooms.Event) {
 const ackTimeout = 10 * time.Second
 
 // EmitAck publishes an event to be acknowledged.
-func (c *classic) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, answer func(rooms.Value)) error {
+func (c *classic) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, each func(rooms.Value)) error {
 	ctx, cancel := deadline(ctx, ackTimeout)
 	defer cancel()
 	r := wire.Request{Type: wire.RequestBroadcast, Namespace: t.Namespace, Packet: packetOf(e), Options: optionsOf(t, e)}
 	r.Options.Flags.Timeout, r.Options.Flags.HasTimeout = milliseconds(ctx), true
-	return c.request(ctx, t.Namespace, r, func(v any) { answer(v.(rooms.Value)) })
+	return c.request(ctx, t.Namespace, r, aCount, func(a answer) { each(a.value) })
 }
 
 // milliseconds returns how long ctx, which has a deadline, will last.
@@ -295,11 +398,7 @@ func (c *classic) Members(ctx context.Context, t rooms.Target) (all []rooms.Memb
 	ctx, cancel := deadline(ctx, c.o.Timeout)
 	defer cancel()
 	r := wire.Request{Type: wire.RequestFetch, Options: optionsOf(t, rooms.Event{})}
-	err = c.request(ctx, t.Namespace, r, func(v any) {
-		if more, ok := v.([]rooms.Member); ok {
-			all = append(all, more...)
-		}
-	})
+	err = c.request(ctx, t.Namespace, r, aMembers, func(a answer) { all = append(all, a.members...) })
 	return all, err
 }
 
@@ -307,11 +406,7 @@ func (c *classic) Members(ctx context.Context, t rooms.Target) (all []rooms.Memb
 func (c *classic) RoomNames(ctx context.Context, ns string) (all []string, err error) {
 	ctx, cancel := deadline(ctx, c.o.Timeout)
 	defer cancel()
-	err = c.request(ctx, ns, wire.Request{Type: wire.RequestRooms}, func(v any) {
-		if more, ok := v.([]string); ok {
-			all = append(all, more...)
-		}
-	})
+	err = c.request(ctx, ns, wire.Request{Type: wire.RequestRooms}, aNames, func(a answer) { all = append(all, a.names...) })
 	return all, err
 }
 
@@ -319,10 +414,7 @@ func (c *classic) RoomNames(ctx context.Context, ns string) (all []string, err e
 func (c *classic) ServerSideAsk(ctx context.Context, ns string, e rooms.Event) (all []rooms.Value, err error) {
 	ctx, cancel := deadline(ctx, c.o.Timeout)
 	defer cancel()
-	err = c.request(ctx, ns, wire.Request{Type: wire.RequestServerSideEmit, Packet: packetOf(e)}, func(v any) {
-		if value, ok := v.(rooms.Value); ok {
-			all = append(all, value)
-		}
-	})
+	r := wire.Request{Type: wire.RequestServerSideEmit, Packet: packetOf(e)}
+	err = c.request(ctx, ns, r, aValue, func(a answer) { all = append(all, a.value) })
 	return all, err
 }

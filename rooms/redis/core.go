@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis/wire"
@@ -20,53 +23,65 @@ type core struct {
 	uid    string // of this server, for all namespaces
 	shards bool   // channels are sharded ones
 	keys   bool   // there are commands for keys
+	began  time.Time
 	hello  chan struct{}
 	news   chan struct{}
 
 	peers    peers
 	requests requests
 
-	asked, incomplete, discarded atomic.Int64
+	asked, incomplete, discarded, refused atomic.Int64
 
-	mu    sync.Mutex
-	open  map[string]struct{}            // the namespaces that are here
-	rooms map[string]map[string]struct{} // with members here, by namespace
+	answering chan struct{}                     // has one for each goroutine that answers
+	otherwise func(t topic, refusal error) bool // what broker.otherwise is
+
+	// topics are those of a namespace that is open. It is called with mu held.
+	topics func(namespace string) []topic
+
+	mu   sync.Mutex
+	open map[string]*opened // the namespaces that are here
+}
+
+// An opened namespace has been opened so many times more than dropped: what a
+// pattern and an instance of it are called may be the same.
+type opened struct {
+	times int
+	told  bool // the others may be told: it has been subscribed to
 }
 
 func newCore(o Options) *core {
-	return &core{o: o, hello: make(chan struct{}, 1), news: make(chan struct{}, 1), rooms: map[string]map[string]struct{}{}, requests: requests{byID: map[string]*request{}}}
+	return &core{
+		o: o, hello: make(chan struct{}, 1), news: make(chan struct{}, 1), answering: make(chan struct{}, maxAnswers),
+		open: map[string]*opened{}, requests: requests{byID: map[string]*request{}},
+	}
 }
 
 // start connects, in the background. Receive gets what comes on all channels
 // but that of heartbeats.
-func (c *core) start(h rooms.Host, uid string, receive func(channel string, payload []byte)) {
-	c.host, c.uid = h, uid
-	beats := beatChannel(c.o.Prefix)
-	c.b = newBroker(c.o.Client, c.o.Timeout, c.o.MaxQueue, c.o.Logger, func(channel string, payload []byte) {
-		if channel == beats {
+func (c *core) start(h rooms.Host, uid string, receive func(pattern, channel string, payload []byte)) {
+	c.host, c.uid, c.began = h, uid, time.Now()
+	beats := c.beats()
+	c.b = newBroker(&c.o, func(pattern, channel string, payload []byte) {
+		if channel != beats.name {
+			receive(pattern, channel, payload)
+		} else if pattern == "" {
 			c.heardBeat(payload)
-			return
 		}
-		receive(channel, payload)
 	})
-	c.subscribe(beats)
-	c.b.keys = c.keys
+	c.b.keys, c.b.otherwise, c.b.together = c.keys, c.otherwise, c.together
+	c.b.subs.add(beats)
 	c.b.run(c.shards)
 	c.b.ended.Add(1)
 	// ends when the broker is closed
-	go func() {
-		c.beat(true, false)
-		c.beats()
-	}()
+	go c.keepBeating()
 }
 
-// subscribe subscribes to a channel.
-func (c *core) subscribe(channel string) {
-	k := exact
+// channel returns the topic of a channel.
+func (c *core) channel(name string) topic {
 	if c.shards {
-		k = sharded
+		return topic{sharded, name}
 	}
-	c.b.subs.add(k, channel)
+	return topic{exact, name}
 }
 
 // publish queues a message.
@@ -82,54 +97,73 @@ func (c *core) Close(ctx context.Context) error {
 	return c.b.shut(ctx)
 }
 
-// occupied subscribes to the channel of a room.
-func (c *core) occupied(namespace, channel string) {
+// Open counts a namespace, and subscribes to it if it is the first of its name.
+func (c *core) Open(ns string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rooms[namespace] == nil {
-		c.rooms[namespace] = map[string]struct{}{}
+	x := c.open[ns]
+	if x == nil {
+		x = &opened{}
+		c.open[ns] = x
+		for _, t := range c.topics(ns) {
+			c.b.subs.add(t)
+		}
 	}
-	c.rooms[namespace][channel] = struct{}{}
-	c.subscribe(channel)
+	x.times++
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+// Drop counts it out.
+func (c *core) Drop(ns string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.open[ns]
+	if x == nil {
+		return
+	}
+	if x.times--; x.times == 0 {
+		delete(c.open, ns)
+		for _, t := range c.topics(ns) {
+			c.b.subs.drop(t)
+		}
+	}
 }
 
 // has tells whether a namespace is open.
 func (c *core) has(ns string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.open[ns]
-	return ok
+	return c.open[ns] != nil
 }
 
-// vacated unsubscribes from it, after a while.
-func (c *core) vacated(namespace, channel string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, ok := c.rooms[namespace][channel]; ok {
-		delete(c.rooms[namespace], channel)
-		c.b.subs.drop(channel, c.o.Linger)
-	}
-}
+// maxAnswers bounds what other servers may have asked for that is not answered yet.
+const maxAnswers = 16 << 10
 
-// dropped unsubscribes from what is left of a namespace.
-func (c *core) dropped(namespace string, channels ...string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for channel := range c.rooms[namespace] {
-		c.b.subs.drop(channel, c.o.Linger)
+// answer runs what may wait, on a goroutine of its own, unless there are too many.
+func (c *core) answer(f func()) {
+	select {
+	case c.answering <- struct{}{}:
+	default:
+		c.refused.Add(1)
+		c.b.notices.Warn("redis: questions of other servers are not answered, since too many are being answered", "most", maxAnswers)
+		return
 	}
-	delete(c.rooms, namespace)
-	delete(c.open, namespace)
-	for _, channel := range channels {
-		c.b.subs.drop(channel, c.o.Linger)
-	}
+	// ends when f has returned: what waits in it has a deadline
+	go func() {
+		defer func() { <-c.answering }()
+		defer c.b.confine("a question of another server")
+		f()
+	}()
 }
 
 // isOwn tells whether a room looks like a socket's own of this server.
 func (c *core) isOwn(room string) bool {
 	const idLength = 20
 	node := c.host.Node()
-	return len(room) == idLength && room[:len(node)] == node
+	return len(room) == idLength && strings.HasPrefix(room, node)
 }
 
 // Peer returns the server whose ids begin with node.
@@ -137,9 +171,13 @@ func (c *core) Peer(node string) (rooms.Peer, bool) { return c.peers.node(node) 
 
 // Status says how the adapter is.
 func (c *core) Status() rooms.Status {
-	n, _ := c.b.subs.inPlace()
+	n, _, parked := c.b.subs.inPlace()
 	up, since, reason := c.b.health.get()
+	if other, ok := c.peers.elder(c.host.Node(), c.uid, c.began); ok {
+		up, reason = false, fmt.Sprintf("%q, which began earlier, has the same node name %q", other.Name, other.Node)
+	}
 	return rooms.Status{
+		Refused: c.refused.Load(), Parked: parked,
 		Up: up, Since: since, Reason: reason, Peers: c.peers.list(),
 		Sent: c.b.queue.sent.Load(), Received: c.b.received.Load(), Discarded: c.discarded.Load(), Malformed: c.b.malformed.Load(),
 		Lost: c.b.queue.lost.Load(), Reconnects: c.b.reconnects.Load(), Waiting: c.b.waiting(), Subscriptions: n,

@@ -37,7 +37,7 @@ type Emission struct {
 func NewEmitter(addr string, o Options) *Emitter {
 	c := &classic{core: newCore(o.withDefaults(addr))}
 	c.uid = wire.EmitterUID
-	c.b = newBroker(c.o.Client, c.o.Timeout, c.o.MaxQueue, c.o.Logger, func(string, []byte) {})
+	c.b = newBroker(&c.o, func(string, string, []byte) {})
 	c.b.run(false)
 	return &Emitter{Emission{c: c, target: rooms.Target{Namespace: "/"}}, c}
 }

@@ -2,8 +2,6 @@ package redis
 
 import (
 	"context"
-	"strings"
-	"time"
 
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis/wire"
@@ -29,13 +27,14 @@ func (f *family) put(channel string, m *wire.Message) {
 	f.publish(channel, payload)
 }
 
-// receive handles what was published: for all servers, or for this one.
-func (f *family) receive(channel string, payload []byte) {
+// receive handles what was published: for all servers, or for this one. A message
+// says itself which; a room may be called as the server is.
+func (f *family) receive(_, _ string, payload []byte) {
 	m, err := wire.ParseMessage(payload)
 	switch {
 	case err != nil:
 		f.b.malformed.Add(1)
-	case strings.HasSuffix(channel, "#"+f.uid+"#"):
+	case m.Response():
 		f.responded(m)
 	default:
 		f.handle(m)
@@ -52,8 +51,7 @@ func (f *family) handle(m wire.Message) {
 	switch m.Type {
 	case wire.BroadcastMessage:
 		if m.RequestID != "" {
-			// ends when all clients have answered, or at the time-out
-			go f.poll(t, m)
+			f.answer(func() { f.poll(t, m) }) // until all clients have answered, or the time-out
 			return
 		}
 		f.host.Deliver(t, eventOf(m.Packet, m.Options.Flags))
@@ -64,8 +62,9 @@ func (f *family) handle(m wire.Message) {
 	case wire.DisconnectSockets:
 		f.host.Disconnect(t, m.Close)
 	case wire.FetchSockets:
-		// ends when the loops have answered
-		go f.respond(m, wire.Message{Type: wire.FetchSocketsResponse, Sockets: infosOf(f.host.Members(t))})
+		f.answer(func() {
+			f.respond(m, wire.Message{Type: wire.FetchSocketsResponse, Sockets: infosOf(f.host.Members(t))})
+		})
 	case wire.ServerSideEmit:
 		var answer func(rooms.Value)
 		if m.RequestID != "" {
@@ -79,7 +78,7 @@ func (f *family) handle(m wire.Message) {
 
 // poll delivers an event to be acknowledged.
 func (f *family) poll(t rooms.Target, m wire.Message) {
-	ctx, cancel := context.WithTimeout(f.b.ctx, time.Duration(max(m.Options.Flags.Timeout, 1))*time.Millisecond)
+	ctx, cancel := context.WithTimeout(f.b.ctx, timeoutOf(m.Options.Flags))
 	defer cancel()
 	f.host.DeliverAck(ctx, t, eventOf(m.Packet, m.Options.Flags), func(clients int) {
 		f.respond(m, wire.Message{Type: wire.BroadcastClientCount, Count: clients})
@@ -100,27 +99,32 @@ func (f *family) responded(m wire.Message) {
 		f.discarded.Add(1)
 		return
 	}
+	ok := false
 	switch m.Type {
 	case wire.BroadcastClientCount:
-		q.server(m.UID, m.Count, nil)
+		ok = q.server(m.UID, m.Count, answer{kind: aCount})
 	case wire.BroadcastAck:
-		q.client(m.UID, valueOf(m.Value))
+		ok = q.client(m.UID, valueOf(m.Value))
 	case wire.ServerSideEmitResponse:
-		q.server(m.UID, 0, valueOf(m.Value))
+		ok = q.server(m.UID, 0, answer{kind: aValue, value: valueOf(m.Value)})
 	case wire.FetchSocketsResponse:
-		q.server(m.UID, 0, membersOf(m.Sockets))
+		ok = q.server(m.UID, 0, answer{kind: aMembers, members: membersOf(m.Sockets)})
+	}
+	if !ok {
+		f.b.malformed.Add(1)
 	}
 }
 
-// request asks the other servers of a namespace.
-func (f *family) request(ctx context.Context, m *wire.Message, each func(any)) error {
-	own := wire.RoomChannel(f.o.Prefix, m.Namespace, f.uid)
-	f.subscribe(own)
+// request asks the other servers of a namespace for answers of a kind.
+func (f *family) request(ctx context.Context, m *wire.Message, want answerKind, each func(answer)) error {
+	own := f.channel(wire.RoomChannel(f.o.Prefix, m.Namespace, f.uid))
+	f.b.subs.add(own)
+	defer f.b.subs.drop(own)
 	if err := f.b.subs.await(ctx, own); err != nil {
-		return &rooms.IncompleteError{Cause: err}
+		return f.unasked(m.Namespace, err)
 	}
 	m.UID, m.RequestID = f.uid, newUID()
-	return f.ask(ctx, m.Namespace, f.main(m.Namespace), m.RequestID, func() error { f.send(m); return nil }, each)
+	return f.ask(ctx, m.Namespace, f.channel(f.main(m.Namespace)), m.RequestID, func() error { f.send(m); return nil }, newRequest(want, each))
 }
 
 // newUID returns 16 hexadecimal characters.
@@ -171,20 +175,20 @@ func (f *family) ServerSideEmit(ns string, e rooms.Event) {
 }
 
 // EmitAck publishes an event to be acknowledged.
-func (f *family) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, answer func(rooms.Value)) error {
+func (f *family) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, each func(rooms.Value)) error {
 	ctx, cancel := deadline(ctx, ackTimeout)
 	defer cancel()
 	m := f.message(wire.BroadcastMessage, t, e)
 	m.Packet = packetOf(e)
 	m.Options.Flags.Timeout, m.Options.Flags.HasTimeout = milliseconds(ctx), true
-	return f.request(ctx, m, func(v any) { answer(v.(rooms.Value)) })
+	return f.request(ctx, m, aCount, func(a answer) { each(a.value) })
 }
 
 // Members asks for sockets.
 func (f *family) Members(ctx context.Context, t rooms.Target) (all []rooms.Member, err error) {
 	ctx, cancel := deadline(ctx, f.o.Timeout)
 	defer cancel()
-	err = f.request(ctx, f.message(wire.FetchSockets, t, rooms.Event{}), func(v any) { all = append(all, v.([]rooms.Member)...) })
+	err = f.request(ctx, f.message(wire.FetchSockets, t, rooms.Event{}), aMembers, func(a answer) { all = append(all, a.members...) })
 	return all, err
 }
 
@@ -202,6 +206,6 @@ func (f *family) ServerSideAsk(ctx context.Context, ns string, e rooms.Event) (a
 	ctx, cancel := deadline(ctx, f.o.Timeout)
 	defer cancel()
 	m := &wire.Message{Type: wire.ServerSideEmit, Namespace: ns, Packet: packetOf(e)}
-	err = f.request(ctx, m, func(v any) { all = append(all, v.(rooms.Value)) })
+	err = f.request(ctx, m, aValue, func(a answer) { all = append(all, a.value) })
 	return all, err
 }

@@ -28,7 +28,7 @@ func (b *broker) subscribeNodes(client rueidis.Client) {
 	defer ticker.Stop()
 	held := map[*line]bool{b.subs.first: true}
 	for {
-		if _, all := b.subs.inPlace(); !all {
+		if _, all, _ := b.subs.inPlace(); !all {
 			b.lookUp(client)
 		}
 		for _, l := range b.subs.allLines() {
@@ -62,7 +62,7 @@ func (b *broker) lookUp(client rueidis.Client) {
 		}
 	}
 	if err != nil && b.ctx.Err() == nil {
-		b.health.set(b.log, receiving, err)
+		b.health.set(receiving, err)
 	}
 }
 
@@ -137,39 +137,42 @@ func (b *broker) node(client rueidis.Client, l *line) rueidis.Client {
 }
 
 // refused handles that a node does not take a channel.
-func (b *broker) refused(l *line, name string, err *rueidis.RedisError) {
+func (b *broker) refused(l *line, t topic, err *rueidis.RedisError) {
 	to, moved := err.IsMoved()
-	if !b.subs.refused(l, name, complete(to, l.node), time.Now()) {
+	if !b.subs.refused(l, t, complete(to, l.node), time.Now()) {
 		return
 	}
 	if moved {
 		b.subs.first.poke() // there may be a new line
 	} else {
-		b.health.set(b.log, receiving, err)
+		b.health.set(receiving, err)
 	}
 }
 
 // refused notes that a node does not take a channel, but another one does, if
 // that is not "". It is false if it does not matter.
-func (s *subscriptions) refused(l *line, name, to string, now time.Time) bool {
-	s.mu.Lock()
+func (s *subscriptions) refused(l *line, t topic, to string, now time.Time) bool {
+	s.lock()
 	defer s.mu.Unlock()
-	sub := s.all[name]
-	if sub == nil || sub.line != l {
+	x := s.all[t]
+	if x == nil || x.line != l {
 		return false
 	}
-	s.count(sub, -1)
-	sub.sent, sub.ready = false, false
+	s.count(x, -1)
+	x.sent, x.ready = false, false
 	// While a slot moves, each of two nodes may say that the other has it.
-	if sub.moves++; to == "" || sub.moves > 2 {
-		sub.after = now.Add(tick)
-	}
+	x.moves++
+	wait := to == "" || x.moves > 2
 	if to != "" {
-		s.slots[keySlot(name)] = to
-		sub.line = s.line(to)
+		s.slots[keySlot(t.name)] = to
+		x.line = s.line(to)
 	}
-	s.count(sub, 1)
-	s.touch(sub, name)
+	s.count(x, 1)
+	if wait {
+		s.later.put(t, now)
+	} else {
+		s.touch(x)
+	}
 	return true
 }
 
@@ -193,11 +196,11 @@ func (s *subscriptions) nodeOf(slot int) string {
 }
 
 // home returns the node at which a subscription is in place, "" if it is not.
-func (s *subscriptions) home(name string) string {
+func (s *subscriptions) home(t topic) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sub := s.all[name]; sub != nil && sub.ready {
-		return sub.line.node
+	if x := s.all[t]; x != nil && x.ready {
+		return x.line.node
 	}
 	return ""
 }
@@ -205,18 +208,18 @@ func (s *subscriptions) home(name string) string {
 // assign gives channels to the nodes that have their slots, but for those that
 // are in place. It is false if no node has some.
 func (s *subscriptions) assign(slots []string) (all bool) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	s.slots, s.live, all = slots, true, true
-	for name, sub := range s.all {
-		to := s.place(name)
-		if !sub.ready && sub.line.node != to {
-			s.count(sub, -1)
-			sub.sent, sub.line = false, s.line(to)
-			s.count(sub, 1)
-			s.touch(sub, name)
+	for _, x := range s.all {
+		to := s.place(x.name)
+		if !x.ready && x.line.node != to {
+			s.count(x, -1)
+			x.sent, x.line = false, s.line(to)
+			s.count(x, 1)
+			s.touch(x)
 		}
-		all = all && (sub.ready || to != "")
+		all = all && (x.ready || to != "")
 	}
 	return all
 }
@@ -235,9 +238,9 @@ func (s *subscriptions) allLines() (all []*line) {
 func (s *subscriptions) any(l *line) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, sub := range s.all {
-		if sub.line == l {
-			return name
+	for t, x := range s.all {
+		if x.line == l {
+			return t.name
 		}
 	}
 	return ""

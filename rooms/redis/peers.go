@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -29,10 +30,17 @@ type beat struct {
 
 	Hello bool `json:"hello,omitempty"` // asks for everybody's
 	Bye   bool `json:"bye,omitempty"`
+	// Began is when the server did, in Unix ms: of two with one name, the first keeps
+	// it.
+	Began int64 `json:"began,omitempty"`
 }
 
-// beatChannel is where heartbeats are published.
-func beatChannel(prefix string) string { return prefix + "-sioedge#" }
+// beats is where heartbeats are published: no namespace is called so, and who may
+// have all that begins with the prefix may have it.
+func (c *core) beats() topic { return c.channel(c.o.Prefix + "#sioedge#") }
+
+// maxPeers bounds the servers that are known by name.
+const maxPeers = 4096
 
 // peers are the other servers of this kind.
 type peers struct {
@@ -44,6 +52,7 @@ type peers struct {
 type peer struct {
 	rooms.Peer
 	namespaces []string // as far as it says
+	began      int64
 }
 
 // heard notes a heartbeat.
@@ -57,7 +66,10 @@ func (p *peers) heard(b beat) {
 	if p.known == nil {
 		p.known = map[string]*peer{}
 	}
-	p.known[b.UID] = &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Seen: time.Now(), Load: b.Load}, b.Namespaces}
+	if p.known[b.UID] == nil && len(p.known) >= maxPeers {
+		return
+	}
+	p.known[b.UID] = &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Seen: time.Now(), Load: b.Load}, b.Namespaces, b.Began}
 }
 
 // sweep forgets who has not been heard of since up, when hearing began.
@@ -101,16 +113,45 @@ func (p *peers) has(uid string) bool {
 	return p.known[uid] != nil
 }
 
-// node returns the peer whose ids begin with node.
+// node returns the peer whose ids begin with node, the first that began if there
+// are several.
 func (p *peers) node(node string) (rooms.Peer, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, peer := range p.known {
-		if peer.Node == node {
-			return peer.Peer, true
+	uid, first := p.first(node)
+	if first == nil || uid == "" {
+		return rooms.Peer{}, false
+	}
+	return first.Peer, true
+}
+
+// first returns the peer with a name that began first. p.mu is held.
+func (p *peers) first(node string) (uid string, first *peer) {
+	for id, x := range p.known {
+		if x.Node == node && (first == nil || x.began < first.began || x.began == first.began && id < uid) {
+			uid, first = id, x
 		}
 	}
-	return rooms.Peer{}, false
+	return uid, first
+}
+
+// elder returns the peer with a server's name that began before it.
+func (p *peers) elder(node, uid string, began time.Time) (rooms.Peer, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id, first := p.first(node)
+	at := began.UnixMilli()
+	if first == nil || first.began > at || first.began == at && id > uid {
+		return rooms.Peer{}, false
+	}
+	return first.Peer, true
+}
+
+// count returns how many are known.
+func (p *peers) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.known)
 }
 
 func (p *peers) list() []rooms.Peer {
@@ -126,7 +167,7 @@ func (p *peers) list() []rooms.Peer {
 
 // beat publishes a heartbeat.
 func (c *core) beat(hello, bye bool) {
-	b := beat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Hello: hello, Bye: bye}
+	b := beat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Hello: hello, Bye: bye, Began: c.began.UnixMilli()}
 	if !bye {
 		b.Load, b.Namespaces = c.host.Load(), c.namespaces()
 	}
@@ -134,19 +175,23 @@ func (c *core) beat(hello, bye bool) {
 	if err != nil {
 		return // nothing in it can fail
 	}
-	c.b.queue.put(command{channel: beatChannel(c.o.Prefix), payload: payload, sharded: c.shards})
+	c.publish(c.beats().name, payload)
 }
 
 // maxNames bounds the names of namespaces in a heartbeat, in bytes.
 const maxNames = 4 << 10
 
-// namespaces returns the names of those that are open, none if they are too long
+// namespaces returns the names of those that are open, and have been subscribed
+// to: who asks them expects an answer of us. There are none if they are too long
 // for a heartbeat.
 func (c *core) namespaces() (all []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
-	for name := range c.open {
+	for name, x := range c.open {
+		if x.told = x.told || c.listens(name); !x.told {
+			continue
+		}
 		if n += len(name); n > maxNames {
 			return nil
 		}
@@ -155,30 +200,48 @@ func (c *core) namespaces() (all []string) {
 	return all
 }
 
-// opened notes that a namespace is open, and has the others told.
-func (c *core) opened(namespace string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.open) == 0 {
-		c.open = map[string]struct{}{}
+// listens tells whether all of a namespace is subscribed to. c.mu is held.
+func (c *core) listens(ns string) bool {
+	for _, t := range c.topics(ns) {
+		if !c.b.subs.isReady(t) {
+			return false
+		}
 	}
-	c.open[namespace] = struct{}{}
-	select {
-	case c.news <- struct{}{}:
-	default:
-	}
+	return true
 }
 
-// beats publishes heartbeats and forgets the dead, until the broker is closed.
-func (c *core) beats() {
+// together tells whether as many servers of this kind are subscribed as there are.
+func (c *core) together() bool {
+	ctx, cancel := context.WithTimeout(c.b.ctx, c.o.Timeout)
+	defer cancel()
+	n, err := c.b.subscribers(ctx, c.beats())
+	return err == nil && n > c.peers.count()
+}
+
+// keepBeating publishes heartbeats and forgets the dead, until the broker is
+// closed. The others are asked for theirs when these can be heard, so that who
+// begins knows all at once.
+func (c *core) keepBeating() {
 	defer c.b.ended.Done()
 	ticker := time.NewTicker(beatEvery)
 	defer ticker.Stop()
+	heard := make(chan struct{})
+	// ends when heartbeats can be heard, or the broker is closed
+	go func() {
+		defer close(heard)
+		for c.b.subs.await(c.b.ctx, c.beats()) != nil && c.b.ctx.Err() == nil {
+			time.Sleep(tick) // it was refused
+		}
+	}()
+	hello := (<-chan struct{})(heard)
 	var soon <-chan time.Time
 	for {
+		says := false
 		select {
 		case <-c.b.ctx.Done():
 			return
+		case <-hello:
+			hello, says = nil, true
 		case <-c.news:
 			if soon == nil {
 				soon = time.After(beatEvery / 20) // many are opened together
@@ -189,8 +252,8 @@ func (c *core) beats() {
 		case <-ticker.C:
 		case <-c.hello:
 		}
-		if !c.b.stuck(beatChannel(c.o.Prefix)) { // else we are cut off, or busy enough to be seen
-			c.beat(false, false)
+		if says || !c.b.stuck(c.beats().name) { // else we are cut off, or busy enough to be seen
+			c.beat(says, false)
 		}
 		if up, since, _ := c.b.health.get(); up { // else nobody can be heard, and nobody is known to be gone
 			c.peers.sweep(time.Now(), since)
@@ -209,6 +272,10 @@ func (c *core) heardBeat(payload []byte) {
 		return
 	}
 	c.peers.heard(b)
+	if b.Node == c.host.Node() && !b.Bye {
+		c.b.notices.Warn("redis: two servers have the same node name, so that their clients' ids may be the same; the one that began later is not to be in the cluster",
+			"node", b.Node, "other", b.Name, "address", b.Addr)
+	}
 	if b.Hello {
 		select {
 		case c.hello <- struct{}{}:

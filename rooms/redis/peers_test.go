@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis/wire"
 )
@@ -18,15 +16,12 @@ import (
 // going to answer.
 func listen(t *testing.T, addr string, c *core, channel string) {
 	t.Helper()
-	k := exact
-	if c.shards {
-		k = sharded
-	}
-	b := newBroker(rueidis.ClientOption{InitAddress: []string{addr}}, patience, 1, slog.New(slog.DiscardHandler), func(string, []byte) {})
-	b.subs.add(k, channel)
+	o := Options{Timeout: patience, Logger: slog.New(slog.DiscardHandler)}.withDefaults(addr)
+	b := newBroker(&o, func(string, string, []byte) {})
+	b.subs.add(c.channel(channel))
 	b.run(c.shards)
 	t.Cleanup(func() { _ = b.shut(context.Background()) })
-	if err := b.subs.await(context.Background(), channel); err != nil {
+	if err := b.subs.await(context.Background(), c.channel(channel)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -51,7 +46,7 @@ func TestServersThatWereNotAskedAreNotMissing(t *testing.T) {
 			}
 			listen(t, addr, a, channel)
 			eventually(t, "everybody listening", func() bool {
-				n, err := a.others(context.Background(), channel)
+				n, err := a.others(context.Background(), a.channel(channel))
 				return err == nil && n == 3 // nod1, nod2, Node's
 			})
 			hosts[2].hang = make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -170,32 +171,52 @@ func (b *broker) publishAll(client rueidis.Client, spread bool) {
 		b.distribute(client)
 		return
 	}
-	for b.ctx.Err() == nil {
-		conn, release := client.Dedicate()
-		if err := b.ping(conn); err != nil {
-			b.health.set(b.log, sending, err)
-			b.pause(lastPause / 4)
-		} else {
-			b.health.set(b.log, sending, nil)
-			err := b.publishVia(conn, &b.queue, false)
-			if b.ctx.Err() == nil {
-				b.health.set(b.log, sending, err)
-			}
+	for wait := firstPause; b.ctx.Err() == nil; wait = b.pause(wait) {
+		began := time.Now()
+		err := b.publishOn(client)
+		if b.ctx.Err() != nil {
+			return
 		}
-		release()
+		b.gate.close()
+		b.health.set(sending, err)
+		if time.Since(began) > lastPause {
+			wait = firstPause
+		}
 	}
 }
 
-// publishVia sends until the connection fails, which is the error, or the broker
-// is closed. What was on its way at a failure may have been sent or not: it is not
-// sent twice.
-func (b *broker) publishVia(conn rueidis.CoreClient, q *queue, spread bool) error {
+// publishOn sends on one connection until that fails, which is the error, or the
+// broker is closed.
+func (b *broker) publishOn(client rueidis.Client) error {
+	at := b.master(client) // before: it is not a later one's
+	conn, release := client.Dedicate()
+	defer release()
+	if err := b.reached(client, conn); err != nil {
+		return err
+	}
+	b.health.set(sending, nil)
+	b.back.tell()
+	return b.publishVia(conn, &b.queue, false, func() error { return b.stays(client, at) })
+}
+
+// publishVia sends until the connection fails, or is not the right one any more,
+// which is the error, or the broker is closed. What was on its way at a failure may
+// have been sent or not: it is not sent twice.
+func (b *broker) publishVia(conn rueidis.CoreClient, q *queue, spread bool, stays func() error) error {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-b.ctx.Done():
 			return nil
+		case <-ticker.C:
+			if err := stays(); err != nil {
+				return err
+			}
+			continue
 		case <-q.wake:
 		}
+		b.pass()
 		for batch := q.take(); len(batch) > 0; batch = q.take() {
 			if err := b.send(conn, q, batch, spread); err != nil {
 				q.poke() // there may be more
@@ -225,7 +246,7 @@ func (b *broker) send(conn rueidis.CoreClient, q *queue, batch []command, spread
 		case r.NonRedisError() != nil:
 			failed = err
 		default:
-			b.log.Warn("redis: a message was refused", "channel", batch[i].channel, "error", err)
+			b.notices.Warn("redis: a message was refused", "channel", batch[i].channel, "error", err)
 		}
 		q.lost.Add(1)
 	}

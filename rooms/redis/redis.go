@@ -50,6 +50,10 @@ type Options struct {
 	// MaxQueue bounds what waits to be published, in bytes; with a Redis Cluster, for
 	// each of its nodes. Zero means 64 MiB.
 	MaxQueue int
+	// MaxSubscriptions bounds the channels that are subscribed to at one time. Rooms
+	// beyond it get nothing from other servers, which is counted and logged, and
+	// JoinWait fails for them. Zero means 1,048,576.
+	MaxSubscriptions int
 	// Linger is how long the subscription of a room that has become empty is kept.
 	// Zero means 10 s.
 	Linger time.Duration
@@ -64,7 +68,8 @@ type Options struct {
 	// subscriptionMode.
 	Mode Mode
 	// StreamName is the key of the stream that Streams uses, or what their keys
-	// begin with. Zero means "socket.io". Node: streamName.
+	// begin with. Zero means Prefix, so that clusters with different prefixes have
+	// nothing in common. Node: streamName, which is "socket.io" unless set.
 	StreamName string
 	// Streams is how many streams the namespaces are spread over. Zero means 1.
 	// Node: streamCount.
@@ -73,7 +78,8 @@ type Options struct {
 	// maxLen.
 	MaxLen int
 	// SessionPrefix is what the keys of sessions that may be recovered begin with.
-	// Zero means "sio:session:". Node: sessionKeyPrefix.
+	// Zero means "sio:session:", or with another Prefix than "socket.io" that and
+	// ":session:". Node: sessionKeyPrefix.
 	SessionPrefix string
 	// ShardedPubSub has Streams use sharded channels for requests. It needs Redis 7.
 	// Node: useShardedPubSub.
@@ -102,11 +108,15 @@ func (o Options) withDefaults(addr string) Options {
 	o.Prefix = cmp.Or(o.Prefix, "socket.io")
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 64<<20)
+	o.MaxSubscriptions = cmp.Or(o.MaxSubscriptions, 1<<20)
 	o.Linger = cmp.Or(o.Linger, 10*time.Second)
-	o.StreamName = cmp.Or(o.StreamName, "socket.io")
+	o.StreamName = cmp.Or(o.StreamName, o.Prefix)
 	o.Streams = cmp.Or(o.Streams, 1)
 	o.MaxLen = cmp.Or(o.MaxLen, 10_000)
-	o.SessionPrefix = cmp.Or(o.SessionPrefix, "sio:session:")
+	if o.SessionPrefix == "" && o.Prefix == "socket.io" {
+		o.SessionPrefix = "sio:session:"
+	}
+	o.SessionPrefix = cmp.Or(o.SessionPrefix, o.Prefix+":session:")
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	if o.Name == "" {
 		host, _ := os.Hostname()

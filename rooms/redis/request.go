@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/redis/wire"
 )
 
 // A request is something that other servers were asked and are to answer. Those
@@ -21,7 +22,31 @@ type request struct {
 	last     int               // answers at the last look at who is there
 	missing  int               // how many are known not to come
 
-	each func(answer any) // is called for each answer, one at a time; nil: none
+	want answerKind      // of servers
+	each func(a answer)  // is called for each answer but counts, one at a time
+	once map[string]bool // the named servers that have answered
+}
+
+// An answerKind is what an answer is.
+type answerKind uint8
+
+const (
+	aMembers answerKind = iota + 1
+	aNames
+	aValue
+	aCount // how many clients will answer, each with a value
+)
+
+// An answer is what a server, or a client of one, has said: the field of its kind.
+type answer struct {
+	kind    answerKind
+	members []rooms.Member
+	names   []string
+	value   rooms.Value
+}
+
+func newRequest(want answerKind, each func(answer)) *request {
+	return &request{done: make(chan struct{}), answers: map[string]*tally{}, want: want, each: each, once: map[string]bool{}}
 }
 
 // A tally is what came from a server, or from all that have no name.
@@ -39,36 +64,51 @@ func (r *request) of(uid string) *tally {
 	return t
 }
 
+// maxClients bounds the clients that a server may say will answer.
+const maxClients = 1 << 30
+
 // server notes that a server has answered; clients is how many of its clients
-// will.
-func (r *request) server(uid string, clients int, answer any) {
+// will. It is false if that is no answer to the request.
+func (r *request) server(uid string, clients int, a answer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if a.kind != r.want || clients < 0 || clients > maxClients {
+		return false
+	}
+	if _, named := r.named[uid]; named {
+		if r.once[uid] {
+			return false
+		}
+		r.once[uid] = true
+	}
 	if r.ended {
-		return
+		return true
 	}
 	t := r.of(uid)
 	t.servers++
 	t.clients += clients
-	r.take(answer)
-}
-
-// client notes that a client of a server has answered.
-func (r *request) client(uid string, answer any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended {
-		return
-	}
-	r.of(uid).acks++
-	r.take(answer)
-}
-
-func (r *request) take(answer any) {
-	if r.each != nil && answer != nil {
-		r.each(answer)
+	if a.kind != aCount {
+		r.each(a)
 	}
 	r.settle(nil)
+	return true
+}
+
+// client notes that a client of a server has answered. It is false if clients were
+// not asked.
+func (r *request) client(uid string, v rooms.Value) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.want != aCount {
+		return false
+	}
+	if r.ended {
+		return true
+	}
+	r.of(uid).acks++
+	r.each(answer{kind: aValue, value: v})
+	r.settle(nil)
+	return true
 }
 
 // settle ends the request if everything has come that will; alive are the servers
@@ -166,26 +206,24 @@ func (q *requests) get(id string) *request {
 	return q.byID[id]
 }
 
-// ask asks the other servers of a namespace: channel is where they listen, send
-// publishes the request, each gets the answers. It waits until all have answered,
-// those that have not are known to be gone, or ctx is done.
+// ask asks the other servers of a namespace: t is where they listen, send publishes
+// the request, which gets the answers. It waits until all have answered, those that
+// have not are known to be gone, or ctx is done.
 //
-// Those that have the namespace by their last heartbeat are known by name. One that
-// has opened it since, or has too many to say, is like a server of Node: if it does
-// not answer, it is counted, but not named.
-func (c *core) ask(ctx context.Context, ns, channel, id string, send func() error, each func(any)) error {
-	others, err := c.others(ctx, channel)
+// Those that have the namespace by their last heartbeat are known by name, and
+// expected to answer even if Redis knows of fewer: their connections may have failed
+// a moment ago. One that has opened it since, or has too many to say, is like a
+// server of Node: if it does not answer, it is counted, but not named.
+func (c *core) ask(ctx context.Context, ns string, t topic, id string, send func() error, r *request) error {
+	others, err := c.others(ctx, t)
 	if err != nil {
-		return &rooms.IncompleteError{Cause: err}
+		return c.unasked(ns, err)
 	}
-	if others <= 0 {
+	r.named = c.peers.having(ns)
+	r.expected = max(others, len(r.named))
+	if r.expected == 0 {
 		return nil
 	}
-	named := c.peers.having(ns)
-	if len(named) > others { // some do not listen
-		named = nil
-	}
-	r := &request{done: make(chan struct{}), named: named, expected: others, answers: map[string]*tally{}, each: each}
 	c.requests.mu.Lock()
 	c.requests.byID[id] = r
 	c.requests.mu.Unlock()
@@ -198,18 +236,36 @@ func (c *core) ask(ctx context.Context, ns, channel, id string, send func() erro
 	if err := send(); err != nil {
 		return err
 	}
-	err = c.await(ctx, r, channel)
+	err = c.await(ctx, r, t)
 	if err != nil {
 		c.incomplete.Add(1)
 	}
 	return err
 }
 
+// unasked is the error of a request that nobody was asked.
+func (c *core) unasked(ns string, err error) error {
+	e := &rooms.IncompleteError{Cause: err}
+	for _, name := range c.peers.having(ns) {
+		e.Missing = append(e.Missing, name)
+	}
+	slices.Sort(e.Missing)
+	return e
+}
+
+// maxTimeout bounds how long other servers may have clients waited for.
+const maxTimeout = time.Hour
+
+// timeoutOf returns how long another server waits.
+func timeoutOf(f wire.Flags) time.Duration {
+	return time.Duration(min(max(f.Timeout, 1), maxTimeout.Milliseconds())) * time.Millisecond
+}
+
 // others returns how many other servers are subscribed to a channel. We need not
 // be: an instance of a namespace may not be live here.
-func (c *core) others(ctx context.Context, channel string) (int, error) {
-	n, err := c.b.subscribers(ctx, channel, c.shards)
-	if err == nil && c.b.subs.isReady(channel) {
+func (c *core) others(ctx context.Context, t topic) (int, error) {
+	n, err := c.b.subscribers(ctx, t)
+	if err == nil && c.b.subs.isReady(t) {
 		n--
 	}
 	return n, err
@@ -218,7 +274,7 @@ func (c *core) others(ctx context.Context, channel string) (int, error) {
 // lookEvery is how often it is looked who is still there.
 const lookEvery = 250 * time.Millisecond
 
-func (c *core) await(ctx context.Context, r *request, channel string) error {
+func (c *core) await(ctx context.Context, r *request, t topic) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -230,7 +286,7 @@ func (c *core) await(ctx context.Context, r *request, channel string) error {
 		case <-c.b.ctx.Done():
 			return r.result(errClosed)
 		case <-ticker.C:
-			if others, err := c.others(ctx, channel); err == nil {
+			if others, err := c.others(ctx, t); err == nil {
 				r.look(others, c.peers.alive())
 			}
 		}

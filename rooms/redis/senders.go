@@ -43,7 +43,7 @@ func (b *broker) sent(x *sender, err error) {
 			err = other.failed
 		}
 	}
-	b.health.set(b.log, sending, err)
+	b.health.set(sending, err)
 }
 
 // distribute gives what is queued to senders, until the broker is closed. A slot
@@ -98,7 +98,7 @@ func (b *broker) runSender(client rueidis.Client, x *sender) {
 	defer b.ended.Done()
 	b.sent(x, nil)
 	for {
-		err := b.publishVia(client, &x.queue, true)
+		err := b.publishVia(client, &x.queue, true, func() error { return nil })
 		for wait := firstPause; err != nil && b.ctx.Err() == nil; err = b.probe(client, x) {
 			b.sent(x, err)
 			b.subs.first.poke() // the nodes may be others

@@ -1,6 +1,9 @@
 package redis
 
 import (
+	"cmp"
+	"context"
+
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis/wire"
 )
@@ -19,26 +22,16 @@ func (s *shardedAdapter) Start(h rooms.Host) error {
 	s.send = func(m *wire.Message) { s.put(wire.ShardedTarget(s.o.Prefix, s.o.Mode, m), m) }
 	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
 	s.form = wire.Sharded
+	s.topics = func(ns string) []topic { return []topic{s.channel(s.main(ns))} }
 	s.start(h, newUID(), s.receive)
 	return nil
-}
-
-// Open subscribes to a namespace.
-func (s *shardedAdapter) Open(ns string) {
-	s.subscribe(s.main(ns))
-	s.opened(ns)
-}
-
-// Drop unsubscribes from a namespace.
-func (s *shardedAdapter) Drop(ns string) {
-	s.dropped(ns, s.main(ns), wire.RoomChannel(s.o.Prefix, ns, s.uid))
 }
 
 // WantsOwnRooms tells whether sockets' own rooms have channels too.
 func (s *shardedAdapter) WantsOwnRooms() bool { return s.o.Mode == DynamicPrivate }
 
-// channel returns the channel of a room, "" if it has none.
-func (s *shardedAdapter) channel(ns, room string) string {
+// room returns the channel of a room, "" if it has none.
+func (s *shardedAdapter) room(ns, room string) string {
 	m := wire.Message{Type: wire.BroadcastMessage, Namespace: ns, Options: wire.Options{Rooms: []string{room}}}
 	if channel := wire.ShardedTarget(s.o.Prefix, s.o.Mode, &m); channel != s.main(ns) {
 		return channel
@@ -48,14 +41,26 @@ func (s *shardedAdapter) channel(ns, room string) string {
 
 // Occupied subscribes to a room.
 func (s *shardedAdapter) Occupied(ns, room string) {
-	if channel := s.channel(ns, room); channel != "" {
-		s.occupied(ns, channel)
+	if channel := s.room(ns, room); channel != "" {
+		s.b.subs.add(s.channel(channel))
 	}
 }
 
 // Vacated unsubscribes from a room, after a while.
 func (s *shardedAdapter) Vacated(ns, room string) {
-	if channel := s.channel(ns, room); channel != "" {
-		s.vacated(ns, channel)
+	if channel := s.room(ns, room); channel != "" {
+		s.b.subs.drop(s.channel(channel))
 	}
+}
+
+// Await waits for the subscriptions of rooms.
+func (s *shardedAdapter) Await(ctx context.Context, ns string, names []string) error {
+	ctx, cancel := deadline(ctx, s.o.Timeout)
+	defer cancel()
+	for _, name := range names {
+		if err := s.b.subs.await(ctx, s.channel(cmp.Or(s.room(ns, name), s.main(ns)))); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -45,7 +45,7 @@ func (s *sharding) settle() {
 	s.t.Helper()
 	for _, a := range s.adapters {
 		eventually(s.t, "being up with all subscriptions", func() bool {
-			_, all := coreOf(a).b.subs.inPlace()
+			_, all, _ := coreOf(a).b.subs.inPlace()
 			return all && a.Status().Up
 		})
 	}
@@ -169,7 +169,7 @@ func TestSubscriptionsFollowTheirSlots(t *testing.T) {
 			s.reach(names...)
 			before := s.adapters[1].Status()
 			k := s.traffic(names...)
-			moved := []string{s.channel("a"), s.channel(""), beatChannel(name)}
+			moved := []string{s.channel("a"), s.channel(""), coreOf(s.adapters[0]).beats().name}
 			slices.Sort(moved)
 			moved = slices.Compact(moved)
 			for _, channel := range moved {

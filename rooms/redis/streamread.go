@@ -3,7 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -23,6 +24,8 @@ type reader struct {
 	b      *broker
 	entry  func(stream string, place rooms.Place, x rueidis.XRangeEntry)
 	passed func(stream string, place rooms.Place)
+
+	located func() // is called when it is known where to read from
 
 	names  []string
 	ids    []string // of the entries that were read last; "" as long as that is not known
@@ -50,7 +53,14 @@ func (s *streams) read() {
 	s.mu.Lock()
 	s.readers = readers
 	s.mu.Unlock()
+	var unknown atomic.Int64
+	unknown.Store(int64(len(readers)))
 	for _, r := range readers {
+		r.located = sync.OnceFunc(func() {
+			if unknown.Add(-1) == 0 {
+				close(s.reading)
+			}
+		})
 		s.b.ended.Add(1)
 		// ends when the broker is closed
 		go func() {
@@ -70,14 +80,13 @@ func (s *streams) newReader(names ...string) *reader {
 }
 
 func (r *reader) run(client rueidis.Client) {
-	quiet := slog.New(slog.DiscardHandler) // the broker says what there is to say
 	for wait := firstPause; r.b.ctx.Err() == nil; wait = r.b.pause(wait) {
 		began := time.Now()
 		err := r.readOn(client)
 		if r.b.ctx.Err() != nil {
 			return
 		}
-		r.health.set(quiet, receiving, err)
+		r.health.set(receiving, err) // the broker says what there is to say
 		r.b.log.Debug("redis: streams are not read", "error", err)
 		if time.Since(began) > lastPause {
 			wait = firstPause
@@ -96,7 +105,8 @@ func (r *reader) readOn(client rueidis.Client) error {
 			return err
 		}
 	}
-	r.health.set(slog.New(slog.DiscardHandler), receiving, nil)
+	r.health.set(receiving, nil)
+	r.located()
 	for {
 		ctx, cancel := context.WithTimeout(r.b.ctx, readBlock+r.b.timeout)
 		streams, err := conn.Do(ctx, conn.B().Xread().Count(readCount).Block(readBlock.Milliseconds()).Streams().Key(r.names...).Id(r.ids...).Build()).AsXRead()

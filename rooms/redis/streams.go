@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"strconv"
 	"sync"
 
@@ -17,7 +18,8 @@ type streams struct {
 	// Immutable after Start.
 	recorder rooms.Recorder // nil: events go to the host
 
-	saving saving
+	saving  saving
+	reading chan struct{} // closed when it is known from where on each stream is read
 
 	mu      sync.Mutex
 	readers []*reader // none before there is a client
@@ -36,6 +38,8 @@ func (s *streams) Start(h rooms.Host) error {
 	}
 	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
 	s.form = wire.Packed
+	s.topics = func(ns string) []topic { return []topic{s.channel(s.main(ns))} }
+	s.reading = make(chan struct{})
 	s.start(h, newUID(), s.receive)
 	s.b.ended.Add(1)
 	// ends when the broker is closed
@@ -107,22 +111,25 @@ func (s *streams) returned(lane string, place rooms.Place, x rueidis.XRangeEntry
 	s.recorder.Recorded(lane, rooms.Entry{Place: place, Own: n})
 }
 
-// Open subscribes to a namespace.
-func (s *streams) Open(ns string) {
-	s.subscribe(s.main(ns))
-	s.opened(ns)
-}
-
-// Drop unsubscribes from a namespace.
-func (s *streams) Drop(ns string) {
-	s.dropped(ns, s.main(ns), wire.RoomChannel(s.o.Prefix, ns, s.uid))
-}
-
 // Occupied does nothing: rooms have no channels.
 func (s *streams) Occupied(string, string) {}
 
 // Vacated does nothing.
 func (s *streams) Vacated(string, string) {}
+
+// Await waits until the streams are read. From then on nothing is missed.
+func (s *streams) Await(ctx context.Context, _ string, _ []string) error {
+	ctx, cancel := deadline(ctx, s.o.Timeout)
+	defer cancel()
+	select {
+	case <-s.reading:
+		return nil
+	case <-s.b.ctx.Done():
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Status says how the adapter is. It is up only if the streams are read.
 func (s *streams) Status() rooms.Status {

@@ -164,7 +164,7 @@ func log(t *testing.T, addr string, o Options) (rooms.Log, *recorder) {
 	t.Helper()
 	a, r := Streams(addr, o).(rooms.Log), &recorder{}
 	a.Record(r)
-	if err := a.Start(&fake{node: "node"}); err != nil {
+	if err := a.Start(&fake{node: newID(4)}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Close(context.Background()) })

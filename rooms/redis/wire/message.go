@@ -80,6 +80,15 @@ func ParseMessage(b []byte) (m Message, err error) {
 	return m, nil
 }
 
+// Response tells whether m answers a request: of one server, for one.
+func (m *Message) Response() bool {
+	switch m.Type {
+	case FetchSocketsResponse, ServerSideEmitResponse, BroadcastClientCount, BroadcastAck:
+		return true
+	}
+	return false
+}
+
 // hasData tells whether messages of m's type have any.
 func (m *Message) hasData() bool { return m.Type > Heartbeat && m.Type < AdapterClose }
 

@@ -1,0 +1,89 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// A gate holds back what is to be published after a failure until those who are to
+// get it are subscribed again: this server, whose connections fail together with
+// those of the others, and as many of its kind as it knows. It opens by itself after
+// a while.
+type gate struct {
+	shut  atomic.Bool
+	since atomic.Int64 // Unix ns
+}
+
+// gateWait bounds how long a gate is shut.
+const gateWait = 2*lastPause + time.Second
+
+func (g *gate) close() {
+	if !g.shut.Swap(true) {
+		g.since.Store(time.Now().UnixNano())
+	}
+}
+
+// pass waits until the gate is open.
+func (b *broker) pass() {
+	for b.gate.shut.Load() && b.ctx.Err() == nil {
+		if time.Since(time.Unix(0, b.gate.since.Load())) > gateWait {
+			b.gate.shut.Store(false)
+			return
+		}
+		if ok, _ := b.subs.settled(); ok && (b.together == nil || b.together()) {
+			b.gate.shut.Store(false)
+			return
+		}
+		select {
+		case <-b.ctx.Done():
+		case <-time.After(firstPause / 2):
+		}
+	}
+}
+
+var (
+	errReplica  = errors.New("redis: this is a replica, and the master is not known yet")
+	errSwitched = errors.New("redis: another server is the master now")
+)
+
+// reached asks a connection whether its server is there, and the one to talk to: a
+// replica gets what is published, but passes nothing on.
+func (b *broker) reached(client rueidis.Client, conn rueidis.CoreClient) error {
+	if client.Mode() != rueidis.ClientModeSentinel {
+		return b.ping(conn)
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, b.timeout)
+	defer cancel()
+	role, err := conn.Do(ctx, conn.B().Role().Build()).ToArray()
+	if err != nil || len(role) == 0 {
+		return err
+	}
+	if what, err := role[0].ToString(); err == nil && what != "master" {
+		return errReplica
+	}
+	return nil
+}
+
+// stays is an error if the Sentinels have another master than at, since a
+// connection to the old one need not fail.
+func (b *broker) stays(client rueidis.Client, at string) error {
+	if at == "" || b.master(client) == at {
+		return nil
+	}
+	return errSwitched
+}
+
+// master returns the address of the master, "" without Sentinels.
+func (b *broker) master(client rueidis.Client) string {
+	if client.Mode() != rueidis.ClientModeSentinel {
+		return ""
+	}
+	for addr := range client.Nodes() {
+		return addr
+	}
+	return ""
+}

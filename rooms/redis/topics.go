@@ -1,0 +1,538 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// A kind of subscription.
+type kind uint8
+
+const (
+	exact   kind = iota // SUBSCRIBE
+	pattern             // PSUBSCRIBE
+	sharded             // SSUBSCRIBE
+)
+
+// A topic is what can be subscribed to: a channel or a pattern.
+type topic struct {
+	kind kind
+	name string
+}
+
+// A subscription is one that is wanted, or was until a moment ago. It is wanted as
+// long as it has owners: namespaces, rooms and requests, of which several may have
+// the same channel.
+type subscription struct {
+	topic
+	line    *line // the connection that it belongs to
+	owners  int
+	until   time.Time // without owners: when it may end
+	lingers bool      // it is in subscriptions.lingering
+	alone   bool      // it gets a command of its own: one with others was refused
+	refusal error     // why Redis does not let us, since it was ready; nil: it does
+	moves   int       // from node to node, since it was ready
+	sent    bool      // on this connection
+	ready   bool      // confirmed on this connection
+
+	changed chan struct{} // closed when ready, refusal or owners have changed; nil: nobody waits
+}
+
+func (x *subscription) wanted() bool { return x.owners > 0 }
+
+// tell wakes who waits for the subscription.
+func (x *subscription) tell() {
+	if x.changed != nil {
+		close(x.changed)
+		x.changed = nil
+	}
+}
+
+// A line is a connection for subscriptions: the only one, or that to a node of a
+// Redis Cluster.
+type line struct {
+	// Immutable.
+	node string // address; "" is the only one, or what no node has
+	wake chan struct{}
+
+	// Guarded by subscriptions.mu.
+	changed map[topic]struct{} // to be looked at
+	due     int                // subscriptions that have been asked for, and are not confirmed
+	conn    rueidis.CoreClient // nil: there is none
+}
+
+// subscriptions are those of a broker.
+//
+// Who owns one asks under a lock of its own that is held for a few instructions,
+// since rooms do so under the locks of theirs: what takes time is done under mu,
+// by whoever takes that next.
+type subscriptions struct {
+	// Immutable after init.
+	first  *line // that of no node
+	most   int   // subscriptions at one time
+	linger time.Duration
+
+	asking sync.Mutex
+	asked  map[topic]int // by how many there are more owners, or fewer; guarded by asking
+
+	mu        sync.Mutex
+	all       map[topic]*subscription
+	parked    map[topic]int // owners of those that are one too many
+	lines     map[string]*line
+	slots     []string    // the nodes of a Redis Cluster, by slot; nil without one
+	live      bool        // there is a connection, or it is known which there must be
+	ready     int         // subscriptions in place
+	due       int         // wanted, and not in place
+	denied    int         // of which Redis does not let us
+	lingering delay       // without owners
+	later     delay       // that a node of a Redis Cluster has not taken
+	retried   delay       // refused
+	over      func(topic) // is told of what is one too many, with mu held
+}
+
+const (
+	// tick is how often subscriptions are looked at without a reason.
+	tick = 250 * time.Millisecond
+	// refusedPause is how long one that Redis has refused is not asked for again.
+	refusedPause = 5 * time.Second
+)
+
+func (s *subscriptions) init(most int, linger time.Duration) {
+	s.most, s.linger = most, linger
+	s.all, s.lines, s.parked = map[topic]*subscription{}, map[string]*line{}, map[topic]int{}
+	s.lingering.pause, s.later.pause, s.retried.pause = linger, tick, refusedPause
+	s.over = func(topic) {}
+	s.first = s.line("")
+}
+
+// line returns the line of a node. s.mu is held.
+func (s *subscriptions) line(node string) *line {
+	l := s.lines[node]
+	if l == nil {
+		l = &line{node: node, wake: make(chan struct{}, 1), changed: map[topic]struct{}{}}
+		s.lines[node] = l
+	}
+	return l
+}
+
+// A delay holds topics, in order, for a time that is the same for all.
+type delay struct {
+	pause time.Duration
+	queue []delayed
+}
+
+type delayed struct {
+	topic
+	at time.Time
+}
+
+func (d *delay) put(t topic, now time.Time) { d.queue = append(d.queue, delayed{t, now.Add(d.pause)}) }
+
+// take returns the next whose time has come.
+func (d *delay) take(now time.Time) (t topic, ok bool) {
+	if len(d.queue) == 0 || now.Before(d.queue[0].at) {
+		return topic{}, false
+	}
+	t = d.queue[0].topic
+	if d.queue = d.queue[1:]; len(d.queue) == 0 {
+		d.queue = nil
+	}
+	return t, true
+}
+
+// count adds n times what a subscription counts for. It is called before and after
+// each change, with s.mu held.
+func (s *subscriptions) count(x *subscription, n int) {
+	switch {
+	case x.ready:
+		s.ready += n
+		return
+	case x.wanted():
+		s.due += n
+		if x.refusal != nil {
+			s.denied += n
+		}
+	}
+	if x.sent {
+		x.line.due += n
+	}
+}
+
+// add says that a subscription has one owner more.
+func (s *subscriptions) add(t topic) { s.ask(t, 1) }
+
+// drop says that it has one fewer. Without any it stays for a while, as rooms come
+// and go.
+func (s *subscriptions) drop(t topic) { s.ask(t, -1) }
+
+func (s *subscriptions) ask(t topic, n int) {
+	s.asking.Lock()
+	if s.asked == nil {
+		s.asked = map[topic]int{}
+	}
+	if s.asked[t] += n; s.asked[t] == 0 {
+		delete(s.asked, t)
+	}
+	s.asking.Unlock()
+	s.first.poke()
+}
+
+// lock locks s.mu, and does what has been asked for.
+func (s *subscriptions) lock() {
+	s.mu.Lock()
+	s.asking.Lock()
+	asked := s.asked
+	s.asked = nil
+	s.asking.Unlock()
+	for t, n := range asked {
+		s.own(t, n)
+	}
+}
+
+// own gives a subscription so many owners more. s.mu is held.
+func (s *subscriptions) own(t topic, n int) {
+	x := s.all[t]
+	if x == nil {
+		if n += s.parked[t]; n <= 0 {
+			delete(s.parked, t)
+			return
+		}
+		if len(s.all) >= s.most {
+			if s.parked[t] = n; s.over != nil {
+				s.over(t)
+			}
+			return
+		}
+		delete(s.parked, t)
+		x = &subscription{topic: t, line: s.line(s.place(t.name))}
+		s.all[t] = x
+	}
+	s.count(x, -1)
+	before := x.wanted()
+	x.owners = max(x.owners+n, 0)
+	s.count(x, 1)
+	switch {
+	case x.wanted() == before:
+		return
+	case x.wanted() && !x.sent:
+		s.touch(x)
+	case !x.wanted():
+		now := time.Now()
+		if x.until = now.Add(s.linger); !x.lingers {
+			x.lingers = true
+			s.lingering.put(t, now)
+		}
+	}
+	x.tell()
+}
+
+// touch has a subscription looked at. s.mu is held.
+func (s *subscriptions) touch(x *subscription) {
+	x.line.changed[x.topic] = struct{}{}
+	x.line.poke()
+}
+
+// poke wakes who keeps the line.
+func (l *line) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// elapse has those looked at whose time has come. s.mu is held.
+func (s *subscriptions) elapse(now time.Time) {
+	for t, ok := s.lingering.take(now); ok; t, ok = s.lingering.take(now) {
+		x := s.all[t]
+		if x == nil {
+			continue
+		}
+		switch x.lingers = false; {
+		case x.wanted():
+		case now.Before(x.until): // it has had owners since
+			x.lingers = true
+			s.lingering.put(t, now)
+		default:
+			s.touch(x)
+		}
+	}
+	for _, d := range []*delay{&s.later, &s.retried} {
+		for t, ok := d.take(now); ok; t, ok = d.take(now) {
+			if x := s.all[t]; x != nil {
+				s.touch(x)
+			}
+		}
+	}
+}
+
+var (
+	errUnwanted = errors.New("redis: the room, or its namespace, is not there any more")
+	errFull     = errors.New("redis: there are as many subscriptions as there may be: Options.MaxSubscriptions")
+)
+
+// await returns when a subscription is in place. It is an error if nobody wants it,
+// or if it cannot be.
+func (s *subscriptions) await(ctx context.Context, t topic) error {
+	for {
+		done, changed, err := s.look(t)
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// look is await without waiting: changed is closed when it is worth while to look
+// again.
+func (s *subscriptions) look(t topic) (ready bool, changed <-chan struct{}, err error) {
+	s.lock()
+	defer s.mu.Unlock()
+	x := s.all[t]
+	switch {
+	case x == nil && s.parked[t] > 0:
+		return false, nil, errFull
+	case x == nil || !x.wanted():
+		return false, nil, errUnwanted
+	case x.ready:
+		return true, nil, nil
+	case x.refusal != nil:
+		return false, nil, x.refusal
+	}
+	if x.changed == nil {
+		x.changed = make(chan struct{})
+	}
+	return false, x.changed, nil
+}
+
+// inPlace returns how many subscriptions are in place, whether that is all, and
+// how many there are too many.
+func (s *subscriptions) inPlace() (n int, all bool, parked int) {
+	s.lock()
+	defer s.mu.Unlock()
+	return s.ready, s.live && s.due == 0, len(s.parked)
+}
+
+// settled tells whether all subscriptions are in place but those that Redis does
+// not let us have, and in that case why; there may be no connection.
+func (s *subscriptions) settled() (ok bool, refusal error) {
+	s.lock()
+	defer s.mu.Unlock()
+	if ok = s.live && s.due == s.denied; !ok || s.denied == 0 {
+		return ok, nil
+	}
+	for _, x := range s.all {
+		if x.wanted() && !x.ready && x.refusal != nil {
+			return true, x.refusal
+		}
+	}
+	return true, nil
+}
+
+// unconfirmed tells whether something was asked for on a line that Redis has not
+// confirmed.
+func (s *subscriptions) unconfirmed(l *line) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.due > 0
+}
+
+// confirm notes what Redis says about a subscription of a line. It may end one by
+// itself, when the channel moves to another node: then it is lost.
+func (s *subscriptions) confirm(l *line, e rueidis.PubSubSubscription) (lost bool) {
+	s.lock()
+	defer s.mu.Unlock()
+	k, begins := exact, !strings.Contains(e.Kind, "unsubscribe")
+	switch e.Kind[:1] {
+	case "p":
+		k = pattern
+	case "s":
+		if strings.HasPrefix(e.Kind, "ss") || strings.HasPrefix(e.Kind, "sun") {
+			k = sharded
+		}
+	}
+	x := s.all[topic{k, e.Channel}]
+	if x == nil || x.line != l {
+		return false
+	}
+	s.count(x, -1)
+	if begins {
+		x.ready, x.moves, x.refusal, x.alone = x.sent, 0, nil, false
+	} else {
+		lost = x.ready && x.wanted()
+		x.ready = false
+		if x.sent {
+			x.sent = false
+			s.touch(x)
+		}
+	}
+	s.count(x, 1)
+	x.tell()
+	return lost
+}
+
+// refuse notes that Redis does not let us have topics that were in one command. One
+// that was alone is not asked for before a while; it is returned with why, so that
+// somebody is told the first time.
+func (s *subscriptions) refuse(l *line, topics []topic, err error) (first error) {
+	s.lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, t := range topics {
+		x := s.all[t]
+		if x == nil || x.line != l {
+			continue
+		}
+		s.count(x, -1)
+		x.sent, x.ready, x.alone = false, false, true
+		if len(topics) == 1 {
+			if x.refusal == nil {
+				first = fmt.Errorf("redis: %q was refused: %w", t.name, err)
+				x.refusal = first
+			}
+			s.retried.put(t, now)
+			x.tell()
+		} else {
+			s.touch(x)
+		}
+		s.count(x, 1)
+	}
+	return first
+}
+
+// isReady tells whether a subscription is in place.
+func (s *subscriptions) isReady(t topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.all[t]
+	return x != nil && x.ready
+}
+
+// reset says that a line has a new connection, or none.
+func (s *subscriptions) reset(l *line, conn rueidis.CoreClient) {
+	s.lock()
+	defer s.mu.Unlock()
+	l.conn = conn
+	if s.slots == nil {
+		s.live = conn != nil
+	}
+	for _, x := range s.all {
+		if x.line == l {
+			s.count(x, -1)
+			x.sent, x.ready = false, false
+			s.count(x, 1)
+			s.touch(x)
+		}
+	}
+}
+
+// at returns the connection of a line, nil if there is none.
+func (s *subscriptions) at(l *line) rueidis.CoreClient {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.conn
+}
+
+// mostAtOnce bounds how many subscriptions are looked at with the lock held.
+const mostAtOnce = 1000
+
+// next returns what is to be subscribed to and unsubscribed from on a line, and
+// marks it as such; more says that there is more to look at.
+func (s *subscriptions) next(l *line, now time.Time) (all []change, more bool) {
+	s.lock()
+	defer s.mu.Unlock()
+	s.elapse(now)
+	var add, drop [3][]topic
+	looked := 0
+	for t := range l.changed {
+		if looked++; looked > mostAtOnce {
+			more = true
+			break
+		}
+		delete(l.changed, t)
+		x := s.all[t]
+		switch {
+		case x == nil || x.line != l || x.wanted() && x.sent:
+		case x.wanted():
+			s.count(x, -1)
+			x.sent = true
+			s.count(x, 1)
+			if x.alone {
+				all = append(all, change{true, []topic{t}})
+			} else {
+				add[t.kind] = append(add[t.kind], t)
+			}
+		case x.sent && now.Before(x.until): // and is looked at again then
+		case x.sent:
+			drop[t.kind] = append(drop[t.kind], t)
+			fallthrough
+		default:
+			s.forget(x)
+		}
+	}
+	for k := range add {
+		all = appendChanges(all, true, add[k])
+		all = appendChanges(all, false, drop[k])
+	}
+	return all, more
+}
+
+// forget ends a subscription, so that there is room for one that was too many.
+// s.mu is held.
+func (s *subscriptions) forget(x *subscription) {
+	s.count(x, -1)
+	delete(s.all, x.topic)
+	x.tell()
+	for t := range s.parked {
+		s.own(t, 0)
+		return
+	}
+}
+
+// A change is a command to subscribe or to unsubscribe.
+type change struct {
+	begin  bool
+	topics []topic // of one kind
+}
+
+// appendChanges appends commands for topics of one kind: by the hundred, but
+// sharded channels one by one, since they may be of several slots.
+func appendChanges(all []change, begin bool, topics []topic) []change {
+	size := 500
+	if len(topics) > 0 && topics[0].kind == sharded {
+		size = 1
+	}
+	for ; len(topics) > 0; topics = topics[min(size, len(topics)):] {
+		all = append(all, change{begin, topics[:min(size, len(topics))]})
+	}
+	return all
+}
+
+func (c change) build(b rueidis.Builder) rueidis.Completed {
+	names := make([]string, len(c.topics))
+	for i, t := range c.topics {
+		names[i] = t.name
+	}
+	switch k := c.topics[0].kind; {
+	case k == exact && c.begin:
+		return b.Subscribe().Channel(names...).Build()
+	case k == pattern && c.begin:
+		return b.Psubscribe().Pattern(names...).Build()
+	case c.begin:
+		return b.Ssubscribe().Channel(names...).Build()
+	case k == exact:
+		return b.Unsubscribe().Channel(names...).Build()
+	case k == pattern:
+		return b.Punsubscribe().Pattern(names...).Build()
+	}
+	return b.Sunsubscribe().Channel(names...).Build()
+}
