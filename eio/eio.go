@@ -205,7 +205,7 @@ type Options struct {
 	// connection. CORS and Middleware have seen the request; of what they add to
 	// answers, a field that the handler's answer has too is left out. Nil, as
 	// function or as result: the error "Session ID unknown". A request that has been
-	// forwarded once is answered so in any case.
+	// forwarded once is answered so in any case. See Seek for nodes that are not known.
 	Forward func(node Node) http.Handler
 	// Tunnel is Forward for the upgrade to a WebSocket: it returns who asks the
 	// node. Its RoundTrip runs on a goroutine and has to set a bound to its time;
@@ -218,6 +218,18 @@ type Options struct {
 	// error's text in ReasonHeader, and it goes on polling; so it is without this
 	// function if Forward knows the node.
 	Tunnel func(node Node) http.RoundTripper
+
+	// Seek, unless nil, is called when Forward and Tunnel do not know a node, on a
+	// goroutine: it may block, for a bounded time. After nil they are asked again. An
+	// error refuses the request: ErrNoNode as if there were no Seek, any other with
+	// 503. The request has no body; its context is done when the client does not wait
+	// any more.
+	Seek func(r *http.Request, node Node) error
+	// Proven tells whether a request was forwarded by another node, which its
+	// ForwardedHeader, claim, is to prove. One that was not is refused with 403. It
+	// is called on the loop and must not block; both are views. Nil: all are believed,
+	// and a client that sends the header is not forwarded.
+	Proven func(r *http1.Request, claim []byte) bool
 
 	// Node names this process in the ids of its sessions. Zero means a random
 	// one.

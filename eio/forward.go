@@ -1,6 +1,7 @@
 package eio
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 
@@ -9,48 +10,96 @@ import (
 
 const (
 	// ForwardedHeader is in requests that one node forwards to another, those for
-	// tunnels among them: they are never forwarded again. A client can send it too,
-	// so it proves nothing.
+	// tunnels among them: they are never forwarded again. A client can send it too:
+	// what it proves is for Options.Proven to say.
 	ForwardedHeader = "Sioedge-Forwarded"
 	// ReasonHeader says, in an answer, why the session of another node could not
 	// be asked. Clients compare the texts of errors, so that it cannot be there.
 	ReasonHeader = "Sioedge-Reason"
 )
 
-// foreignUpgrade is an upgrade for which there is no tunnel. It is told to clients
-// like unknownSID. They take it for a failed probe and go on polling.
-var foreignUpgrade = refusal{code: CodeUnknownSID, message: unknownSID.message, status: http.StatusBadRequest, name: "FOREIGN_UPGRADE"}
+// ErrNoNode is what Options.Seek returns for a node that is not there.
+var ErrNoNode = errors.New("eio: there is no such node")
+
+var (
+	// foreignUpgrade is an upgrade for which there is no tunnel. It is told to clients
+	// like unknownSID. They take it for a failed probe and go on polling.
+	foreignUpgrade = refusal{code: CodeUnknownSID, message: unknownSID.message, status: http.StatusBadRequest, name: "FOREIGN_UPGRADE"}
+	// unavailableNode is a request for a session of which it is not certain that there
+	// is none.
+	unavailableNode = refusal{code: CodeUnknownSID, message: unknownSID.message, status: http.StatusServiceUnavailable, name: "NODE_UNAVAILABLE"}
+	// unproven is a request that says falsely that another node has forwarded it.
+	unproven = refusal{code: CodeForbidden, message: forbidden.message, status: http.StatusForbidden, name: "UNPROVEN", gate: true}
+)
+
+// proven tells whether a request is what it says: forwarded by another node.
+func (sh *shard) proven(r *http1.Request) bool {
+	claim := r.Get(ForwardedHeader)
+	return claim == nil || sh.srv.o.Proven == nil || sh.srv.o.Proven(r, claim)
+}
 
 // stray answers a request whose session is not here: it has ended, or another
 // node has it, which Options.Forward or Options.Tunnel can ask.
 func (sh *shard) stray(h *httpConn, sid string) {
 	o, node := &sh.srv.o, NodeOf([]byte(sid))
-	if o.Forward == nil && o.Tunnel == nil || node == "" || node == sh.srv.ids.node {
+	switch {
+	case o.Forward == nil && o.Tunnel == nil || node == "" || node == sh.srv.ids.node:
 		sh.refuse(h, unknownSID)
-		return
-	}
-	if h.req.Get(ForwardedHeader) != nil {
+	case h.req.Get(ForwardedHeader) != nil:
 		sh.refuseStray(h, unknownSID, "the session is of node "+string(node)+" and the request was forwarded to another one")
-		return
+	case sh.passOn(h, node):
+	case o.Seek == nil:
+		sh.unasked(h, node)
+	default:
+		err := errNotSought
+		sh.apart(h, func(r *http.Request) {
+			defer sh.logPanic("Seek")
+			err = o.Seek(r, node)
+		}, func() { sh.sought(h, node, err) }, func() {})
 	}
-	var tunnel http.RoundTripper
-	var handler http.Handler
+}
+
+var errNotSought = errors.New("the node could not be sought")
+
+// sought goes on when a node has been sought.
+func (sh *shard) sought(h *httpConn, node Node, err error) {
 	switch {
-	case h.upgrade && o.Tunnel != nil:
-		tunnel = o.Tunnel(node)
-	case o.Forward != nil:
-		handler = o.Forward(node)
+	case err == nil && sh.passOn(h, node):
+	case err == nil || errors.Is(err, ErrNoNode):
+		sh.unasked(h, node)
+	default:
+		h.fields = append(slices.Clip(h.fields), http1.Field{Name: []byte("Retry-After"), Value: []byte("1")})
+		sh.refuseStray(h, unavailableNode, err.Error())
 	}
+}
+
+func (sh *shard) unasked(h *httpConn, node Node) {
+	sh.refuseStray(h, unknownSID, "the session is of node "+string(node)+", which cannot be asked")
+}
+
+// passOn has a node answer a request. It is false if that is not known.
+func (sh *shard) passOn(h *httpConn, node Node) bool {
+	o := &sh.srv.o
+	if h.upgrade && o.Tunnel != nil {
+		tunnel := o.Tunnel(node)
+		if tunnel != nil {
+			sh.openTunnel(h, tunnel)
+		}
+		return tunnel != nil
+	}
+	if o.Forward == nil {
+		return false
+	}
+	handler := o.Forward(node)
 	switch {
-	case tunnel != nil:
-		sh.openTunnel(h, tunnel)
 	case handler == nil:
-		sh.refuseStray(h, unknownSID, "the session is of node "+string(node)+", which cannot be asked")
+		return false
 	case h.upgrade:
 		sh.refuseStray(h, foreignUpgrade, "the session is of node "+string(node)+", and a WebSocket cannot be forwarded")
 	default:
 		sh.handled(h, handler, int64(o.MaxPayload))
 	}
+	return true
 }
 
 // refuseStray refuses with a reason for whoever looks at the answer.

@@ -36,7 +36,9 @@ type ConnectionError struct {
 type ErrorContext struct {
 	// Name says why a request is bad: INVALID_ORIGIN, TRANSPORT_MISMATCH,
 	// PROTOCOL_MISMATCH, TRANSPORT_HANDSHAKE_ERROR, MIDDLEWARE_FAILURE,
-	// FOREIGN_UPGRADE (of a session of another node; with SID, code 1).
+	// FOREIGN_UPGRADE (of a session of another node; with SID, code 1),
+	// NODE_UNAVAILABLE (the same, and it could not be asked), UNPROVEN (it says that
+	// another node forwarded it; code 4).
 	Name string
 
 	Transport string // CodeUnknownTransport, TRANSPORT_MISMATCH, TRANSPORT_HANDSHAKE_ERROR
@@ -163,6 +165,7 @@ func newCookie(template *http.Cookie) (*http.Cookie, error) {
 type Stats struct {
 	Refused   [CodeUnsupportedVersion + 1]int64 // by code
 	Origins   int64                             // of the forbidden ones: for their origin
+	Unproven  int64                             // of the forbidden ones: for a forged ForwardedHeader
 	Draining  int64                             // with 503: new sessions after Drain
 	Full      int64                             // with 503: new sessions for MaxSessions, or for which their loop had no room
 	Guests    int64                             // with 503: new sessions for MaxSessionsPerIP
@@ -180,7 +183,7 @@ type tally struct {
 	refused                      [CodeUnsupportedVersion + 1]atomic.Int64
 	origins, draining, malformed atomic.Int64
 	full, guests                 atomic.Int64
-	frames                       atomic.Int64
+	frames, unproven             atomic.Int64
 	budget, stuck, pauses, held  atomic.Int64
 }
 
@@ -191,6 +194,7 @@ func (s *Server) Stats() (st Stats) {
 			st.Refused[code] += sh.tally.refused[code].Load()
 		}
 		st.Origins += sh.tally.origins.Load()
+		st.Unproven += sh.tally.unproven.Load()
 		st.Draining += sh.tally.draining.Load()
 		st.Full += sh.tally.full.Load()
 		st.Guests += sh.tally.guests.Load()

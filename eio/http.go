@@ -198,6 +198,10 @@ func (sh *shard) request(h *httpConn) {
 		return
 	}
 	switch {
+	case below && !sh.proven(h.req):
+		sh.tally.unproven.Add(1)
+		srv.notice.Warn("a request says falsely that another server forwarded it", "flag", "--cluster-secret", "client", peer(h.conn.RemoteAddr()))
+		sh.refuse(h, unproven)
 	case handler != nil:
 		sh.routed(h, handler)
 	case !below:

@@ -63,8 +63,13 @@ type Adapter interface {
 	ServerSideAsk(ctx context.Context, namespace string, e Event) ([]Value, error)
 
 	// Peer returns the server whose ids begin with node, if it is of the same
-	// kind as this one and there.
+	// kind as this one and there. One that has fallen silent, without a word that it
+	// leaves, is there for longer than a client of it waits: it may live, and its
+	// heartbeats be lost.
 	Peer(node string) (Peer, bool)
+	// Seek asks the other servers who they are and returns when Peer knows node, or
+	// ctx is done. It may return sooner if node has said that it leaves. It blocks.
+	Seek(ctx context.Context, node string)
 	// Status says how the adapter is and what it did. Any goroutine may ask.
 	Status() Status
 }
@@ -77,6 +82,9 @@ type Host interface {
 	// Advertise is the base URL at which other servers reach this one, "" if they
 	// are not to.
 	Advertise() string
+	// Token is what other servers need, beside the address, to know this one by. The
+	// adapter tells it to them alone.
+	Token() string
 	// Deliver sends an event to the server's sockets.
 	Deliver(t Target, e Event)
 	// DeliverAck does, and waits: counted is told how many sockets there are,
@@ -188,9 +196,11 @@ type Status struct {
 
 // A Peer is another server of the same kind.
 type Peer struct {
-	Node string    // what its ids begin with
-	Name string    // for people
-	Addr string    // base URL at which it serves clients to other servers; "" if it does not
-	Seen time.Time // when it was last heard of
-	Load Load
+	Node string // what its ids begin with
+	Name string // for people
+	Addr string // base URL at which it serves clients to other servers; "" if it does not
+	// Token is the server's Host.Token. It is not in Status.
+	Token string    `json:"-"`
+	Seen  time.Time // when it was last heard of
+	Load  Load
 }

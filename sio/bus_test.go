@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sioedge/sioedge/rooms"
@@ -28,11 +30,15 @@ type stop struct {
 	wrong []string // of these, what went without having come
 	owns  bool     // it wants to know of sockets' own rooms
 	ended bool
-	addr  string // at which others reach the server; "" is what it advertises
+	addr  string // at which others reach the server; "" is what it advertises, "-" none
+
+	hidden chan struct{} // until it is closed nobody knows the server
+	sought atomic.Int64  // how often Seek was called
 }
 
 func (b *bus) stop() *stop {
-	s := &stop{bus: b}
+	s := &stop{bus: b, hidden: make(chan struct{})}
+	close(s.hidden)
 	b.stops = append(b.stops, s)
 	return s
 }
@@ -65,11 +71,30 @@ func (s *stop) Peer(node string) (rooms.Peer, bool) {
 		if o == s || o.host == nil || o.host.Node() != node {
 			continue
 		}
+		select {
+		case <-o.hidden:
+		default:
+			return rooms.Peer{}, false
+		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		return rooms.Peer{Node: node, Addr: cmp.Or(o.addr, o.host.Advertise())}, !o.ended
+		return rooms.Peer{Node: node, Addr: strings.TrimPrefix(cmp.Or(o.addr, o.host.Advertise()), "-"), Token: o.host.Token()}, !o.ended
 	}
 	return rooms.Peer{}, false
+}
+
+// Seek returns when the server is known; who has gone, or never was, is not waited for.
+func (s *stop) Seek(ctx context.Context, node string) {
+	s.sought.Add(1)
+	for _, o := range s.stops {
+		if o.host.Node() != node {
+			continue
+		}
+		select {
+		case <-o.hidden:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // reached says where others reach the server.

@@ -1,6 +1,7 @@
 package sio_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -66,7 +67,8 @@ func serve(t testing.TB, o sio.Options, register func(srv *sio.Server)) *server 
 		t.Fatal(err)
 	}
 	register(srv)
-	addr, err := srv.Listen("127.0.0.1:0")
+	_, at, _ := strings.Cut(o.Advertise, "http://")
+	addr, err := srv.Listen(cmp.Or(at, "127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}

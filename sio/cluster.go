@@ -186,6 +186,9 @@ func (h *host) Node() string { return string(h.srv.o.Engine.Node) }
 // Advertise is where other servers reach this one.
 func (h *host) Advertise() string { return h.srv.o.Advertise }
 
+// Token is what other servers derive of how this one proves who it is.
+func (h *host) Token() string { return h.srv.token }
+
 // Deliver sends an event to the sockets of this server.
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {
 	if b, ok := h.at(t); ok {

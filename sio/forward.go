@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -26,71 +26,98 @@ import (
 // it does not matter which server a client's poll reaches.
 type forwards struct {
 	// Immutable after newForwards.
-	transport *http.Transport
-	most      int64
-	deadline  time.Duration
-	logger    *slog.Logger
+	places   *shares
+	links    links
+	answers  *allowance // bytes of answers that are held
+	mistakes *mistakes
+	deadline time.Duration
+	notice   *notice.Log
 
-	underWay, done, failed atomic.Int64
-	warned                 atomic.Int64 // when a failure was logged, in seconds
+	done, failed, limited, unproven atomic.Int64
 }
 
 const (
-	// A server that is there is reached at once.
-	forwardDialTimeout = 5 * time.Second
 	// A poll is answered by the next ping at the latest, or the session ends.
 	forwardSlack = 5 * time.Second
+	// maxForwardedAnswer bounds an answer: more than is ever queued for a client, as
+	// base64 if it is bytes.
+	maxForwardedAnswer = 32 << 20
+	// maxForwardedAnswers bounds those that are held at a time. What does not fit waits
+	// with the other server.
+	maxForwardedAnswers = 4 * maxForwardedAnswer
 )
 
 func newForwards(o Options) *forwards {
 	e := &o.Engine
-	return &forwards{
-		most:     int64(o.MaxForwards),
+	f := &forwards{
+		places:   newShares(o.MaxForwards),
+		answers:  &allowance{free: maxForwardedAnswers},
+		mistakes: newMistakes(),
 		deadline: cmp.Or(e.PingInterval, eio.DefaultPingInterval) + cmp.Or(e.PingTimeout, eio.DefaultPingTimeout) + forwardSlack,
-		logger:   o.Logger,
-		transport: &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: forwardDialTimeout}).DialContext,
-			TLSHandshakeTimeout: forwardDialTimeout,
-			DisableCompression:  true, // the answer stays as its client wants it
-			// A broadcast answers all polls at once, and they come back at once.
-			MaxIdleConns:        o.MaxForwards,
-			MaxIdleConnsPerHost: o.MaxForwards,
-			// Before the other server closes it: a POST could be lost on it then.
-			IdleConnTimeout: cmp.Or(e.IdleTimeout, 20*time.Second) / 2,
-		},
+		notice:   notice.New(o.Logger, 0),
 	}
+	f.links = links{
+		secret: o.ClusterSecret, path: "/" + strings.Trim(o.Engine.Path, "/") + "/" + challengePath,
+		idle: cmp.Or(e.IdleTimeout, 20*time.Second) / 2, maxIdle: o.MaxForwards, all: map[linkKey]*link{},
+	}
+	return f
 }
 
 // forward is eio.Options.Forward.
 func (srv *Server) forward(node eio.Node) http.Handler {
-	if srv.cluster == nil {
-		return nil
-	}
-	peer, ok := srv.cluster.Peer(string(node))
-	if !ok || peer.Addr == "" {
-		srv.forwards.failed.Add(1)
+	peer, ok := srv.peer(node)
+	if !ok {
 		return nil
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { srv.forwards.serve(w, r, peer) })
 }
 
+// peer returns a server that can be asked.
+func (srv *Server) peer(node eio.Node) (rooms.Peer, bool) {
+	if srv.cluster == nil {
+		return rooms.Peer{}, false
+	}
+	peer, ok := srv.cluster.Peer(string(node))
+	return peer, ok && reachable(peer) == nil
+}
+
+// tooMany is why a request is not forwarded.
+const tooMany = "too many requests are being forwarded"
+
 // serve answers r with what peer answers.
 func (f *forwards) serve(w http.ResponseWriter, r *http.Request, peer rooms.Peer) {
-	defer f.underWay.Add(-1)
-	if f.underWay.Add(1) > f.most {
-		unavailable(w.Header())
-		f.fail(w, http.StatusServiceUnavailable, "too many requests are being forwarded")
-		return
+	client := clientOf(r.RemoteAddr)
+	wait, ok := f.pass(w, r, peer, client)
+	if ok && wait > 0 {
+		// Not with a place of those that others wait for.
+		select {
+		case <-time.After(wait):
+		case <-r.Context().Done():
+		}
 	}
+}
+
+// pass is serve but for how long the client's next request is to wait.
+func (f *forwards) pass(w http.ResponseWriter, r *http.Request, peer rooms.Peer, client string) (wait time.Duration, ok bool) {
+	if !f.places.take(client, peer.Node) {
+		f.limited.Add(1)
+		f.notice.Warn("too many requests are being forwarded: some are refused", "flag", "--max-forwards", "client", client, "node", peer.Node)
+		unavailable(w.Header())
+		f.fail(w, http.StatusServiceUnavailable, tooMany)
+		return 0, false
+	}
+	defer f.places.give(client, peer.Node)
 	ctx, cancel := context.WithTimeout(r.Context(), f.deadline)
 	defer cancel()
-	resp, body, err := f.ask(ctx, r, peer)
+	resp, err := f.ask(ctx, r, peer)
+	if err == nil {
+		defer resp.Body.Close()
+		err = f.copy(ctx, w, resp)
+	}
 	switch {
 	case err == nil:
 		f.done.Add(1)
-		maps.Copy(w.Header(), resp.Header)
-		w.WriteHeader(resp.StatusCode)
-		_, _ = w.Write(body) // there is none where there must be none
+		return f.mistakes.note(client, resp.StatusCode, time.Now()), true
 	case r.Context().Err() != nil: // the client does not wait any more
 	case errors.Is(err, context.DeadlineExceeded):
 		f.warn(peer, err)
@@ -99,53 +126,73 @@ func (f *forwards) serve(w http.ResponseWriter, r *http.Request, peer rooms.Peer
 		f.warn(peer, err)
 		f.fail(w, http.StatusBadGateway, "node "+peer.Node+" cannot be reached")
 	}
+	return 0, false
 }
 
-// ask has peer answer r. The answer is read to its end: half of a poll's must not
-// pass for the whole.
-func (f *forwards) ask(ctx context.Context, r *http.Request, peer rooms.Peer) (*http.Response, []byte, error) {
-	body, err := io.ReadAll(r.Body)
+// ask has peer answer r.
+func (f *forwards) ask(ctx context.Context, r *http.Request, peer rooms.Peer) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body) // of up to MaxPayload, and in memory already
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	out, err := outgoing(ctx, r, peer)
+	l, err := f.links.to(peer)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	out := l.outgoing(ctx, r)
 	if len(body) > 0 {
 		out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 		out.Body, _ = out.GetBody()
 	}
-	resp, err := f.transport.RoundTrip(out)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer resp.Body.Close()
-	endToEnd(resp.Header)
-	body, err = io.ReadAll(resp.Body)
-	return resp, body, err
+	return l.transport.RoundTrip(out)
 }
 
-// outgoing returns what peer is asked for r, without a body.
-func outgoing(ctx context.Context, r *http.Request, peer rooms.Peer) (*http.Request, error) {
-	base, err := baseURL(peer.Addr)
-	if err != nil {
-		return nil, err
+var errLongAnswer = fmt.Errorf("sio: an answer is longer than %d bytes", maxForwardedAnswer)
+
+// copy gives the client an answer. It is read to its end first: half of a poll's
+// must not pass for the whole.
+func (f *forwards) copy(ctx context.Context, w http.ResponseWriter, resp *http.Response) error {
+	n := resp.ContentLength // servers of this kind say it
+	switch {
+	case n < 0:
+		n = maxForwardedAnswer
+	case n > maxForwardedAnswer:
+		return errLongAnswer
 	}
+	if err := f.answers.take(ctx, n); err != nil {
+		return err
+	}
+	defer f.answers.give(n)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, n+1))
+	switch {
+	case err != nil:
+		return err
+	case int64(len(body)) > n:
+		return errLongAnswer
+	}
+	endToEnd(resp.Header)
+	maps.Copy(w.Header(), resp.Header)
+	w.WriteHeader(resp.StatusCode)
+	_, _ = w.Write(body) // there is none where there must be none
+	return nil
+}
+
+// outgoing returns what the server is asked for r, without a body.
+func (l *link) outgoing(ctx context.Context, r *http.Request) *http.Request {
 	out := r.Clone(ctx) // Host stays, which origins are compared with
-	out.URL.Scheme, out.URL.Host = base.Scheme, base.Host
+	out.URL.Scheme, out.URL.Host = l.base.Scheme, l.base.Host
 	out.RequestURI, out.Close = "", false
 	out.Body, out.GetBody = http.NoBody, nil
 	endToEnd(out.Header)
 	out.Header.Del("Expect") // the body is there
-	out.Header.Set(eio.ForwardedHeader, "1")
+	out.Header.Set(eio.ForwardedHeader, l.proof.request(out.Method, out.URL.RequestURI()))
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or one is added
 	}
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		out.Header.Set("X-Forwarded-For", strings.Join(append(out.Header["X-Forwarded-For"], host), ", "))
 	}
-	return out, nil
+	return out
 }
 
 // fail answers a request that could not be forwarded.
@@ -158,11 +205,15 @@ func (f *forwards) fail(w http.ResponseWriter, status int, reason string) {
 	_, _ = fmt.Fprintf(w, `{"message":%s}`, message)
 }
 
-// warn logs a failure, of those within a second the first.
+// warn notes that a server could not be asked.
 func (f *forwards) warn(peer rooms.Peer, err error) {
-	if now := time.Now().Unix(); f.warned.Swap(now) != now {
-		f.logger.Warn("a request could not be forwarded", "node", peer.Node, "name", peer.Name, "addr", peer.Addr, "error", err)
+	if errors.Is(err, errNotProven) {
+		f.unproven.Add(1)
+		f.notice.Warn("a server of the cluster is not who answers at its address: nothing is forwarded there",
+			"flag", "--cluster-secret, --advertise", "node", peer.Node, "name", peer.Name, "addr", peer.Addr)
+		return
 	}
+	f.notice.Warn("a request could not be forwarded", "node", peer.Node, "name", peer.Name, "addr", peer.Addr, "error", err)
 }
 
 // baseURL parses what Options.Advertise can be.

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/sioedge/sioedge/eio"
@@ -17,17 +19,27 @@ import (
 // requests go away.
 type strays struct {
 	home, away *server
-	at         *stop // home's
+	at, other  *stop // home's and away's
 	joined     chan sio.Socket
 	left       chan sio.Reason
 }
 
 func newStrays(t *testing.T, o sio.Options) *strays {
 	t.Helper()
+	return newStraysWith(t, o, func(*sio.Options, bool) {})
+}
+
+// newStraysWith is newStrays with something different for the two.
+func newStraysWith(t *testing.T, o sio.Options, differ func(o *sio.Options, home bool)) *strays {
+	t.Helper()
 	x, b := &strays{left: make(chan sio.Reason, 100)}, &bus{}
 	x.at = b.stop()
 	start := func(a *stop) *server {
-		o.Adapter = a
+		o.Adapter, o.Advertise = a, ""
+		if a == x.at {
+			o.Advertise = "http://" + freeAddr(t)
+		}
+		differ(&o, a == x.at)
 		return serve(t, o, func(srv *sio.Server) {
 			echo(srv.Of("/"))
 			if a == x.at {
@@ -36,10 +48,32 @@ func newStrays(t *testing.T, o sio.Options) *strays {
 			}
 		})
 	}
-	other := b.stop()
-	x.home, x.away = start(x.at), start(other)
-	x.at.reached("http://" + x.home.addr)
+	x.other = b.stop()
+	x.home, x.away = start(x.at), start(x.other)
 	return x
+}
+
+// freeAddr returns an address at which nobody listens.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// deaf is a server that proves nothing, and must be sent nothing but the challenge.
+func deaf(t testing.TB) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Sioedge-Challenge") == "" || r.Header.Get("Cookie") != "" {
+			t.Errorf("%s %s was sent to who has proven nothing", r.Method, r.RequestURI)
+		}
+		_, _ = io.WriteString(w, "0123456789012345678901")
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // poll opens a session at home, whose requests go away.
@@ -185,7 +219,7 @@ func TestForwardedHeaders(t *testing.T) {
 		t.Errorf("forwarded is %s %s of %s, want what was asked", r.Method, r.RequestURI, r.Host)
 	}
 	for name, want := range map[string]string{"X-Forwarded-For": "[192.0.2.1, 127.0.0.1]", "X-Forwarded-Proto": "[https]", "Cookie": "[a=b]",
-		eio.ForwardedHeader: "[1]", "Origin": "[https://a.example]", "X-Hop": "[]", "Keep-Alive": "[]", "User-Agent": "[]", "Expect": "[]"} {
+		"Origin": "[https://a.example]", "X-Hop": "[]", "Keep-Alive": "[]", "User-Agent": "[]", "Expect": "[]"} {
 		if got := fmt.Sprint(r.Header[name]); got != want {
 			t.Errorf("forwarded is %s %s, want %s", name, got, want)
 		}
@@ -204,25 +238,18 @@ func TestForwardToNobody(t *testing.T) {
 	x := newStrays(t, sio.Options{})
 	p, _ := x.join()
 	node := x.home.Node()
-	x.at.reached("") // it advertises nothing
+	x.at.reached("-") // it advertises nothing
 	x.wantFailed(p, 400, unknown, "the session is of node "+node+", which cannot be asked")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	for _, addr := range []string{"http://" + l.Addr().String(), "no address"} {
+	// The last two are others than the session's server, which get nothing.
+	for _, addr := range []string{"http://" + freeAddr(t), "no address", "http://" + x.away.addr, deaf(t)} {
 		x.at.reached(addr)
 		reason := "node " + node + " cannot be reached"
 		x.wantFailed(p, 502, `{"message":"`+reason+`"}`, reason)
 	}
-	x.at.reached("http://" + x.away.addr) // who does not know the session either
-	before := x.away.Stats()
-	p.wantGet(400, unknown)
-	if st := x.away.Stats(); st.Forwarded != before.Forwarded+1 || st.ForwardFailed != before.ForwardFailed {
-		t.Errorf("Stats() = %+v, want one more forwarded than in %+v", st, before)
+	if n := x.away.Stats().ForwardUnproven; n != 2 {
+		t.Errorf("ForwardUnproven = %d, want 2", n)
 	}
-	x.at.reached("http://" + x.home.addr)
+	x.at.reached("")
 	p.send(`421["echo",1]`) // all that has not hurt the session
 	p.expect("431[1]")
 
@@ -254,6 +281,105 @@ func TestForwardLimits(t *testing.T) {
 		t.Errorf("the poll that was under way = %q, want the event", got)
 	}
 	p.send("3") // there is room again
+}
+
+// A poll whose server is not known yet, as it has just started, waits until it is: a
+// body is not lost meanwhile. Ids that name nobody are refused at once after the
+// first, whatever the adapter does.
+func TestForwardToWhoHasJustStarted(t *testing.T) {
+	x := newStrays(t, sio.Options{})
+	x.at.hidden = make(chan struct{})
+	p := x.poll("EIO=4&transport=polling")
+	got := make(chan string, 1)
+	// ends when the post has been answered
+	go func() {
+		status, body := p.post("40")
+		got <- fmt.Sprint(status, " ", body)
+	}()
+	away := x.other
+	eventually(t, "the search", func() bool { return away.sought.Load() == 1 })
+	if len(got) > 0 {
+		t.Fatalf("the post is answered %s before its server is known", <-got)
+	}
+	close(x.at.hidden)
+	if g := take(t, got); g != "200 ok" {
+		t.Errorf("the post = %s, want 200 ok", g)
+	}
+	p.expect(`40{"sid":"$sid"}`)
+
+	p.url = strings.Replace(p.url, p.sid, "none"+p.sid[4:], 1)
+	for range 50 {
+		x.wantFailed(p, 400, unknown, "the session is of node none, which cannot be asked")
+	}
+	if n := away.sought.Load(); n != 2 {
+		t.Errorf("the others were asked %d times, want 2: for the server, and once for nobody", n)
+	}
+}
+
+// What only another server can say is not believed of a client: neither on the way
+// to a session here, nor to one elsewhere. It reaches nothing of the application.
+func TestForgedForward(t *testing.T) {
+	var seen atomic.Int64
+	x := newStrays(t, sio.Options{Engine: eio.Options{Middleware: func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get(eio.ForwardedHeader) == "1" {
+			seen.Add(1)
+		}
+		return true
+	}}})
+	p, _ := x.join()
+	for _, srv := range []*server{x.home, x.away} {
+		for _, path := range []string{"/socket.io/?EIO=4&transport=polling", "/socket.io/?EIO=4&transport=polling&sid=" + p.sid} {
+			r, _ := http.NewRequest(http.MethodGet, "http://"+srv.addr+path, nil)
+			r.Header = http.Header{eio.ForwardedHeader: {"1"}, "X-Forwarded-For": {"192.0.2.1"}}
+			resp, err := p.http.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusForbidden {
+				t.Errorf("GET %s that claims to be forwarded = %d, want 403", path, resp.StatusCode)
+			}
+		}
+		if n := srv.Stats().Requests.Unproven; n != 2 {
+			t.Errorf("Unproven = %d, want 2", n)
+		}
+	}
+	if n := seen.Load(); n > 0 {
+		t.Errorf("the middleware has seen %d of them, want 0", n)
+	}
+	p.send(`421["echo",1]`) // nothing has hurt the session
+	p.expect("431[1]")
+	for _, challenge := range []string{"", strings.Repeat("x", 1000)} {
+		r, _ := http.NewRequest(http.MethodGet, "http://"+x.home.addr+"/socket.io/node", nil)
+		r.Header = http.Header{"Sioedge-Challenge": {challenge}}
+		resp, err := p.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("a challenge of %d bytes = %d, want 404", len(challenge), resp.StatusCode)
+		}
+	}
+}
+
+// Servers that do not share the secret forward nothing to each other.
+func TestForwardNeedsTheSecret(t *testing.T) {
+	for _, c := range []struct {
+		home, away string
+		status     int
+	}{{"a", "a", 200}, {"a", "b", 502}, {"", "b", 502}} {
+		x := newStraysWith(t, sio.Options{}, func(o *sio.Options, home bool) {
+			o.ClusterSecret = c.away
+			if home {
+				o.ClusterSecret = c.home
+			}
+		})
+		p := x.poll("EIO=4&transport=polling")
+		if status, _ := p.post("40"); status != c.status {
+			t.Errorf("with the secrets %q and %q a post is answered %d, want %d", c.home, c.away, status, c.status)
+		}
+	}
 }
 
 // A client that goes away while its poll is out ends its session at once, as it

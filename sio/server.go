@@ -61,13 +61,19 @@ type Options struct {
 	// this server, such as "http://10.0.0.5:3000": they forward polling requests to
 	// it that belong here, and tunnel WebSockets. Empty: they do not.
 	Advertise string
+	// ClusterSecret proves the servers of a cluster to each other: it must be the same
+	// for all. Empty: whoever can read and write the adapter's Redis is believed to
+	// be one of them, and gets the cookies of the clients whose requests it is sent.
+	ClusterSecret string
 	// MaxForwards bounds the requests that this server forwards at a time, of which
-	// a client's poll is one all the time; 503 beyond. Zero means 4096.
+	// a client's poll is one all the time; 503 beyond. No client's address and no
+	// other server can have more than three quarters. Zero means 4096.
 	MaxForwards int
 	// MaxTunnels bounds the WebSockets of other servers' sessions that this server
 	// passes on at a time: clients that upgraded here and not where their session
-	// is. One more is refused, and its client goes on polling. Each takes a
-	// descriptor beside the client's, and about 8 KB. Zero means 4096.
+	// is. One more is refused, and its client goes on polling; so it is beyond three
+	// quarters for one address or server. Each takes a descriptor beside the
+	// client's, and about 8 KB. Zero means 4096.
 	MaxTunnels int
 
 	// DropHandshake frees the copy of a session's first request as soon as its
@@ -112,6 +118,12 @@ type Server struct {
 	shards   []*shard
 	client   *clientFiles
 	notice   *notice.Log
+
+	// What other servers are asked, and how this one proves who it is.
+	searches   *searches
+	token      string // of which proof is derived
+	proof      proof
+	challenges http.Handler // answers those of other servers
 
 	registry registry
 	details  details
@@ -171,8 +183,11 @@ func newServer(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0)}
+	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0), token: newToken()}
 	srv.tunnels = newTunnels(srv.forwards, o)
+	srv.searches = newSearches(func() rooms.Adapter { return srv.cluster })
+	srv.proof = proofOf(o.ClusterSecret, string(o.Engine.Node), o.Advertise, srv.token)
+	srv.challenges = http.HandlerFunc(srv.answerChallenge)
 	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {
 		files, err := newClientFiles(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
@@ -187,6 +202,12 @@ func newServer(o Options) (*Server, error) {
 	}
 	if o.Adapter != nil && o.Engine.Tunnel == nil {
 		srv.o.Engine.Tunnel = srv.tunnel
+	}
+	if o.Adapter != nil && o.Engine.Seek == nil {
+		srv.o.Engine.Seek = srv.seek
+	}
+	if o.Engine.Proven == nil {
+		srv.o.Engine.Proven = srv.proven
 	}
 	var err error
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
@@ -215,6 +236,9 @@ func (srv *Server) bind(loops []*loop.Loop) {
 func (srv *Server) route(path string) http.Handler {
 	if srv.client != nil && srv.client.has(path) {
 		return srv.client
+	}
+	if path == srv.forwards.links.path && srv.cluster != nil {
+		return srv.challenges
 	}
 	if strings.HasPrefix(path, "/"+strings.Trim(srv.o.Engine.Path, "/")+"/") {
 		return nil
@@ -298,7 +322,7 @@ func (srv *Server) Serve(ctx context.Context) error {
 	for _, sh := range srv.shards {
 		sh.shutdown()
 	}
-	srv.forwards.transport.CloseIdleConnections()
+	srv.forwards.links.close()
 	return errors.Join(err, srv.part(context.Background()))
 }
 

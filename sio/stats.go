@@ -23,10 +23,16 @@ type Stats struct {
 
 	Forwarded     int64 // requests for sessions of other servers that these answered
 	ForwardFailed int64 // those that they did not: unknown, not reached, too late, or over MaxForwards
+	// ForwardLimited are those of ForwardFailed that MaxForwards refused, or that were
+	// for one of too many unknown servers; ForwardUnproven those whose server could not
+	// prove who it is.
+	ForwardLimited, ForwardUnproven int64
 
 	Tunnels      int64 // WebSockets of sessions of other servers that are passed on now
 	Tunnelled    int64 // those that were, and are
-	TunnelFailed int64 // those that were not: the other server unknown, not reached or too late, or over MaxTunnels
+	TunnelFailed int64 // those that were not: the other server not reached or too late, or over MaxTunnels
+	// TunnelLimited are those of TunnelFailed that MaxTunnels refused.
+	TunnelLimited int64
 }
 
 // tally is what a loop counts of Stats. It is read from anywhere.
@@ -37,6 +43,7 @@ type tally struct {
 // Stats returns the counters of all loops. Any goroutine may call it.
 func (srv *Server) Stats() Stats {
 	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load(),
+		ForwardLimited: srv.forwards.limited.Load(), ForwardUnproven: srv.forwards.unproven.Load(), TunnelLimited: srv.tunnels.limited.Load(),
 		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load()}
 	for _, sh := range srv.shards {
 		t := &sh.tally

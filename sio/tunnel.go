@@ -20,25 +20,23 @@ import (
 type tunnels struct {
 	// Immutable after newTunnels.
 	forwards *forwards
-	most     int64
+	places   *shares // of those that are being asked for, or open
 	deadline time.Duration
 
-	underWay           atomic.Int64 // being asked for, or open
-	open, done, failed atomic.Int64
+	open, done, failed, limited atomic.Int64
 }
 
 // tunnelSlack is how long a server that is there may take to answer an upgrade.
 const tunnelSlack = 5 * time.Second
 
 func newTunnels(f *forwards, o Options) *tunnels {
-	return &tunnels{forwards: f, most: int64(o.MaxTunnels), deadline: forwardDialTimeout + tunnelSlack}
+	return &tunnels{forwards: f, places: newShares(o.MaxTunnels), deadline: forwardDialTimeout + tunnelSlack}
 }
 
 // tunnel is eio.Options.Tunnel.
 func (srv *Server) tunnel(node eio.Node) http.RoundTripper {
-	peer, ok := srv.cluster.Peer(string(node))
-	if !ok || peer.Addr == "" {
-		srv.tunnels.failed.Add(1)
+	peer, ok := srv.peer(node)
+	if !ok {
 		return nil
 	}
 	return tunnelTo{srv.tunnels, peer}
@@ -54,20 +52,22 @@ var errManyTunnels = errors.New("too many WebSockets are being passed on")
 
 // RoundTrip asks the server what r asks. Errors are for the client to read.
 func (t tunnelTo) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.underWay.Add(1) > t.most {
-		t.underWay.Add(-1)
+	client := clientOf(r.RemoteAddr)
+	if !t.places.take(client, t.peer.Node) {
 		t.failed.Add(1)
+		t.limited.Add(1)
+		t.forwards.notice.Warn("too many WebSockets are being passed on: clients go on polling", "flag", "--max-tunnels", "client", client, "node", t.peer.Node)
 		return nil, errManyTunnels
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), t.deadline)
 	defer cancel()
-	resp, err := t.ask(ctx, r)
+	resp, err := t.ask(ctx, r, client)
 	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols {
 		t.done.Add(1)
 		t.open.Add(1)
 		return resp, nil
 	}
-	t.underWay.Add(-1)
+	t.places.give(client, t.peer.Node)
 	switch {
 	case err == nil:
 		t.forwards.done.Add(1)
@@ -88,15 +88,16 @@ const maxRefusal = 64 << 10
 
 // ask has the server answer r. The Body is a WebSocket whose end is counted, or
 // in memory.
-func (t tunnelTo) ask(ctx context.Context, r *http.Request) (*http.Response, error) {
-	out, err := outgoing(ctx, r, t.peer)
+func (t tunnelTo) ask(ctx context.Context, r *http.Request, client string) (*http.Response, error) {
+	l, err := t.forwards.links.to(t.peer)
 	if err != nil {
 		return nil, err
 	}
+	out := l.outgoing(ctx, r)
 	// For the next connection these say the same as for the client's.
 	out.Header.Set("Connection", "Upgrade")
 	out.Header["Upgrade"] = r.Header["Upgrade"]
-	resp, err := t.forwards.transport.RoundTrip(out)
+	resp, err := l.transport.RoundTrip(out)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func (t tunnelTo) ask(ctx context.Context, r *http.Request) (*http.Response, err
 			_ = resp.Body.Close()
 			return nil, errors.New("sio: the connection of an upgrade cannot be written to")
 		}
-		resp.Body = &tunnelConn{ReadWriteCloser: conn, tunnels: t.tunnels}
+		resp.Body = &tunnelConn{ReadWriteCloser: conn, tunnels: t.tunnels, client: client, node: t.peer.Node}
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -119,15 +120,16 @@ func (t tunnelTo) ask(ctx context.Context, r *http.Request) (*http.Response, err
 // A tunnelConn is a tunnel's connection to the other server.
 type tunnelConn struct {
 	io.ReadWriteCloser
-	tunnels *tunnels
-	once    sync.Once
+	tunnels      *tunnels
+	client, node string
+	once         sync.Once
 }
 
 // Close closes it. Any goroutine may call it, any number of times.
 func (c *tunnelConn) Close() error {
 	c.once.Do(func() {
 		c.tunnels.open.Add(-1)
-		c.tunnels.underWay.Add(-1)
+		c.tunnels.places.give(c.client, c.node)
 	})
 	return c.ReadWriteCloser.Close()
 }

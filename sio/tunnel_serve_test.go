@@ -17,12 +17,12 @@ import (
 func newTestTunnels(t *testing.T, o Options) *tunnels {
 	o.Logger, o.MaxForwards = slog.New(slog.DiscardHandler), 1
 	f := newForwards(o)
-	t.Cleanup(f.transport.CloseIdleConnections)
+	t.Cleanup(f.links.close)
 	return newTunnels(f, o)
 }
 
 func (t *tunnels) counts() [4]int64 {
-	return [4]int64{t.underWay.Load(), t.open.Load(), t.done.Load(), t.failed.Load()}
+	return [4]int64{int64(t.places.inUse()), t.open.Load(), t.done.Load(), t.failed.Load()}
 }
 
 // upgradeRequest is what a client asks.
@@ -53,11 +53,11 @@ func switchingServer(w http.ResponseWriter, r *http.Request) {
 // What comes behind the head is not lost, over TLS either; the deadline is for
 // the answer alone, and an end that is told twice counts once.
 func TestTunnelOverEveryScheme(t *testing.T) {
-	for _, s := range []*httptest.Server{httptest.NewServer(http.HandlerFunc(switchingServer)), httptest.NewTLSServer(http.HandlerFunc(switchingServer))} {
+	for _, s := range []*httptest.Server{httptest.NewServer(proves("token", switchingServer)), httptest.NewTLSServer(proves("token", switchingServer))} {
 		defer s.Close()
 		tu := newTestTunnels(t, Options{MaxTunnels: 1})
-		tu.forwards.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig
-		to := tunnelTo{tu, rooms.Peer{Node: "node", Addr: s.URL}}
+		tu.forwards.links.tls = s.Client().Transport.(*http.Transport).TLSClientConfig
+		to := tunnelTo{tu, rooms.Peer{Node: "node", Addr: s.URL, Token: "token"}}
 		ctx, cancel := context.WithCancel(context.Background())
 		resp, err := to.RoundTrip(upgradeRequest(ctx))
 		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
@@ -90,12 +90,12 @@ func TestTunnelOverEveryScheme(t *testing.T) {
 
 // A refusal is for the client, but for what is about one connection.
 func TestTunnelThatIsRefused(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(switchingServer))
+	s := httptest.NewServer(proves("token", switchingServer))
 	defer s.Close()
 	tu := newTestTunnels(t, Options{MaxTunnels: 1})
 	r := upgradeRequest(context.Background())
 	r.Header.Set("Sec-Websocket-Key", "another")
-	resp, err := tunnelTo{tu, rooms.Peer{Node: "node", Addr: s.URL}}.RoundTrip(r)
+	resp, err := tunnelTo{tu, rooms.Peer{Node: "node", Addr: s.URL, Token: "token"}}.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestTunnelToAServerThatFails(t *testing.T) {
 	} {
 		tu := newTestTunnels(t, Options{MaxTunnels: 1})
 		tu.deadline = c.deadline
-		_, err := tunnelTo{tu, rooms.Peer{Node: "node", Addr: c.addr}}.RoundTrip(upgradeRequest(c.ctx))
+		_, err := tunnelTo{tu, rooms.Peer{Node: "node", Addr: c.addr, Token: "token"}}.RoundTrip(upgradeRequest(c.ctx))
 		if err == nil || c.want != "" && err.Error() != c.want {
 			t.Errorf("RoundTrip to %s = %v, want %s", c.addr, err, c.want)
 		}

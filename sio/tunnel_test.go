@@ -260,9 +260,9 @@ func TestTunnelRefusals(t *testing.T) {
 	x.wantTunnels(0, 1, 1)
 	x.at.reached("http://127.0.0.1:1")
 	x.wantRefused(p, "node "+node+" cannot be reached")
-	x.at.reached("")
+	x.at.reached("-")
 	x.wantRefused(p, "the session is of node "+node+", which cannot be asked")
-	x.at.reached("http://" + x.home.addr)
+	x.at.reached("")
 	x.wantTunnels(0, 1, 3)
 	c = x.upgrade(p, func() { // there is room again, and nothing has hurt the session
 		if err := s.Emit("n", 1); err != nil {

@@ -58,6 +58,7 @@ type config struct {
 	adapter       string
 	adapterPrefix string
 	advertise     string
+	clusterSecret string
 	maxForwards   int
 	maxTunnels    int
 	namespaces    []string
@@ -112,8 +113,9 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxDepth, "max-depth", 128, "arrays and objects nested in a packet")
 	f.StringVar(&c.adapter, "adapter", "memory", "how servers are joined to a cluster: memory (they are not), or a URL of Redis: redis://, redis+sharded://, redis+streams://, with rediss for TLS; without :// the address is $REDIS_URL")
 	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels begin with")
-	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers")
-	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers; clients beyond go on polling")
+	f.StringVar(&c.clusterSecret, "cluster-secret", "", "what servers of a cluster prove to each other with that they are of it, the same for all, best as $SIOEDGE_CLUSTER_SECRET; empty: whoever can write to the cluster's Redis is believed")
+	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers, three quarters of them for one address or server")
+	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers, three quarters of them for one address or server; clients beyond go on polling")
 	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")
 	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com; * alone: any; empty: the server's own host, and with --demo any")
 	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")

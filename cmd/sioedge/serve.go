@@ -171,6 +171,7 @@ func (c *config) options() (sio.Options, error) {
 		MaxEventName:   c.maxEvent,
 		MaxInstances:   c.maxInstances,
 		Advertise:      c.advertise,
+		ClusterSecret:  c.clusterSecret,
 		MaxForwards:    c.maxForwards,
 		MaxTunnels:     c.maxTunnels,
 		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(buffer)},

@@ -28,6 +28,7 @@ type core struct {
 	news   chan struct{}
 
 	peers    peers
+	seekers  seekers
 	requests requests
 
 	asked, incomplete, discarded, refused atomic.Int64

@@ -20,11 +20,13 @@ const (
 
 // A beat is a heartbeat, as JSON. Servers of Node do not see it.
 type beat struct {
-	UID  string     `json:"uid"`
-	Node string     `json:"node"`
-	Name string     `json:"name"`
-	Addr string     `json:"addr,omitempty"`
-	Load rooms.Load `json:"load"`
+	UID  string `json:"uid"`
+	Node string `json:"node"`
+	Name string `json:"name"`
+	Addr string `json:"addr,omitempty"`
+	// Token is what the server's proofs are derived of: rooms.Host.Token.
+	Token string     `json:"token,omitempty"`
+	Load  rooms.Load `json:"load"`
 	// Namespaces are those that are open there; none if these are too many to say.
 	Namespaces []string `json:"nsps,omitempty"`
 
@@ -46,6 +48,8 @@ const maxPeers = 4096
 type peers struct {
 	mu    sync.Mutex
 	known map[string]*peer // by uid
+	gone
+	news moment // somebody has come, or left
 }
 
 // A peer is one of them.
@@ -61,15 +65,24 @@ func (p *peers) heard(b beat) {
 	defer p.mu.Unlock()
 	if b.Bye {
 		delete(p.known, b.UID)
+		p.leave(b.Node, b.UID, time.Now())
+		p.news.come()
+		return
+	}
+	if p.hasLeft(b.Node, b.UID) {
 		return
 	}
 	if p.known == nil {
 		p.known = map[string]*peer{}
 	}
-	if p.known[b.UID] == nil && len(p.known) >= maxPeers {
-		return
+	if p.known[b.UID] == nil {
+		if len(p.known) >= maxPeers {
+			return
+		}
+		p.back(b.Node)
+		p.news.come()
 	}
-	p.known[b.UID] = &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Seen: time.Now(), Load: b.Load}, b.Namespaces, b.Began}
+	p.known[b.UID] = &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Token: b.Token, Seen: time.Now(), Load: b.Load}, b.Namespaces, b.Began}
 }
 
 // sweep forgets who has not been heard of since up, when hearing began.
@@ -79,8 +92,10 @@ func (p *peers) sweep(now, up time.Time) {
 	for uid, peer := range p.known {
 		if now.Sub(peer.Seen) > deadAfter && now.Sub(up) > deadAfter {
 			delete(p.known, uid)
+			p.silence(peer.Peer)
 		}
 	}
+	p.gone.sweep(now)
 }
 
 // alive returns the names of those that are there, by uid.
@@ -114,15 +129,20 @@ func (p *peers) has(uid string) bool {
 }
 
 // node returns the peer whose ids begin with node, the first that began if there
-// are several.
+// are several; if there is none, that which was there and has not said that it leaves.
 func (p *peers) node(node string) (rooms.Peer, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	uid, first := p.first(node)
-	if first == nil || uid == "" {
-		return rooms.Peer{}, false
+	return p.find(node)
+}
+
+// find is node with p.mu held.
+func (p *peers) find(node string) (rooms.Peer, bool) {
+	if _, first := p.first(node); first != nil {
+		return first.Peer, true
 	}
-	return first.Peer, true
+	peer, ok := p.silent[node]
+	return peer, ok
 }
 
 // first returns the peer with a name that began first. p.mu is held.
@@ -159,7 +179,9 @@ func (p *peers) list() []rooms.Peer {
 	defer p.mu.Unlock()
 	var all []rooms.Peer
 	for _, peer := range p.known {
-		all = append(all, peer.Peer)
+		shown := peer.Peer
+		shown.Token = ""
+		all = append(all, shown)
 	}
 	slices.SortFunc(all, func(a, b rooms.Peer) int { return strings.Compare(a.Node, b.Node) })
 	return all
@@ -167,7 +189,7 @@ func (p *peers) list() []rooms.Peer {
 
 // beat publishes a heartbeat.
 func (c *core) beat(hello, bye bool) {
-	b := beat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Hello: hello, Bye: bye, Began: c.began.UnixMilli()}
+	b := beat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Token: c.host.Token(), Hello: hello, Bye: bye, Began: c.began.UnixMilli()}
 	if !bye {
 		b.Load, b.Namespaces = c.host.Load(), c.namespaces()
 	}

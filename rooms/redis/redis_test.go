@@ -79,6 +79,7 @@ func (f *fake) note(format string, args ...any) {
 
 func (f *fake) Node() string      { return f.node }
 func (f *fake) Advertise() string { return "http://" + f.node }
+func (f *fake) Token() string     { return "token of " + f.node }
 func (f *fake) Load() rooms.Load  { return rooms.Load{Sockets: 7} }
 
 func (f *fake) Deliver(t rooms.Target, e rooms.Event) {

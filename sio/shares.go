@@ -1,0 +1,77 @@
+package sio
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// shares are places that many want: none of those that do can have all. Each may
+// take one more while it has less than three times what is free, so that one alone
+// gets three quarters, the next three quarters of the rest, and so on. Any goroutine
+// may use them.
+type shares struct {
+	mu   sync.Mutex
+	most int
+	used int
+	held map[holder]int
+}
+
+// A holder is a client or a server of the cluster that has places.
+type holder struct {
+	server bool
+	name   string // address or node
+}
+
+// shareOfFree is how many times what is free one may have.
+const shareOfFree = 3
+
+func newShares(most int) *shares { return &shares{most: most, held: map[holder]int{}} }
+
+// take takes a place for a client's request to a server. It is false if there is
+// none, or one of the two has its share; give gives it back.
+func (s *shares) take(client, node string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := shareOfFree * (s.most - s.used)
+	c, n := holder{false, client}, holder{true, node}
+	if s.used >= s.most || s.held[c] >= limit || s.held[n] >= limit {
+		return false
+	}
+	s.used++
+	s.held[c]++
+	s.held[n]++
+	return true
+}
+
+func (s *shares) give(client, node string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used--
+	for _, h := range [...]holder{{false, client}, {true, node}} {
+		if s.held[h]--; s.held[h] == 0 {
+			delete(s.held, h)
+		}
+	}
+}
+
+func (s *shares) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used
+}
+
+// clientOf returns what a client's share goes by: its address, of IPv6 the network
+// that one household has.
+func clientOf(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil || a.Unmap().Is4() {
+		return host
+	}
+	p, _ := a.WithZone("").Prefix(64) // cannot fail for IPv6
+	return p.String()
+}

@@ -1,0 +1,122 @@
+package sio
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// One client, or all that waits for one server, gets three quarters of the places,
+// and two that take what they can leave room for who comes next.
+func TestSharesLeaveRoom(t *testing.T) {
+	s := newShares(4096)
+	fill := func(client, node string) (n int) {
+		for s.take(client, node) {
+			n++
+		}
+		return n
+	}
+	if n := fill("greedy", "a"); n != 3072 {
+		t.Errorf("one client has %d of 4096 places, want 3072", n)
+	}
+	if n := fill("another", "a"); n != 0 {
+		t.Errorf("%d more wait for a server that has its share, want 0", n)
+	}
+	if n := fill("another", "b"); n < 700 {
+		t.Errorf("a second client for another server has %d places, want 700 or more", n)
+	}
+	if n := fill("honest", "c"); n < 190 {
+		t.Errorf("beside two greedy ones there are %d places, want 190 or more", n)
+	}
+
+	s = newShares(1)
+	if !s.take("c", "n") || s.take("d", "m") {
+		t.Error("of one place the first does not get it, or a second one does")
+	}
+	if s.give("c", "n"); s.inUse() != 0 || len(s.held) != 0 {
+		t.Errorf("given back: %d in use, %v held, want nothing", s.inUse(), s.held)
+	}
+}
+
+func TestClientOf(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "::ffff:192.0.2.1", "[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64",
+		"[2001:db8:1:2:a::1]:9": "2001:db8:1:2::/64", "[fe80::1%eth0]:9": "fe80::/64", "@": "@", "": "",
+	} {
+		if got := clientOf(remote); got != want {
+			t.Errorf("clientOf(%q) = %q, want %q", remote, got, want)
+		}
+	}
+}
+
+// Who wants more bytes than there are waits, in order; who gives up waits no more.
+func TestAllowance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &allowance{free: 10}
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := a.take(ctx, 8); err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan string, 3)
+		want := func(name string, ctx context.Context, n int64) {
+			// ends when it has them, or ctx does
+			go func() { got <- fmt.Sprint(name, " ", a.take(ctx, n)) }()
+			synctest.Wait()
+		}
+		want("large", ctx, 9)
+		want("small", t.Context(), 2) // they are free, but it is not its turn
+		if len(got) > 0 {
+			t.Fatalf("%s, want both to wait", <-got)
+		}
+		cancel()
+		synctest.Wait()
+		for _, w := range []string{"large context canceled", "small <nil>"} {
+			if g := <-got; g != w {
+				t.Errorf("%q, want %q", g, w)
+			}
+		}
+		want("next", t.Context(), 10)
+		a.give(8)
+		a.give(2)
+		if g := <-got; g != "next <nil>" || a.free != 0 || len(a.waiting) != 0 {
+			t.Errorf("%q, %d free, %d wait, want next <nil>, 0 and 0", g, a.free, len(a.waiting))
+		}
+	})
+}
+
+// Refusals of other servers are free at first, and slow their client down then, and
+// only it; those who are many share what is left.
+func TestMistakesSlowDown(t *testing.T) {
+	m, now := newMistakes(), time.Now()
+	for range 10_000 {
+		for _, status := range []int{http.StatusOK, http.StatusBadGateway} {
+			if d := m.note("honest", status, now); d != 0 {
+				t.Fatalf("an answer of %d is to wait %v, want 0", status, d)
+			}
+		}
+	}
+	free := 0
+	for range 1000 {
+		if m.note("forger", http.StatusBadRequest, now) == 0 {
+			free++
+		}
+	}
+	if free != mistakesAtOnce {
+		t.Errorf("%d of 1000 refusals are free, want %v", free, mistakesAtOnce)
+	}
+	if d := m.note("honest", http.StatusBadRequest, now); d != 0 {
+		t.Errorf("the first refusal of another client is to wait %v, want 0", d)
+	}
+	if d := m.note("forger", http.StatusBadRequest, now.Add(time.Minute)); d != 0 {
+		t.Errorf("a minute later a refusal is to wait %v, want 0", d)
+	}
+	for i := range 3 * maxMistakenAddrs {
+		m.note(fmt.Sprint(i), http.StatusBadRequest, now)
+	}
+	if n := len(m.level); n > maxMistakenAddrs+1 {
+		t.Errorf("%d addresses are remembered, want %d at most", n, maxMistakenAddrs+1)
+	}
+}
