@@ -34,6 +34,7 @@ func (sh *shard) expectPing(slot uint32) {
 	}
 	sh.beat.set(slot, sh.loop.Now()+wait.Milliseconds())
 	sh.wind()
+	sh.awaitAnswer(s)
 }
 
 // wind keeps the wheel turning while anything hangs on it. All loops turn at the
@@ -58,7 +59,9 @@ func (sh *shard) tick() {
 func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
 	if s.is(awaitPoll) || s.is(awaitPong) && (!s.is(paused) || s.is(choked) && sh.stuck(slot)) {
-		sh.close(slot, PingTimeout)
+		if !sh.excused(slot) {
+			sh.close(slot, PingTimeout)
+		}
 		return
 	}
 	if s.is(revision3) {
@@ -73,6 +76,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 	due := sh.loop.Now() - min(late, sh.beat.tick)
 	sh.beat.set(slot, due+sh.srv.o.PingTimeout.Milliseconds())
 	sh.wind()
+	sh.awaitAnswer(s)
 	sh.send(slot, pingFrame, shared, true)
 }
 
@@ -83,8 +87,38 @@ func (sh *shard) overdue(slot uint32) bool {
 	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(paused) || !sh.beat.due(slot, sh.loop.Now()) {
 		return false
 	}
+	if sh.excused(slot) {
+		return false
+	}
 	sh.close(slot, PingTimeout)
 	return true
+}
+
+// awaitAnswer begins the wait for a sign of life over a WebSocket.
+func (sh *shard) awaitAnswer(s *session) {
+	if s.is(overWS) {
+		_ = sh.loop.Conn(s.conn).Taking() // from now on
+	}
+}
+
+// excused begins the wait of a session anew whose client has given no sign of life
+// in time, if it has taken bytes meanwhile: the ping, or the pong that it waits
+// for, may be behind much that it has not got yet.
+func (sh *shard) excused(slot uint32) bool {
+	s := sh.sessions.At(slot)
+	if !s.is(overWS) || !sh.loop.Conn(s.conn).Taking() {
+		return false
+	}
+	sh.restartWait(slot)
+	return true
+}
+
+// heardBytes is called for what comes over a WebSocket, whole messages or not:
+// whoever is in the middle of a long one cannot send a pong.
+func (sh *shard) heardBytes(slot uint32) {
+	if sh.sessions.At(slot).is(awaitPong) {
+		sh.restartWait(slot)
+	}
 }
 
 // heard is called for each packet of the client. A pong ends the wait for it

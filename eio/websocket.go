@@ -87,6 +87,7 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 	if sh.overdue(slot) {
 		return len(b)
 	}
+	sh.heardBytes(slot)
 	r, own := &sh.reader, false
 	if e := sh.peekExt(slot); e != nil {
 		r, own = &e.reader, true

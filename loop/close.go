@@ -4,9 +4,10 @@ import "errors"
 
 // Errors given to Handler.Close.
 var (
-	ErrClosed   = errors.New("loop: closed")                // by Close, Abort or a shutdown; also returned by an Engine that has ended
-	ErrMoved    = errors.New("loop: moved to another loop") // by Conn.Move: Open follows there
-	ErrSlowPeer = errors.New("loop: peer is too slow")      // more than MaxOutbound bytes were queued
+	ErrClosed    = errors.New("loop: closed")                // by Close, Abort or a shutdown; also returned by an Engine that has ended
+	ErrMoved     = errors.New("loop: moved to another loop") // by Conn.Move: Open follows there
+	ErrSlowPeer  = errors.New("loop: peer is too slow")      // it took nothing for SlowAfter
+	ErrQueueFull = errors.New("loop: too much is queued")    // more than MaxOutbound
 )
 
 // noFD marks a record that is not in use. Zero would be a descriptor, and -1
@@ -43,6 +44,8 @@ func (l *Loop) attach(fd int32, x *ext) {
 		r.ext = l.newExt()
 		l.exts[r.ext] = x
 		l.tally.queued += int64(x.queued)
+		l.tally.held += int64(x.held)
+		x.since, x.taken = l.now, unknown
 	}
 	if fd >= 0 {
 		l.engine.fds.set(int(fd), uint32(l.index)<<24|slot)
@@ -184,6 +187,7 @@ func (l *Loop) depart(slot uint32, r *record) {
 	to := x.to
 	x.to, x.err = nil, nil
 	l.tally.queued -= int64(x.queued)
+	l.tally.held -= int64(x.held)
 	l.exts[r.ext], r.ext = nil, l.recycle(r.ext)
 	fd := l.unwatch(r)
 	l.release(slot, r)
@@ -206,7 +210,7 @@ type lingerer struct {
 
 // startLinger begins the end of a connection its handler has done with.
 func (l *Loop) startLinger(slot uint32, r *record) {
-	r.flags = r.flags&(flagR|flagW|flagEOF|flagDirty|flagDeferred|flagAbort) | flagLinger
+	r.flags = r.flags&(flagR|flagW|flagEOF|flagDirty|flagDeferred|flagAbort|flagSlow) | flagLinger
 	if r.flags&flagAbort != 0 { // an Abort from within Close
 		l.drop(slot, r)
 		return
@@ -222,7 +226,10 @@ func (l *Loop) startLinger(slot uint32, r *record) {
 		return
 	}
 	e := l.extend(slot, r)
-	e.linger = &lingerer{expire: func() { l.fail(slot, r, ErrClosed) }}
+	e.linger = &lingerer{}
+	e.linger.expire = func() { l.lingered(slot, r, e) }
+	e.taken = unknown
+	l.acknowledged(r, e) // from now on
 	l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
 	want := r.flags | flagR
 	if r.flags&flagEOF != 0 {
@@ -232,6 +239,16 @@ func (l *Loop) startLinger(slot uint32, r *record) {
 	if queued == 0 {
 		l.endOutput(slot, r)
 	}
+}
+
+// lingered ends the wait of a closing connection, unless its peer is still taking
+// what the kernel has.
+func (l *Loop) lingered(slot uint32, r *record, e *ext) {
+	if l.acknowledged(r, e) {
+		l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
+		return
+	}
+	l.fail(slot, r, ErrClosed)
 }
 
 // endOutput closes our direction once everything is sent.
@@ -261,6 +278,7 @@ func (l *Loop) drop(slot uint32, r *record) {
 			l.Cancel(&e.linger.timer)
 		}
 		l.tally.queued -= int64(e.queued)
+		l.tally.held -= int64(e.held)
 		clear(e.queue)
 		*e = ext{queue: e.queue[:0]}
 		l.shed(r)

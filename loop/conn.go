@@ -36,6 +36,7 @@ const (
 	flagShut                        // our end of stream was sent
 	flagEOF                         // the peer's end of stream was read
 	flagAwait                       // by AwaitDrained
+	flagSlow                        // in Loop.slow
 
 	flagsNoRead = flagPaused | flagSoft | flagHeldFull
 	flagsDying  = flagClose | flagAbort
@@ -240,20 +241,22 @@ type ext struct {
 	queue  []ref
 	head   int
 	off    int
-	queued int // bytes
+	kept   int // queue[:kept] outlives the step
+	queued int // bytes to send
+	held   int // bytes kept for them, without the queue itself
 	end    int // where in Loop.arena the last ref ends, if it is transient
+
+	// Progress, by the loop's clock and in bytes since the ext was made.
+	since int64 // when the kernel or the peer last took something, or the queue began
+	sent  int64 // taken by the kernel
+	taken int64 // of these, by the peer, when that was last looked at; unknown since the last send
+	mark  int64 // the same for Conn.Taking
+	asked bool  // Conn.Taking was, and is to be asked again
 
 	carry  []byte // input that Data did not consume
 	err    error  // why it is being closed
 	to     *Loop  // where it is moving
 	linger *lingerer
-}
-
-// A ref is a piece of output.
-type ref struct {
-	large     bool // it was larger than MaxOutbound when it was written
-	p         []byte
-	transient bool // in Loop.arena, good until the end of the step
 }
 
 // keptExts is how many unused exts a loop keeps.
@@ -287,12 +290,14 @@ func (l *Loop) shed(r *record) {
 		return
 	}
 	e := l.exts[r.ext]
-	if e.queued > 0 || e.carry != nil || e.err != nil || e.to != nil || e.linger != nil {
+	if e.queued > 0 || e.carry != nil || e.err != nil || e.to != nil || e.linger != nil || e.asked {
 		return
 	}
-	if cap(e.queue) > 16 {
-		e.queue = nil
+	q := e.queue
+	if cap(q) > fewRefs {
+		q = nil
 	}
+	*e = ext{queue: q}
 	if len(l.freeExts) >= keptExts {
 		l.exts[r.ext] = nil
 	}

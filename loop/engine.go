@@ -292,5 +292,8 @@ func dup(c syscall.Conn) (fd int, err error) {
 	return fd, errors.Join(err, derr)
 }
 
+// Options returns the options that are in force.
+func (e *Engine) Options() Options { return e.o }
+
 // MaxConns returns the bound on connections that is in force.
 func (e *Engine) MaxConns() int { return e.o.MaxConns }

@@ -114,6 +114,10 @@ type Loop struct {
 	again    []uint32 // edge-triggered pollers: may have more to read
 	arrivals []arrival
 
+	slow      []handle.Key // connections over SoftOutbound
+	slowPos   int          // where in slow the next look begins
+	slowTimer Timer
+
 	batch     batch // what is being drained from the mailbox
 	batchPos  int
 	drainNest int

@@ -27,14 +27,22 @@ type Options struct {
 	// the most that one read returns. Zero: 64 KiB.
 	ReadBuffer int
 
-	// MaxOutbound bounds the bytes queued for one slow peer; a connection that
-	// passes it is closed with ErrSlowPeer. A single write larger than this is
-	// allowed when nothing is queued, and then does not count. Zero: 256 KiB.
+	// MaxOutbound bounds the bytes held for what is queued for one peer, the queue
+	// itself included; a connection that passes it is closed with ErrQueueFull,
+	// however fast it takes them. A single write larger than this is allowed when
+	// nothing is queued, and then does not count. Zero: 16 MiB, or SoftOutbound if
+	// that is more.
 	MaxOutbound int
 
-	// SoftOutbound is how many queued bytes make the loop stop reading from
-	// that peer until the queue is under half of it. Zero: MaxOutbound/4.
+	// SoftOutbound is how many such bytes make the loop stop reading from that
+	// peer until they are under half of it, and ask whether it takes any. Zero:
+	// 256 KiB, or a quarter of MaxOutbound if that is less.
 	SoftOutbound int
+
+	// SlowAfter is how long a peer for which more than SoftOutbound is queued may
+	// take nothing before it is closed with ErrSlowPeer. Whatever the kernel takes
+	// for it, and whatever it acknowledges, counts as taken. Zero: 10 s.
+	SlowAfter time.Duration
 
 	// MaxConns bounds the connections of all loops; at the bound accepting
 	// pauses. Zero: RLIMIT_NOFILE less 64 or 5 %, whichever is more.
@@ -68,13 +76,17 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Loops < 0 || o.Loops > maxLoops:
 		return o, fmt.Errorf("loop: %d loops: want 1 to %d", o.Loops, maxLoops)
-	case o.ReadBuffer < 0 || o.MaxOutbound < 0 || o.SoftOutbound < 0 || o.MaxConns < 0 || o.LingerTimeout < 0:
+	case o.ReadBuffer < 0 || o.MaxOutbound < 0 || o.SoftOutbound < 0 || o.MaxConns < 0 || o.LingerTimeout < 0 || o.SlowAfter < 0:
 		return o, fmt.Errorf("loop: a negative size, count or timeout in %+v", o)
+	}
+	if o.SoftOutbound > o.MaxOutbound && o.MaxOutbound > 0 {
+		return o, fmt.Errorf("loop: SoftOutbound is %d, more than MaxOutbound, %d", o.SoftOutbound, o.MaxOutbound)
 	}
 	setDefault(&o.Loops, min(runtime.GOMAXPROCS(0), maxLoops))
 	setDefault(&o.ReadBuffer, 64<<10)
-	setDefault(&o.MaxOutbound, 256<<10)
-	setDefault(&o.SoftOutbound, max(o.MaxOutbound/4, 1)) // reading goes on below half of it
+	setDefault(&o.MaxOutbound, max(16<<20, o.SoftOutbound))
+	setDefault(&o.SoftOutbound, max(min(256<<10, o.MaxOutbound/4), 1)) // reading goes on below half of it
+	setDefault(&o.SlowAfter, 10*time.Second)
 	setDefault(&o.MaxConns, connsByRlimit())
 	setDefault(&o.UserTimeout, 30*time.Second)
 	setDefault(&o.NotSentLowat, 16<<10)

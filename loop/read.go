@@ -36,7 +36,7 @@ func (l *Loop) readable(slot uint32) {
 		full := n == len(buf)-kept
 		if r.flags&flagLinger == 0 {
 			l.received(slot, r, buf[:kept+n], kept)
-			if full && r.ext != 0 && l.exts[r.ext].queued > l.engine.o.SoftOutbound {
+			if full && r.ext != 0 && l.exts[r.ext].size() > l.engine.o.SoftOutbound {
 				// Reading on could make a peer slow that only sends much.
 				l.flush(slot)
 			}

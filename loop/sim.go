@@ -165,10 +165,14 @@ func (s *Sim) send(fd int32, b []byte) (int, unix.Errno) {
 	switch {
 	case p.gone:
 		return 0, unix.EPIPE
-	case p.stalled:
+	case p.stalled && p.room == 0:
 		return 0, unix.EAGAIN
 	}
 	n := len(b)
+	if p.stalled {
+		n = min(n, p.room)
+		p.room -= n
+	}
 	if p.limit > 0 {
 		n = min(n, p.limit)
 	}
@@ -203,10 +207,12 @@ type Peer struct {
 	in    []byte // on the way to the loop
 	out   []byte // sent by the loop
 	count int64
+	outq  int // what was sent to the peer and it has not acknowledged: 0, but in tests
 	index uint32
 	slot  uint32
 	want  flags
 	limit int
+	room  int // what a stalled peer takes
 
 	stalled, discard bool
 	ended            bool // the peer has closed its direction
@@ -257,8 +263,15 @@ func (p *Peer) Closed() bool { return p.shut || p.closed }
 // Stall(true) stops the peer from taking anything; Stall(false) lets it go on,
 // and runs Turn.
 func (p *Peer) Stall(on bool) {
-	p.stalled = on
+	p.stalled, p.room = on, 0
 	p.answerEnd()
+	p.mark()
+	p.sim.Turn()
+}
+
+// Take has a stalled peer take n bytes more, and runs Turn.
+func (p *Peer) Take(n int) {
+	p.room += n
 	p.mark()
 	p.sim.Turn()
 }
@@ -290,7 +303,7 @@ func (p *Peer) answerEnd() {
 // readiness is what a level-triggered poller would report.
 func (p *Peer) readiness() (readable, writable bool) {
 	readable = p.want&flagR != 0 && (len(p.in) > 0 || p.ended)
-	writable = p.want&flagW != 0 && (!p.stalled || p.gone)
+	writable = p.want&flagW != 0 && (!p.stalled || p.room > 0 || p.gone)
 	return readable, writable
 }
 

@@ -134,29 +134,29 @@ func TestQueueOfCopiesOutlivesTheStep(t *testing.T) {
 	}
 }
 
-func TestSlowPeerIsClosedAtMaxOutbound(t *testing.T) {
+func TestPeerIsClosedAtMaxOutbound(t *testing.T) {
 	var conn Conn
 	var reason error
 	s := newSim(&hooks{
 		open:  func(c Conn) { conn = c },
 		close: func(_ Conn, err error) { reason = err },
-	}, Options{MaxOutbound: 1000})
+	}, Options{MaxOutbound: 64 << 10})
 	p := s.Connect(0)
 	p.Stall(true)
-	conn.Write(make([]byte, 600))
+	conn.Write(make([]byte, 40<<10))
 	s.Turn()
-	conn.Write(make([]byte, 400))
+	conn.Write(make([]byte, 24<<10))
 	s.Turn()
 	if !conn.Valid() {
 		t.Fatal("closed with MaxOutbound bytes queued, want open")
 	}
 	conn.Write(make([]byte, 1))
 	s.Turn()
-	if !errors.Is(reason, ErrSlowPeer) || conn.Valid() || s.e.Stats().SlowClosed != 1 {
-		t.Fatalf("Close(%v), valid %v, want ErrSlowPeer", reason, conn.Valid())
+	if !errors.Is(reason, ErrQueueFull) || conn.Valid() || s.e.Stats().QueueClosed != 1 {
+		t.Fatalf("Close(%v), valid %v, want ErrQueueFull", reason, conn.Valid())
 	}
-	if q := s.e.Stats().Queued; q != 0 {
-		t.Fatalf("%d bytes queued, want 0", q)
+	if st := s.e.Stats(); st.Queued != 0 || st.Held != 0 {
+		t.Fatalf("%d bytes queued, %d held, want 0", st.Queued, st.Held)
 	}
 }
 

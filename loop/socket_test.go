@@ -92,7 +92,7 @@ func TestLargeEcho(t *testing.T) {
 	}
 }
 
-func TestSlowSocketIsClosed(t *testing.T) {
+func TestSocketWithTooMuchQueuedIsClosed(t *testing.T) {
 	reason := make(chan error, 1)
 	e, a := start(t, &hooks{
 		data: func(c Conn, b []byte) int {
@@ -108,9 +108,23 @@ func TestSlowSocketIsClosed(t *testing.T) {
 			return len(b)
 		},
 		close: func(_ Conn, err error) { reason <- err },
-	}, Options{Loops: 1, RecvBuffer: 4096}, "127.0.0.1:0")
+	}, Options{Loops: 1, RecvBuffer: 4096, MaxOutbound: 256 << 10}, "127.0.0.1:0")
 	c := dial(t, a)
 	_ = c.(*net.TCPConn).SetReadBuffer(4096)
+	_, _ = c.Write([]byte("x"))
+	if err := <-reason; !errors.Is(err, ErrQueueFull) {
+		t.Fatalf("Close(%v), want ErrQueueFull", err)
+	}
+	eventually(t, "it is counted", func() bool { return e.Stats().QueueClosed == 1 })
+}
+
+func TestSocketThatTakesNothingIsClosed(t *testing.T) {
+	reason := make(chan error, 1)
+	e, a := start(t, &hooks{
+		data:  func(c Conn, b []byte) int { c.WriteShared(make([]byte, big)); return len(b) },
+		close: func(_ Conn, err error) { reason <- err },
+	}, Options{Loops: 1, SlowAfter: 50 * time.Millisecond}, "127.0.0.1:0")
+	c := dial(t, a)
 	_, _ = c.Write([]byte("x"))
 	if err := <-reason; !errors.Is(err, ErrSlowPeer) {
 		t.Fatalf("Close(%v), want ErrSlowPeer", err)

@@ -2,7 +2,7 @@ package loop
 
 import "sync/atomic"
 
-// Stats are counts since the engine was made, and two gauges: Open and Queued.
+// Stats are counts since the engine was made, and gauges: Open, Queued and Held.
 type Stats struct {
 	Accepted     int64 // connections accepted by listeners
 	Open         int64 // connections whose handler has not been told Close
@@ -14,18 +14,20 @@ type Stats struct {
 	NoSlot       int64 // connections closed at once: their loop has no slot left
 	AcceptPauses int64 // times a listener stopped for want of descriptors, or at MaxConns
 	SlowClosed   int64 // connections closed with ErrSlowPeer
+	QueueClosed  int64 // connections closed with ErrQueueFull
 	Queued       int64 // bytes queued and not yet taken by the kernel
+	Held         int64 // bytes kept for them; shared ones count for each queue
 }
 
 // tally is what a loop counts for itself. It is copied into counters, which any
 // goroutine may read, at the end of each step: an atomic operation for each
 // send would be a good part of what user space adds to it.
 type tally struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queued int64
+	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held int64
 }
 
 type counters struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queued atomic.Int64
+	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held atomic.Int64
 }
 
 // publish copies what has changed.
@@ -37,7 +39,8 @@ func (l *Loop) publish() {
 	}{
 		{&c.accepted, t.accepted}, {&c.opened, t.opened}, {&c.closed, t.closed}, {&c.moved, t.moved},
 		{&c.bytesIn, t.bytesIn}, {&c.bytesOut, t.bytesOut}, {&c.writes, t.writes}, {&c.panics, t.panics},
-		{&c.noSlot, t.noSlot}, {&c.acceptPauses, t.acceptPauses}, {&c.slowClosed, t.slowClosed}, {&c.queued, t.queued},
+		{&c.noSlot, t.noSlot}, {&c.acceptPauses, t.acceptPauses}, {&c.slowClosed, t.slowClosed},
+		{&c.queueClosed, t.queueClosed}, {&c.queued, t.queued}, {&c.held, t.held},
 	} {
 		if x.to.Load() != x.v {
 			x.to.Store(x.v)
@@ -62,6 +65,8 @@ func (e *Engine) Stats() Stats {
 		s.NoSlot += c.noSlot.Load()
 		s.AcceptPauses += c.acceptPauses.Load()
 		s.SlowClosed += c.slowClosed.Load()
+		s.QueueClosed += c.queueClosed.Load()
+		s.Held += c.held.Load()
 		s.Queued += c.queued.Load()
 	}
 	return s

@@ -19,6 +19,15 @@ func (l *Loop) send(fd int32, p []byte) (int, unix.Errno) {
 	return sysSend(fd, p)
 }
 
+// unacknowledged returns how many bytes the kernel has of ours that the peer
+// does not.
+func (l *Loop) unacknowledged(fd int32) int {
+	if fd < 0 {
+		return l.sim.peer(fd).outq
+	}
+	return sysOutq(fd)
+}
+
 // shutdown sends our end of stream.
 func (l *Loop) shutdown(fd int32) unix.Errno {
 	if fd < 0 {

@@ -27,6 +27,17 @@ func sysSend(fd int32, p []byte) (int, unix.Errno) {
 	return int(n), errno
 }
 
+// sysOutq is SIOCOUTQ: what was not acknowledged (tcp(7)), or of a unix socket
+// not read, counted in the kernel's own way.
+func sysOutq(fd int32) int {
+	var n int32
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
 func sysWrite(fd int, p []byte) {
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 }

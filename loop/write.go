@@ -13,7 +13,7 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 		return
 	}
 	if len(p) > arenaSize/2 {
-		l.push(slot, r, ref{p: bytes.Clone(p), large: l.large(p)})
+		l.push(slot, r, ref{p: bytes.Clone(p), kind: own, large: l.large(p)})
 		return
 	}
 	if len(l.arena)+len(p) > cap(l.arena) {
@@ -26,15 +26,15 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 	l.arena = append(l.arena, p...)
 	if r.ext != 0 {
 		e := l.exts[r.ext]
-		if n := len(e.queue); n > e.head && e.queue[n-1].transient && !e.queue[n-1].large && e.end == start {
+		if n := len(e.queue); n > e.head && e.queue[n-1].kind == transient && !e.queue[n-1].large && e.end == start {
 			last := &e.queue[n-1]
 			last.p = l.arena[start-len(last.p) : len(l.arena)]
 			e.end = len(l.arena)
-			l.queued(e, len(p))
+			l.queued(e, len(p), len(p))
 			return
 		}
 	}
-	l.push(slot, r, ref{p: l.arena[start:], transient: true, large: l.large(p)})
+	l.push(slot, r, ref{p: l.arena[start:], kind: transient, large: l.large(p)})
 	l.exts[r.ext].end = len(l.arena)
 }
 
@@ -56,6 +56,10 @@ func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
 	switch errno {
 	case 0:
 		l.tally.bytesOut += int64(n)
+		if n == len(p) && r.ext == 0 {
+			return
+		}
+		l.extend(slot, r).sent += int64(n)
 		if n == len(p) {
 			return
 		}
@@ -87,8 +91,10 @@ func (l *Loop) admit(slot uint32, r *record, n int) bool {
 			return true
 		}
 	}
-	l.tally.slowClosed++
-	l.fail(slot, r, ErrSlowPeer)
+	l.tally.queueClosed++
+	l.engine.notes.Warn("a client for which too much was queued was closed", "flag", "--queue-hard-max",
+		"bytes", l.exts[r.ext].size(), "addr", l.conn(slot).RemoteAddr())
+	l.fail(slot, r, ErrQueueFull)
 	return false
 }
 
@@ -97,14 +103,14 @@ func (l *Loop) fits(r *record, n int) bool {
 		return true
 	}
 	e := l.exts[r.ext]
-	q := e.queued
-	if q == 0 {
+	if e.queued == 0 {
 		return true
 	}
+	q := e.size()
 	// One write may be larger than the bound; what is left of it does not count,
 	// or a ping behind it would end the connection.
 	if head := &e.queue[e.head]; head.large {
-		q -= len(head.p) - e.off
+		q -= head.held()
 	}
 	return q+n <= l.engine.o.MaxOutbound
 }
@@ -115,14 +121,20 @@ func (l *Loop) large(p []byte) bool { return len(p) > l.engine.o.MaxOutbound }
 // push puts p at the queue's end and r on the list of those to flush.
 func (l *Loop) push(slot uint32, r *record, p ref) {
 	e := l.extend(slot, r)
+	if e.queued == 0 {
+		e.since, e.taken = l.now, unknown
+	}
 	e.queue = append(e.queue, p)
-	l.queued(e, len(p.p))
+	l.queued(e, len(p.p), p.held())
 	l.markDirty(slot, r)
 }
 
-func (l *Loop) queued(e *ext, n int) {
+// queued counts n bytes more that are to be sent, for which held more are kept.
+func (l *Loop) queued(e *ext, n, held int) {
 	e.queued += n
+	e.held += held
 	l.tally.queued += int64(n)
+	l.tally.held += int64(held)
 }
 
 func (l *Loop) markDirty(slot uint32, r *record) {
@@ -155,14 +167,7 @@ func (l *Loop) flush(slot uint32) {
 	if r.flags&(flagW|flagAbort) == 0 {
 		l.sendQueue(slot, r, e)
 	}
-	for i := e.head; i < len(e.queue); i++ {
-		if q := &e.queue[i]; q.transient {
-			if i == e.head {
-				q.p, e.off = q.p[e.off:], 0
-			}
-			q.p, q.transient = bytes.Clone(q.p), false
-		}
-	}
+	l.keep(e)
 	l.flushed(slot, r, e)
 }
 
@@ -177,6 +182,7 @@ func (l *Loop) writable(slot uint32) {
 		before := e.queued
 		l.sendQueue(slot, r, e)
 		if e.queued < before && e.linger != nil {
+			l.acknowledged(r, e) // from now on
 			l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
 		}
 		if e.queued > 0 {
@@ -208,8 +214,9 @@ func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
 			return
 		}
 		l.tally.bytesOut += int64(n)
-		l.queued(e, -n)
-		e.advance(n)
+		e.sent += int64(n)
+		e.since, e.taken = l.now, unknown
+		l.queued(e, -n, -e.advance(n))
 		if n < len(p) {
 			l.interest(slot, r, r.flags|flagW)
 			return
@@ -235,8 +242,8 @@ func (l *Loop) gather(e *ext) []byte {
 	return b
 }
 
-// advance drops n bytes that were sent.
-func (e *ext) advance(n int) {
+// advance drops n bytes that were sent, and returns how many fewer are held.
+func (e *ext) advance(n int) (freed int) {
 	for n > 0 {
 		q := &e.queue[e.head]
 		left := len(q.p) - e.off
@@ -246,17 +253,19 @@ func (e *ext) advance(n int) {
 		}
 		n -= left
 		e.off = 0
+		freed += q.held()
 		*q = ref{}
 		e.head++
 	}
 	switch {
 	case e.head == len(e.queue):
-		e.queue, e.head = e.queue[:0], 0
+		e.queue, e.head, e.kept = e.queue[:0], 0, 0
 	case e.head >= 64 && e.head*2 >= len(e.queue):
 		n := copy(e.queue, e.queue[e.head:])
 		clear(e.queue[n:])
-		e.queue, e.head = e.queue[:n], 0
+		e.queue, e.head, e.kept = e.queue[:n], 0, max(e.kept-e.head, 0)
 	}
+	return freed
 }
 
 // flushed looks at what is left after a flush: reading stops above
@@ -275,9 +284,10 @@ func (l *Loop) flushed(slot uint32, r *record, e *ext) {
 			l.endOutput(slot, r)
 		}
 		return
-	case e.queued > soft:
+	case e.size() > soft:
 		r.flags |= flagSoft
-	case r.flags&flagSoft != 0 && e.queued*2 < soft:
+		l.watchSlow(slot, r)
+	case r.flags&flagSoft != 0 && e.size()*2 < soft:
 		r.flags &^= flagSoft
 		l.deferFor(slot, r, flagDrained)
 		l.resume(slot, r)

@@ -79,7 +79,8 @@ func oldID(es eio.Session, name string) string {
 // setID gives a connecting socket an id that is not that of its Ref, and has it
 // join the room of that name, which no socket of its own kind needs.
 func (sh *shard) setID(slot uint32, id string) {
-	sh.rename(slot, id)
+	sh.srv.named.Store(true)
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.id = id })
 	sh.local.Join(slot, sh.instance(slot).id, id)
 }
 

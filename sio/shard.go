@@ -21,7 +21,7 @@ type record struct {
 	next     uint32     // the session's next socket, in the order of joining
 	instance uint32     // index into shard.instances
 	state    state
-	is       facts
+	extended bool   // has an extension in shard.exts
 	rooms    uint16 // how many it has joined; counted if Options.MaxRooms is set
 }
 
@@ -33,14 +33,6 @@ func positionOf(x uint64) position { return position{uint32(x >> 32), uint32(x)}
 
 func (p position) get() uint64 { return uint64(p[0])<<32 | uint64(p[1]) }
 
-// facts are small ones about a socket.
-type facts uint8
-
-const (
-	extended facts = 1 << iota // it has an extension in shard.exts
-	heard                      // its client has sent an event or an acknowledgement
-)
-
 type state uint8
 
 const (
@@ -51,7 +43,6 @@ const (
 
 // An extension is what some sockets need.
 type extension struct {
-	id    string                 // that is not the Ref's: Socket.own
 	inbox *inbox                 // events for handlers on goroutines
 	acks  map[uint64]*pendingAck // what the client has been asked
 }
@@ -88,7 +79,6 @@ type shard struct {
 	burst    *rooms.Run // the run whose messages are joined in joined
 	joined   *eio.Prepared
 	arrivals arrivals // sessions that have joined nothing yet
-	crossed  crossings
 	inboxes  []*inbox // looked through for idle ones
 	sweeper  loop.Timer
 }
@@ -117,30 +107,7 @@ func (sh *shard) ref(slot uint32) rooms.Ref {
 
 // socket returns the public handle.
 func (sh *shard) socket(slot uint32) Socket {
-	return Socket{in: sh.instance(slot), ref: sh.ref(slot), own: sh.ownID(slot)}
-}
-
-// ownID returns a socket's id if that is not its Ref's, else "".
-func (sh *shard) ownID(slot uint32) string {
-	if !sh.srv.named.Load() {
-		return ""
-	}
-	if x := sh.exts[slot]; x != nil {
-		return x.id
-	}
-	return ""
-}
-
-// id returns a socket's id.
-func (sh *shard) id(slot uint32) string { return sh.socket(slot).ID() }
-
-// rename gives a socket an id that is not that of its Ref; "" takes it away
-// again.
-func (sh *shard) rename(slot uint32, id string) {
-	sh.srv.named.Store(true)
-	x := sh.ext(slot)
-	x.id = id
-	sh.shed(slot, x)
+	return Socket{in: sh.instance(slot), ref: sh.ref(slot)}
 }
 
 func (sh *shard) instance(slot uint32) *instance {
@@ -170,8 +137,8 @@ func (sh *shard) sessionRef(slot uint32) uint64 {
 // ext returns a socket's extension, made if needed.
 func (sh *shard) ext(slot uint32) *extension {
 	r := sh.sockets.At(slot)
-	if r.is&extended == 0 {
-		r.is |= extended
+	if !r.extended {
+		r.extended = true
 		sh.exts[slot] = &extension{}
 	}
 	return sh.exts[slot]
@@ -183,9 +150,9 @@ func (sh *shard) shed(slot uint32, x *extension) {
 		return
 	}
 	x.acks = nil
-	if x.inbox == nil && x.id == "" {
+	if x.inbox == nil {
 		delete(sh.exts, slot)
-		sh.sockets.At(slot).is &^= extended
+		sh.sockets.At(slot).extended = false
 	}
 }
 
@@ -252,7 +219,7 @@ func (sh *shard) count(es eio.Session) (n int) {
 // free ends what is left of a socket.
 func (sh *shard) free(slot uint32) {
 	r := sh.sockets.At(slot)
-	if r.is&extended != 0 {
+	if r.extended {
 		delete(sh.exts, slot)
 	}
 	sh.exit(r.instance)

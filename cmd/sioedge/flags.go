@@ -33,6 +33,8 @@ type config struct {
 	maxSessions   int
 	maxPerIP      int
 	queueMax      string
+	queueHard     string
+	slowAfter     time.Duration
 	connBudget    string
 	serveClient   bool
 	clientDir     string
@@ -97,7 +99,9 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxConns, "max-conns", 0, "connections; 0: the descriptor limit less 5 %")
 	f.IntVar(&c.maxSessions, "max-sessions", 0, "sessions, those over polling among them, which need no descriptor; 0: four times the connections, at least 65536")
 	f.IntVar(&c.maxPerIP, "max-sessions-per-ip", 16384, "sessions over polling of one address that have joined no namespace")
-	f.StringVar(&c.queueMax, "queue-max", "256KiB", "bytes queued for a slow client before it is closed")
+	f.StringVar(&c.queueMax, "queue-max", "256KiB", "bytes held for what is queued for one client; above it volatile events are dropped, reading from it pauses, and it must take some within --slow-after")
+	f.StringVar(&c.queueHard, "queue-hard-max", "16MiB", "bytes held for what is queued for one client before it is closed, however fast it takes them")
+	f.DurationVar(&c.slowAfter, "slow-after", 10*time.Second, "how long a client with more than --queue-max queued may take nothing before it is closed; at most --ping-timeout")
 	f.StringVar(&c.connBudget, "conn-budget", "0", "bytes kept on behalf of one client on the way in; it waits above half of it, and is closed beyond; 0: 4MiB, or four times --max-payload if that is more")
 	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
 	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")

@@ -32,6 +32,8 @@ func TestMistakesAreUsageErrors(t *testing.T) {
 		"a value that is no duration":      {"--ping-interval", "soon"},
 		"an argument":                      {"serve", "now"},
 		"a transport that does not exist":  {"serve", "--transports", "pigeon"},
+		"a hard bound under the soft one":  {"serve", "--queue-hard-max", "1KiB"},
+		"no time to be slow":               {"serve", "--slow-after", "0s"},
 		"a size that is none":              {"serve", "--queue-max", "much"},
 		"a log level that does not exist":  {"serve", "--log-level", "loud"},
 		"no payload at all":                {"serve", "--max-payload", "0"},

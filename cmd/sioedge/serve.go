@@ -112,6 +112,16 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
+	queueHard, err := size("queue-hard-max", c.queueHard)
+	if err != nil {
+		return sio.Options{}, err
+	}
+	if queueHard < queue {
+		return sio.Options{}, errors.New("--queue-hard-max must be at least --queue-max")
+	}
+	if c.slowAfter <= 0 {
+		return sio.Options{}, errors.New("--slow-after must be more than 0")
+	}
 	connBudget, err := size("conn-budget", c.connBudget)
 	if err != nil {
 		return sio.Options{}, err
@@ -160,7 +170,7 @@ func (c *config) options() (sio.Options, error) {
 			CORS: c.cors(),
 		},
 		Loop: loop.Options{
-			Loops: c.loops, MaxConns: c.maxConns, MaxOutbound: queue,
+			Loops: c.loops, MaxConns: c.maxConns, SoftOutbound: queue, MaxOutbound: queueHard, SlowAfter: c.slowAfter,
 			UserTimeout: c.userTimeout, NotSentLowat: lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
 		},
 		ConnectTimeout: c.connect,
