@@ -11,6 +11,10 @@ import (
 // minConnBudget is the least that Options.ConnBudget means by zero.
 const minConnBudget = 4 << 20
 
+// carryRoom is the room in a budget for what has been read and not been handled,
+// beside two messages: loop.Options.ReadBuffer, a few times.
+const carryRoom = 256 << 10
+
 // An account is a session's budget.Account, and its owner. It exists while
 // something is held for the session: those that are idle have none.
 type account struct {

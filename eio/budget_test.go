@@ -1,6 +1,7 @@
 package eio
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/wsframe"
 )
 
 // keeper is a handler that charges each message, and is done with it when the
@@ -39,6 +41,9 @@ func (k *keeper) done() {
 	k.charged, k.sizes = k.charged[1:], k.sizes[1:]
 }
 
+// small are options with the smallest budget for messages of this size.
+var small = Options{MaxPayload: 30_000, ConnBudget: 2*30_000 + carryRoom}
+
 func TestSessionsWithoutAnythingHaveNoAccount(t *testing.T) {
 	k := &keeper{}
 	srv, sim := newSim(t, k, Options{}, loop.Options{})
@@ -62,30 +67,28 @@ func TestSessionsWithoutAnythingHaveNoAccount(t *testing.T) {
 // sent meanwhile comes in order when they have caught up.
 func TestBudgetPauses(t *testing.T) {
 	k := &keeper{}
-	srv, sim := newSim(t, k, Options{MaxPayload: 1000, ConnBudget: 2000}, loop.Options{})
+	srv, sim := newSim(t, k, small, loop.Options{})
 	c := sim.Connect(0)
 	c.Send(wsRequest("EIO=4&transport=websocket"))
 	var all []byte
-	for i := range 30 {
-		all = append(all, textFrame("4"+strings.Repeat(string(rune('a'+i)), 100))...)
+	want := ""
+	for i := range 60 {
+		m := strings.Repeat(string(rune('A'+i)), 20_000)
+		all, want = append(all, textFrame("4"+m)...), want+m
 	}
-	c.Send(all) // in one read
-	if len(k.got) != 11 {
-		t.Fatalf("%d messages of 100 bytes were handed over with a budget of 2,000, want 11: the first above half of it pauses", len(k.got))
+	c.Send(all)
+	if n := small.ConnBudget/2/20_000 + 1; len(k.got) != n {
+		t.Fatalf("%d messages of 20,000 bytes were handed over with a budget of %d, want %d: the first above half of it pauses", len(k.got), small.ConnBudget, n)
 	}
 	for len(k.charged) > 0 {
+		if n := srv.Stats().Held; n > int64(small.ConnBudget) {
+			t.Fatalf("%d bytes are held, want at most %d", n, small.ConnBudget)
+		}
 		k.done()
 		sim.Turn()
-		if n := srv.Stats().Held; n > 1100 {
-			t.Fatalf("%d bytes are held, want at most 1,100", n)
-		}
-	}
-	var want string
-	for i := range 30 {
-		want += strings.Repeat(string(rune('a'+i)), 100)
 	}
 	if strings.Join(k.got, "") != want {
-		t.Errorf("%d messages came, want 30 in order", len(k.got))
+		t.Errorf("%d messages came, want 60 in order", len(k.got))
 	}
 	if n := srv.Stats().Pauses; n < 2 {
 		t.Errorf("Stats().Pauses = %d, want some", n)
@@ -95,10 +98,148 @@ func TestBudgetPauses(t *testing.T) {
 	checkEmpty(t, srv, sim.Engine())
 }
 
+// Of one body, too, nothing more is handed over once reading is paused; the rest
+// is when it goes on, and the request answered when all has been.
+func TestPausedInTheMiddleOfABody(t *testing.T) {
+	var now Session
+	var got []string
+	srv, sim := newSim(t, &hooks{
+		open: func(s Session, _ *http1.Request) { now = s },
+		message: func(s Session, data []byte, _ bool) {
+			got = append(got, string(data))
+			s.PauseRead()
+		},
+	}, Options{}, loop.Options{})
+	c := sim.Connect(0)
+	c.Send(getRequest("EIO=4&transport=polling"))
+	c.Received()
+	c.Send(postRequest("EIO=4&transport=polling&sid="+now.ID(), "4a\x1e4b\x1e4c\x1e4d"))
+	for i, want := range []string{"a", "a b", "a b c", "a b c d"} {
+		if s := strings.Join(got, " "); s != want || len(c.Received()) > 0 {
+			t.Fatalf("%q were handed over after %d resumptions, or the answer given; want %q and no answer", s, i, want)
+		}
+		now.ResumeRead()
+		sim.Turn()
+	}
+	if answer := string(c.Received()); !strings.HasSuffix(answer, "\r\n\r\nok") {
+		t.Errorf("the answer is %q, want ok", answer)
+	}
+	if n := srv.Stats().Held; n != 0 {
+		t.Errorf("%d bytes are held at the end, want none", n)
+	}
+	c.Close()
+	now.Close()
+	sim.Advance(time.Minute)
+	checkEmpty(t, srv, sim.Engine())
+}
+
+// However much one client sends at once, another one has its turn after what a
+// step may handle, and what was sent comes in order.
+func TestStepsAreBounded(t *testing.T) {
+	const events = 20_000
+	for name, send := range map[string]func(c *loop.Peer, sid string){
+		"a body": func(c *loop.Peer, sid string) {
+			c.Send(postRequest("EIO=4&transport=polling&sid="+sid, strings.TrimSuffix(strings.Repeat("4a\x1e", events), "\x1e")))
+		},
+		"frames": func(c *loop.Peer, _ string) { c.Send(bytes.Repeat(textFrame("4a"), events)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sessions := map[Session]int{}
+			var honest *loop.Peer
+			n, at := 0, 0
+			var last Session
+			srv, sim := newSim(t, &hooks{
+				open: func(s Session, _ *http1.Request) { last = s },
+				message: func(s Session, data []byte, _ bool) {
+					if sessions[s]++; string(data) == "honest" {
+						at = n
+						return
+					}
+					if n++; n == 300 {
+						honest.Send(textFrame("4honest"))
+					}
+				},
+			}, Options{}, loop.Options{})
+			honest = sim.Connect(0)
+			honest.Send(wsRequest("EIO=4&transport=websocket"))
+			c := sim.Connect(0)
+			if name == "a body" {
+				c.Send(getRequest("EIO=4&transport=polling"))
+			} else {
+				c.Send(wsRequest("EIO=4&transport=websocket"))
+			}
+			c.Received()
+			send(c, last.ID())
+			if n != events {
+				t.Fatalf("%d events came, want %d", n, events)
+			}
+			// What remains of the step, then perhaps one more.
+			if at == 0 || at > 300+2*256 {
+				t.Errorf("the honest client's message came after %d events of the other one, want it within two steps of 256", at)
+			}
+			last.Close()
+			c.Close()
+			honest.Close()
+			sim.Advance(time.Minute)
+			if srv.Stats().Held != 0 || srv.Stats().Budget != 0 {
+				t.Errorf("Stats() = %+v, want nothing held", srv.Stats())
+			}
+			checkEmpty(t, srv, sim.Engine())
+		})
+	}
+}
+
+// Messages and bodies that are not complete are counted, and what they take
+// together is bounded.
+func TestBudgetOfWhatIsIncomplete(t *testing.T) {
+	var now Session
+	srv, sim := newSim(t, &hooks{open: func(s Session, _ *http1.Request) { now = s }}, Options{}, loop.Options{})
+	c := sim.Connect(0)
+	c.Send(wsRequest("EIO=4&transport=websocket"))
+	piece := wsframe.AppendMaskedFrame(nil, wsframe.Binary, make([]byte, 300_000), testKey)
+	piece[0] &^= 0x80
+	c.Send(piece)
+	if n := srv.Stats().Held; n < 300_000 || n > 700_000 {
+		t.Errorf("%d bytes are held of a message of 300,000 that goes on, want that or twice that", n)
+	}
+	piece = wsframe.AppendMaskedFrame(nil, wsframe.Continuation, make([]byte, 10), testKey)
+	c.Send(piece)
+	if n := srv.Stats().Held; n != 0 {
+		t.Errorf("%d bytes are held when it is complete, want none", n)
+	}
+	c.Close()
+
+	p := sim.Connect(0)
+	p.Send(getRequest("EIO=4&transport=polling"))
+	p.Received()
+	body := postRequest("EIO=4&transport=polling&sid="+now.ID(), "4"+strings.Repeat("x", 900_000))
+	p.Send(body[:500_000])
+	if n := srv.Stats().Held; n < 400_000 || n > 1_000_000 {
+		t.Errorf("%d bytes are held of half a million of a body, want that or twice that", n)
+	}
+	p.Send(body[500_000:])
+	if n := srv.Stats().Held; n != 0 {
+		t.Errorf("%d bytes are held when it is complete, want none", n)
+	}
+	if !now.Budget().Charge(4<<20 - 100_000) {
+		t.Fatal("no room")
+	}
+	p.Send(body[:500_000])
+	if now.Valid() || !strings.Contains(string(p.Received()), " 413 ") {
+		t.Error("a body that does not fit is received, want 413 and the end of the session")
+	}
+	p.Close()
+	sim.Advance(time.Minute)
+	if st := srv.Stats(); st.Held != 0 || st.Budget != 1 {
+		t.Errorf("Stats() = %+v, want nothing held, and one closed", st)
+	}
+	checkEmpty(t, srv, sim.Engine())
+}
+
 // What is kept for a session without anything of it draining ends it.
 func TestBudgetCloses(t *testing.T) {
 	k := &keeper{}
-	srv, sim := newSim(t, k, Options{MaxPayload: 1000, ConnBudget: 2000}, loop.Options{})
+	srv, sim := newSim(t, k, small, loop.Options{})
 	for _, transport := range []string{"websocket", "polling"} {
 		c := sim.Connect(0)
 		if transport == "websocket" {
@@ -108,7 +249,7 @@ func TestBudgetCloses(t *testing.T) {
 		}
 		c.Received()
 		s := k.now
-		if !s.Budget().Charge(2000) || s.Budget().Charge(1) || s.Valid() || s.Budget().Charge(1) {
+		if !s.Budget().Charge(small.ConnBudget) || s.Budget().Charge(1) || s.Valid() || s.Budget().Charge(1) {
 			t.Fatalf("%s: a charge beyond the budget, want the first within it alone and the session closed", transport)
 		}
 		sim.Turn()
@@ -132,11 +273,11 @@ func TestBudgetCloses(t *testing.T) {
 func TestStuckSessionsEnd(t *testing.T) {
 	for _, working := range []bool{true, false} {
 		k := &keeper{}
-		srv, sim := newSim(t, k, Options{MaxPayload: 1000, ConnBudget: 2000}, loop.Options{})
+		srv, sim := newSim(t, k, small, loop.Options{})
 		c := sim.Connect(0)
 		c.Send(wsRequest("EIO=4&transport=websocket"))
 		for range 20 {
-			c.Send(textFrame("4" + strings.Repeat("x", 90)))
+			c.Send(textFrame("4" + strings.Repeat("x", 20_000)))
 		}
 		for range 5 {
 			sim.Advance(30 * time.Second)
@@ -162,7 +303,7 @@ func TestStuckSessionsEnd(t *testing.T) {
 
 // Bounds that contradict each other are refused.
 func TestConnBudgetIsChecked(t *testing.T) {
-	if _, err := NewServer(&hooks{}, Options{MaxPayload: 1000, ConnBudget: 1999}); err == nil {
+	if _, err := NewServer(&hooks{}, Options{MaxPayload: 30_001, ConnBudget: small.ConnBudget}); err == nil {
 		t.Error("a budget that does not hold two messages is taken")
 	}
 	for payload, want := range map[int]int{1000: 4 << 20, 2_000_000: 8_000_000} {

@@ -283,8 +283,8 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, http1.MaxHead)
 	o.MaxHeaderFields = cmp.Or(o.MaxHeaderFields, http1.MaxFields)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
-	if o.ConnBudget < 2*o.MaxPayload {
-		return nil, errors.New("eio: ConnBudget must be at least twice MaxPayload")
+	if o.ConnBudget < 2*o.MaxPayload+carryRoom {
+		return nil, errors.New("eio: ConnBudget must be at least twice MaxPayload and 256 KiB")
 	}
 	if o.Transports == nil {
 		o.Transports = []string{"polling", "websocket"}

@@ -37,6 +37,8 @@ type exchange struct {
 	finish func([]byte)        // gets the whole body, as a view
 	heard  func()              // a part of the body has come; may be nil
 	cut    func(reason Reason) // the connection ended first; may be nil
+	payer  Session             // is charged for buf; zero: nobody
+	paid   int                 // how much
 }
 
 // A state says what an exchange waits for. What ends each before its answer is
@@ -162,15 +164,33 @@ func (sh *shard) receive(h *httpConn, b []byte) (used int) {
 			finish(whole)
 			return used
 		}
-		h.buf = append(h.buf, data...)
+		if h.buf = append(h.buf, data...); !sh.chargeBody(h) {
+			sh.fail(h, http.StatusRequestEntityTooLarge)
+			return used
+		}
 		if n == 0 {
 			return used
 		}
 	}
 }
 
+// chargeBody charges what has come of a body to the session it is for. It is
+// false if that does not fit: the session is gone.
+func (sh *shard) chargeBody(h *httpConn) bool {
+	if !h.payer.Valid() {
+		return true
+	}
+	n := cap(h.buf) - h.paid
+	h.paid += n
+	return h.payer.Budget().Charge(n)
+}
+
 func (sh *shard) endReceive(h *httpConn) {
 	sh.loop.Cancel(&h.timer)
+	if h.paid > 0 {
+		h.payer.Budget().Release(h.paid)
+	}
+	h.payer, h.paid = Session{}, 0
 	h.state, h.buf, h.finish, h.heard, h.cut = stateDeciding, nil, nil, nil, nil
 }
 

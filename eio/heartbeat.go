@@ -58,7 +58,11 @@ func (sh *shard) tick() {
 // time for a ping, or the pong did not come.
 func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
-	if s.is(awaitPoll) || s.is(awaitPong) && (!s.is(paused) || s.is(choked) && sh.stuck(slot)) {
+	switch {
+	case s.is(choked) && s.is(awaitPong) && sh.stuck(slot):
+		sh.close(slot, PingTimeout)
+		return
+	case s.is(awaitPoll) || s.is(awaitPong) && !s.is(apart):
 		if !sh.excused(slot) {
 			sh.close(slot, PingTimeout)
 		}
@@ -84,7 +88,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 // looked at on each request and frame as well as by the wheel, so that an
 // overdue session is gone for whoever asks, to the millisecond.
 func (sh *shard) overdue(slot uint32) bool {
-	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(paused) || !sh.beat.due(slot, sh.loop.Now()) {
+	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(apart) || !sh.beat.due(slot, sh.loop.Now()) {
 		return false
 	}
 	if sh.excused(slot) {

@@ -2,7 +2,6 @@ package eio
 
 import (
 	"github.com/sioedge/sioedge/loop"
-	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
 // PauseRead has the client wait until ResumeRead: nothing more is read from its
@@ -45,11 +44,10 @@ func (s Session) resume(why flags) {
 	if r.is(apart) {
 		return
 	}
-	if r.is(overWS) {
+	s.sh.goOnBody(s.slot)
+	if r.is(overWS) && !r.is(apart) {
 		s.sh.loop.Conn(r.conn).ResumeRead()
-		return
 	}
-	s.sh.releasePost(s.slot)
 }
 
 // restartWait begins the wait for a client's sign of life anew, which did not
@@ -65,20 +63,18 @@ func (sh *shard) restartWait(slot uint32) {
 }
 
 // holdPost keeps the acknowledgement of a body back while the session is paused.
-func (sh *shard) holdPost(h *httpConn, slot uint32) {
-	sh.ext(slot).held = h.conn
-	sh.wait(h, stateHeld)
+func (sh *shard) holdPost(c loop.Conn, slot uint32) {
+	if h := sh.httpOf(c); h != nil {
+		sh.ext(slot).held = c
+		sh.wait(h, stateHeld)
+	}
 }
 
 // releasePost gives an acknowledgement that was kept back.
 func (sh *shard) releasePost(slot uint32) {
-	e := sh.peekExt(slot)
-	if e == nil || !e.held.Valid() {
-		return
-	}
-	h := sh.httpOf(e.held)
-	e.held = loop.Conn{}
-	if h != nil {
-		sh.answerSession(h, []byte("ok"), valueHTML, encoding.Identity)
+	if e := sh.peekExt(slot); e != nil && e.held.Valid() {
+		c := e.held
+		e.held = loop.Conn{}
+		sh.acknowledge(c)
 	}
 }

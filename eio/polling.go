@@ -221,7 +221,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	e := sh.ext(slot)
 	e.last = h.conn
 	ref := sh.ref(slot)
-	if e.post.Valid() || e.held.Valid() {
+	if e.post.Valid() || e.held.Valid() || e.rest != nil {
 		// Two at once (Node: "overlap from client"): this one is refused, the
 		// other one cut, or answered if it was whole.
 		other := e.post
@@ -237,7 +237,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 		sh.close(slot, TransportError)
 		return
 	}
-	e.post = h.conn
+	e.post, h.payer = h.conn, sh.handle(slot)
 	finish := func(body []byte) {
 		slot := sh.lookup(ref)
 		if slot == 0 {
@@ -251,15 +251,11 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 		if callback {
 			body, found = callbackBody(body)
 		}
-		if found && !sh.payload(slot, body, octets) {
-			sh.answer(h, http.StatusBadRequest, nil, nil, false)
+		if !found {
+			sh.acknowledge(h.conn) // Node does not mind either
 			return
 		}
-		if sh.lookup(ref) == slot && sh.sessions.At(slot).is(paused) && !sh.sessions.At(slot).is(closing) {
-			sh.holdPost(h, slot)
-			return
-		}
-		sh.answerSession(h, []byte("ok"), valueHTML, encoding.Identity)
+		sh.handleBody(h.conn, slot, remainder{body: body, octets: octets})
 	}
 	cut := func(reason Reason) {
 		if slot := sh.lookup(ref); slot != 0 {
@@ -269,13 +265,18 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, nil, cut)
 }
 
-// payload handles the packets of a polling payload. It is false when one could
-// not be decoded; those before it were handled.
-func (sh *shard) payload(slot uint32, b []byte, octets bool) bool {
+// payload handles the packets of a polling payload, until the session waits: then
+// there is more, and the rest is for later. It is false when one could not be
+// decoded; those before it were handled.
+func (sh *shard) payload(slot uint32, b []byte, octets bool) (rest []byte, more, ok bool) {
 	es, revision := sh.handle(slot), sh.sessions.At(slot).flags&revision3
-	for more := len(b) > 0 || !octets; more; {
-		if !es.Valid() {
-			return true
+	left := newRoom()
+	for more = len(b) > 0 || !octets; more; {
+		switch {
+		case !es.Valid():
+			return nil, false, true
+		case sh.sessions.At(slot).is(apart):
+			return b, true, true
 		}
 		var p []byte
 		binary, ok := false, true
@@ -292,7 +293,7 @@ func (sh *shard) payload(slot uint32, b []byte, octets bool) bool {
 		switch {
 		case !ok:
 			sh.close(slot, ParseError)
-			return false
+			return nil, false, false
 		case len(p) == 0 && revision != 0 && !octets: // Node skips it too
 		case binary:
 			ok = sh.binaryPacket(slot, p)
@@ -300,10 +301,13 @@ func (sh *shard) payload(slot uint32, b []byte, octets bool) bool {
 			ok = sh.packet(slot, p)
 		}
 		if !ok {
-			return false
+			return nil, false, false
+		}
+		if !left.take(len(p)) && more && es.Valid() {
+			sh.later(slot)
 		}
 	}
-	return true
+	return nil, false, true
 }
 
 // binaryPacket handles a packet of bytes of an open session. It is false when

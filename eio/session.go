@@ -71,6 +71,8 @@ type ext struct {
 	queued   int        // bytes in queue
 	flush    bool       // is on shard.pollers
 	overflow bool       // the queue overflowed; to be closed
+	rest     *remainder // of a body that is being handled; nil: none
+	charged  int        // bytes that reader holds, and those that it has not been given yet
 	callback string     // the function that polls' answers are given to: JSONP; "" if they are not
 	probing  loop.Conn  // the WebSocket of an upgrade in progress
 	probed   bool       // it was answered
@@ -107,6 +109,7 @@ type shard struct {
 
 	accounts map[uint32]*account // by slot
 	sweeper  loop.Timer
+	waiting  []Session // with more to be handled
 
 	scratch []byte // responses and payloads, valid until the next use
 	zip     zipper
@@ -126,6 +129,7 @@ func newShard(s *Server, l *loop.Loop) *shard {
 	sh.zip.init(s.deflate)
 	sh.onTick, sh.onBeat = sh.tick, sh.beatOne
 	l.OnTurn(sh.flushPollers)
+	l.OnWork(sh.goOn)
 	return sh
 }
 
@@ -193,6 +197,9 @@ func (sh *shard) dropExt(slot uint32) {
 		return
 	}
 	e := sh.exts[s.ext]
+	if a := sh.peekAccount(slot); a != nil {
+		a.Release(e.charged)
+	}
 	sh.loop.Cancel(&e.timer)
 	sh.loop.Cancel(&e.release)
 	sh.dismiss(&e.guest)
@@ -207,8 +214,8 @@ func (sh *shard) free(slot uint32) {
 		sh.hangUp(e.probing)
 	}
 	sh.beat.clear(slot)
-	sh.endAccount(slot)
 	sh.dropExt(slot)
+	sh.endAccount(slot)
 	*sh.sessions.At(slot) = session{}
 	sh.sessions.Free(slot)
 	sh.srv.sessions.Add(-1)

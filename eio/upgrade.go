@@ -67,6 +67,9 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 		return len(b)
 	}
 	m, n, err := e.reader.Next(b)
+	if !sh.chargeReader(slot, e, 0) {
+		return len(b)
+	}
 	if err == nil {
 		m, err = sh.zip.inflate(m)
 	}
@@ -103,7 +106,11 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	}
 	sh.releasePost(slot)
 	e.probing = loop.Conn{}
+	rest := e.rest
 	sh.dropExt(slot)
+	if rest != nil { // a correct client has waited for the answer; this one waits now
+		sh.ext(slot).rest = rest
+	}
 	s.unset(noBinary) // each transport says for itself whether it takes bytes
 	s.set(overWS | e.upgrade)
 	s.conn = c.Key()

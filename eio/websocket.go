@@ -93,7 +93,7 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 		r, own = &e.reader, true
 	}
 	r.Compression = sh.sessions.At(slot).is(inflates) // the shard's own serves all
-	tag := c.Tag()
+	tag, left := c.Tag(), newRoom()
 	for used < len(b) && c.Tag() == tag && !sh.sessions.At(slot).is(apart) {
 		m, n, err := r.Next(b[used:])
 		used += n
@@ -110,7 +110,13 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 			}
 			continue
 		}
+		if own && !sh.chargeReader(slot, sh.peekExt(slot), 0) {
+			break
+		}
 		sh.messageWS(c, slot, m)
+		if !left.take(len(m.Data)) && used < len(b) && c.Tag() == tag {
+			sh.later(slot)
+		}
 	}
 	if c.Tag() != tag {
 		if !own {
@@ -118,14 +124,37 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 		}
 		return len(b) // the session is gone; so is interest in the rest
 	}
-	switch {
-	case !own && !r.Idle():
+	unread := 0
+	if sh.sessions.At(slot).is(apart) {
+		unread = len(b) - used // the loop keeps it until then
+	}
+	if !own && (unread > 0 || !r.Idle()) {
 		sh.ext(slot).reader = *r
 		sh.resetReader()
-	case own && r.Idle() && !sh.peekExt(slot).probing.Valid():
+	}
+	switch e := sh.peekExt(slot); {
+	case e == nil:
+	case own && unread == 0 && r.Idle() && !e.probing.Valid():
 		sh.dropExt(slot)
+	case !sh.chargeReader(slot, e, unread):
+		return len(b)
 	}
 	return used
+}
+
+// chargeReader charges what a session's reader holds of a message in pieces, and
+// what is still to be read. It is false if that does not fit: the session is gone.
+func (sh *shard) chargeReader(slot uint32, e *ext, unread int) bool {
+	n := e.reader.Held() + unread
+	before := e.charged
+	switch {
+	case n < before:
+		sh.account(slot).Release(before - n)
+	case n > before && !sh.account(slot).Charge(n-before):
+		return false
+	}
+	e.charged = n
+	return true
 }
 
 // newReader returns a reader with the server's limits.

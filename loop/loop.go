@@ -123,7 +123,7 @@ type Loop struct {
 	drainNest int
 
 	onMail   func(to uint64, kind uint32, p []byte)
-	onWork   func() bool
+	onWork   []func() bool
 	onTurn   func()
 	needWork bool
 	yield    bool // goroutines were woken, which are to run before the loop sleeps
@@ -161,13 +161,13 @@ func (l *Loop) Now() int64 { return l.now }
 // queued output are flushed. The function may write, post and schedule.
 func (l *Loop) OnTurn(f func()) { l.onTurn = f }
 
-// OnWork sets a function that does a slice of long work, a millisecond or two,
+// OnWork adds a function that does a slice of long work, a millisecond or two,
 // and reports whether there is more. While it says so, or after NeedWork, it is
 // called once in each round of the poller, so that sockets are served between
 // two slices.
-func (l *Loop) OnWork(f func() (more bool)) { l.onWork = f }
+func (l *Loop) OnWork(f func() (more bool)) { l.onWork = append(l.onWork, f) }
 
-// NeedWork asks for the function of OnWork to be called.
+// NeedWork asks for the functions of OnWork to be called.
 func (l *Loop) NeedWork() { l.needWork = true }
 
 // Yield says that goroutines have been started or woken, which are to run before
@@ -254,13 +254,15 @@ func (l *Loop) woken() {
 		return
 	}
 	l.needWork = false
-	if l.onWork != nil && l.slice() {
-		l.needWork = true
+	for _, f := range l.onWork {
+		if l.slice(f) {
+			l.needWork = true
+		}
 	}
 }
 
-// slice runs the function of OnWork.
-func (l *Loop) slice() (more bool) {
+// slice runs a function of OnWork.
+func (l *Loop) slice(f func() (more bool)) (more bool) {
 	defer l.recovered()
-	return l.onWork()
+	return f()
 }

@@ -96,7 +96,8 @@ func (l *Loop) deliver(slot uint32, r *record, b []byte) {
 		return
 	}
 	e := l.extend(slot, r)
-	if n == 0 && len(e.carry) == len(b) && &e.carry[0] == &b[0] {
+	if len(e.carry) == len(b) && &e.carry[0] == &b[0] {
+		e.carry = rest // what was taken goes when all of it has been
 		return
 	}
 	e.carry = bytes.Clone(rest)

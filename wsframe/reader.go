@@ -68,6 +68,9 @@ type Reader struct {
 // message. What Next left unconsumed is not in r.
 func (r *Reader) Idle() bool { return r.op == 0 }
 
+// Held returns the bytes of memory that r holds: of the message that is incomplete.
+func (r *Reader) Held() int { return cap(r.buf) }
+
 // Next reads the start of b, which it changes by unmasking. It consumed n bytes;
 // m is the next message, or m.Op is zero if b does not complete one: then call
 // it again with b[n:] and more. A message in one frame that is wholly in b is
