@@ -89,6 +89,8 @@ type Loop struct {
 	wake      waker
 	counters  counters
 	done      chan struct{} // closed when the loop has ended
+	asking    atomic.Bool   // waiting for another loop, in Ask
+	posted    chan struct{} // told of what is put into the mailbox while asking
 
 	// Owned by the loop; see owner.check.
 	owner     owner
@@ -138,7 +140,7 @@ type Loop struct {
 func newLoop(e *Engine, index int) *Loop {
 	l := &Loop{
 		engine: e, sim: e.sim, h: e.handler, index: index,
-		done: make(chan struct{}),
+		done: make(chan struct{}), posted: make(chan struct{}, 1),
 		exts: make([]*ext, 1),
 		rbuf: make([]byte, e.o.ReadBuffer),
 	}

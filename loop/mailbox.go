@@ -107,7 +107,7 @@ func (l *Loop) Mail(to uint64, kind uint32, a, b []byte) bool {
 	}
 	box.filled.messages = append(box.filled.messages, m)
 	box.mu.Unlock()
-	l.attention.Store(true)
+	l.note()
 	l.Wake()
 	return true
 }
@@ -125,8 +125,19 @@ func (l *Loop) put(m message) bool {
 	}
 	box.filled.messages = append(box.filled.messages, m)
 	box.mu.Unlock()
-	l.attention.Store(true)
+	l.note()
 	return true
+}
+
+// note says that something is in the mailbox, also to a loop that waits in Ask.
+func (l *Loop) note() {
+	l.attention.Store(true)
+	if l.asking.Load() {
+		select {
+		case l.posted <- struct{}{}:
+		default: // it knows
+		}
+	}
 }
 
 // Wake makes the loop look into its mailbox, if it is not about to anyway. It
@@ -204,10 +215,13 @@ func (l *Loop) runMessage(m *message) {
 }
 
 // Ask runs f on the loop and waits until it has. On the loop itself it runs
-// what is in the mailbox and then f, at once. It returns false, without having
-// run f, if the loop has ended. Before Engine.Run it waits for that.
+// what is in the mailbox and then f, at once. On another loop of the engine that
+// loop runs what comes into its own mailbox while it waits, so that loops may ask
+// each other. It returns false, without having run f, if the loop has ended. Before
+// Engine.Run it waits for that.
 func (l *Loop) Ask(f func()) bool {
-	if l.OnLoop() {
+	on := l.engine.current()
+	if on == l || l.sim != nil {
 		l.drain()
 		l.safely(f)
 		return true
@@ -220,8 +234,43 @@ func (l *Loop) Ask(f func()) bool {
 	})) {
 		return false
 	}
-	<-done
+	if on == nil {
+		<-done
+		return true
+	}
+	on.await(done)
 	return true
+}
+
+// await runs what comes into the mailbox until done is closed: who closes it may
+// be waiting for this loop.
+func (l *Loop) await(done <-chan struct{}) {
+	outer := l.asking.Swap(true)
+	defer l.asking.Store(outer)
+	for {
+		l.drain()
+		select {
+		case <-done:
+			return
+		case <-l.posted:
+		}
+	}
+}
+
+// OnLoop reports whether the caller runs on a loop of the engine, which must not
+// wait for anything but Ask. It takes about a microsecond. In a Sim it is false.
+func (e *Engine) OnLoop() bool { return e.current() != nil }
+
+// current returns the loop that the caller runs on, nil if it runs on none. It
+// takes about a microsecond.
+func (e *Engine) current() *Loop {
+	id := goroutineID()
+	for _, l := range e.loops {
+		if l.owner.goroutine.Load() == id {
+			return l
+		}
+	}
+	return nil
 }
 
 // OnLoop reports whether the caller runs on the loop. It compares goroutine

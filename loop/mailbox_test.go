@@ -309,3 +309,47 @@ func BenchmarkPost(b *testing.B) {
 	l.Ask(func() {})
 	_ = e.Shutdown(context.Background())
 }
+
+// Loops that ask each other, from their handlers, all get their answers: each runs
+// what the others ask of it while it waits, in order, also when they ask within
+// that.
+func TestLoopsMayAskEachOther(t *testing.T) {
+	const n, rounds = 4, 50
+	e, _ := start(t, &hooks{}, Options{Loops: n}, "127.0.0.1:0")
+	var gate, finished sync.WaitGroup
+	gate.Add(n)
+	finished.Add(n)
+	answers := make([]int, n)
+	orders := make([][]int, n)
+	for i, l := range e.Loops() {
+		l.Post(TaskFunc(func(l *Loop) {
+			defer finished.Done()
+			gate.Done()
+			gate.Wait() // all loops are within a task now
+			for k := range rounds {
+				next := e.Loops()[(i+1)%n]
+				next.Post(TaskFunc(func(*Loop) { orders[(i+1)%n] = append(orders[(i+1)%n], k) }))
+				next.Ask(func() {
+					answers[i]++
+					if orders[(i+1)%n][len(orders[(i+1)%n])-1] != k {
+						t.Errorf("asked before what had been posted")
+					}
+					e.Loops()[(i+2)%n].Ask(func() { answers[i]++ })
+				})
+			}
+		}))
+	}
+	done := make(chan struct{})
+	// ends when all loops have their answers
+	go func() { finished.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the loops wait for each other")
+	}
+	for i, got := range answers {
+		if got != 2*rounds {
+			t.Errorf("loop %d got %d answers, want %d", i, got, 2*rounds)
+		}
+	}
+}

@@ -17,8 +17,11 @@ type pendingAck struct {
 // or for the socket to leave ([ErrClosed]). A handler may wait, unless it is
 // inline; the socket's other events wait with it, but acknowledgements do not,
 // unless so many events wait that the client is not read from any more. So ctx
-// should have a deadline.
+// should have a deadline. In an inline handler the error is [ErrInline].
 func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
+	if s.srv().engine.OnLoop() {
+		return Args{}, ErrInline
+	}
 	type answer struct {
 		args Args
 		err  error

@@ -24,6 +24,9 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 }
 
 func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any) ([]Args, error) {
+	if b.server().engine.OnLoop() {
+		return nil, ErrInline
+	}
 	e, err := encodeEvent(event, args)
 	if err != nil {
 		return nil, err

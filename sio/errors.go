@@ -17,6 +17,10 @@ var ErrTooManyRooms = errors.New("sio: too many rooms")
 // Options.MaxPendingAcks.
 var ErrTooManyAcks = errors.New("sio: too many acknowledgements are due")
 
+// ErrInline is returned by a method that would wait for a client or for another
+// server, and was called by an inline handler: the loop may not wait.
+var ErrInline = errors.New("sio: an inline handler may not wait")
+
 var (
 	errParser    = errors.New("sio: packet of another parser")
 	errEventName = errors.New("sio: event with a name that is too long")

@@ -3,6 +3,7 @@ package sio
 import (
 	"math"
 	"runtime"
+	"strconv"
 	"unsafe"
 
 	"github.com/sioedge/sioedge/loop/handle"
@@ -103,3 +104,6 @@ func (srv *Server) LimitSockets(n uint32) {
 
 // RecordSize returns the size and the alignment of a socket's record.
 func RecordSize() (size, align uintptr) { return unsafe.Sizeof(record{}), unsafe.Alignof(record{}) }
+
+// LoopIndex names the loop that the socket is on.
+func (s Socket) LoopIndex() string { return strconv.Itoa(s.ref.Loop()) }

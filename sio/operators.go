@@ -174,8 +174,8 @@ func (b BroadcastOperator) disconnect(closing bool) {
 }
 
 // Sockets returns the sockets addressed, those of this server, in no order. It
-// asks every loop and waits, so an inline handler must not call it. See
-// [BroadcastOperator.FetchSockets] for those of others.
+// asks every loop and waits. See [BroadcastOperator.FetchSockets] for those of
+// others.
 func (b BroadcastOperator) Sockets() (all []Socket) {
 	b.server().settle(b.address())
 	targets := b.targets()

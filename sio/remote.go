@@ -23,9 +23,13 @@ type RemoteSocket struct {
 
 // FetchSockets returns the sockets addressed, of all servers, those of this one
 // first. It waits for the other servers, or for ctx. If some of them did not
-// answer, the error is a *[rooms.IncompleteError] and comes with what there is.
+// answer, the error is a *[rooms.IncompleteError] and comes with what there is. In an
+// inline handler of a cluster's server it is [ErrInline].
 // Node: fetchSockets.
 func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	if b.server().waits() {
+		return nil, ErrInline
+	}
 	b.server().settle(b.address())
 	all := b.remote(b.members())
 	c, t := b.cluster()
@@ -40,6 +44,9 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, er
 // server, the sockets' own ones included, in no order; errors are as in
 // [BroadcastOperator.FetchSockets]. The rooms of b do not matter.
 func (b BroadcastOperator) FetchRooms(ctx context.Context) (names []string, err error) {
+	if b.server().waits() {
+		return nil, ErrInline
+	}
 	b.server().settle(b.address())
 	names = b.roomNames()
 	if c, t := b.cluster(); c != nil {
@@ -51,6 +58,9 @@ func (b BroadcastOperator) FetchRooms(ctx context.Context) (names []string, err 
 	}
 	return names, err
 }
+
+// waits tells whether asking the cluster would have a loop wait.
+func (srv *Server) waits() bool { return srv.cluster != nil && srv.engine.OnLoop() }
 
 func (b BroadcastOperator) remote(members []rooms.Member) []RemoteSocket {
 	all := make([]RemoteSocket, len(members))

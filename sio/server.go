@@ -344,6 +344,9 @@ func (srv *Server) ListenAndServe(addrs ...string) error {
 // OnDisconnect included. When ctx is done, the rest is cut and its error
 // returned. A handler must not call it.
 func (srv *Server) Shutdown(ctx context.Context) error {
+	if srv.engine.OnLoop() {
+		return ErrInline
+	}
 	if srv.down.Swap(true) {
 		return nil
 	}

@@ -35,8 +35,11 @@ func (b BroadcastOperator) ServerSideAsk(ctx context.Context, event string, args
 		return nil, err
 	}
 	c, t := b.cluster()
-	if c == nil {
+	switch {
+	case c == nil:
 		return nil, nil
+	case b.server().engine.OnLoop():
+		return nil, ErrInline
 	}
 	values, err := c.ServerSideAsk(ctx, t.Namespace, e)
 	answers := make([]Args, len(values))

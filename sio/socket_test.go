@@ -239,3 +239,63 @@ func TestEdge64TransportsAndAddresses(t *testing.T) {
 		t.Errorf("the address is %s, want one of loopback", a)
 	}
 }
+
+// Inline handlers on several loops, all of them at the same time, ask sockets of
+// each other's loops, which answer: nobody waits for ever. What would wait for a
+// client is refused.
+func TestInlineHandlersAskEachOther(t *testing.T) {
+	const n = 3
+	var joined chan sio.Socket
+	var gate sync.WaitGroup
+	var all []sio.Socket
+	srv := serve(t, sio.Options{Loop: loops(n)}, func(srv *sio.Server) {
+		ns := srv.Of("/")
+		joined = sockets(ns)
+		ns.HandleInline("ask", func(s sio.Socket, m *sio.Msg) error {
+			gate.Done()
+			gate.Wait()
+			seen := 0
+			for range 20 {
+				for _, other := range all {
+					if !other.Connected() || other.Transport() != "websocket" || len(other.Rooms()) != 2 || !other.Handshake().Address.IsValid() {
+						t.Errorf("a socket of another loop answers %t %q %q", other.Connected(), other.Transport(), other.Rooms())
+					}
+					other.Join("r")
+				}
+				remote, err := ns.All().FetchSockets(s.Context())
+				if err != nil {
+					return err
+				}
+				seen = len(remote) + len(ns.All().Sockets())
+			}
+			_, err1 := s.EmitAck(s.Context(), "q")
+			_, err2 := ns.All().EmitAck(s.Context(), "q")
+			_, err3 := sio.Ask[int](s.Context(), s, "q")
+			if err1 != sio.ErrInline || err2 != sio.ErrInline || err3 != sio.ErrInline || srv.Shutdown(s.Context()) != sio.ErrInline {
+				t.Errorf("asking a client in an inline handler = %v, %v, %v, want %v", err1, err2, err3, sio.ErrInline)
+			}
+			return m.Ack(seen)
+		})
+	})
+	var clients []*client
+	on := map[string]bool{}
+	for len(all) < n {
+		c := srv.join("40")
+		s := take(t, joined)
+		if loop := s.LoopIndex(); !on[loop] {
+			on[loop] = true
+			s.Join("r")
+			clients, all = append(clients, c), append(all, s)
+		} else {
+			c.send("41", "1")
+		}
+	}
+	eventually(t, "the end of the others", func() bool { return len(srv.Of("/").All().Sockets()) == n })
+	gate.Add(n)
+	for _, c := range clients {
+		c.send(`421["ask"]`)
+	}
+	for _, c := range clients {
+		c.expect(`431[6]`)
+	}
+}
