@@ -17,8 +17,11 @@ import (
 // and what is emitted reaches it as after Join. It must not be called in an inline
 // handler, whose loop it would keep waiting.
 func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
-	if s.gone() {
+	switch {
+	case s.gone():
 		return ErrClosed
+	case s.srv().waits():
+		return ErrInline
 	}
 	rooms = slices.Clone(rooms) // the caller's to use again
 	s.Join(rooms...)
