@@ -18,8 +18,13 @@ func (l *Loop) readable(slot uint32) {
 		return
 	}
 	for range maxReads {
-		buf, kept := l.headroom(r)
-		n, errno := l.recv(r.fd, buf[kept:])
+		// Read behind the place of what is carried, which is copied to it only if
+		// more comes than that.
+		kept := 0
+		if r.ext != 0 && len(l.exts[r.ext].carry) <= len(l.rbuf)/2 {
+			kept = len(l.exts[r.ext].carry)
+		}
+		n, errno := l.recv(r.fd, l.rbuf[kept:])
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -33,9 +38,9 @@ func (l *Loop) readable(slot uint32) {
 			return
 		}
 		l.tally.bytesIn += int64(n)
-		full := n == len(buf)-kept
+		full := n == len(l.rbuf)-kept
 		if r.flags&flagLinger == 0 {
-			l.received(slot, r, buf[:kept+n], kept)
+			l.received(slot, r, l.rbuf[:kept+n], kept)
 			if full && r.ext != 0 && l.exts[r.ext].size() > l.engine.o.SoftOutbound {
 				// Reading on could make a peer slow that only sends much.
 				l.flush(slot)
@@ -56,29 +61,29 @@ func (l *Loop) readable(slot uint32) {
 	}
 }
 
-// headroom returns the buffer to read into, behind the carried bytes if those
-// leave enough of it.
-func (l *Loop) headroom(r *record) (buf []byte, kept int) {
-	if r.ext == 0 || len(l.exts[r.ext].carry) > len(l.rbuf)/2 {
-		return l.rbuf, 0
-	}
-	return l.rbuf, copy(l.rbuf, l.exts[r.ext].carry)
-}
-
-// received takes b, of which the first kept bytes were carried.
+// received takes b, which is behind kept bytes of room for what is carried. Each
+// byte is copied a bounded number of times, however small the pieces are that it
+// comes in and that the handler takes: what is carried is copied in front of what
+// came if that is as much at least; otherwise what came is put behind it, in a
+// buffer that grows by more than is needed.
 func (l *Loop) received(slot uint32, r *record, b []byte, kept int) {
-	if kept == 0 && r.ext != 0 && l.exts[r.ext].carry != nil {
-		// Too much is carried to be copied in front of each read: what comes
-		// is put behind it, in a buffer that grows by more than is needed.
-		e := l.exts[r.ext]
-		e.carry = append(e.carry, b...)
-		b = e.carry
+	if r.ext == 0 || l.exts[r.ext].carry == nil {
+		l.deliver(slot, r, b, false)
+		return
 	}
-	l.deliver(slot, r, b)
+	e := l.exts[r.ext]
+	if came := len(b) - kept; kept == len(e.carry) && came >= kept {
+		copy(b, e.carry)
+		l.deliver(slot, r, b, false)
+		return
+	}
+	e.carry = append(e.carry, b[kept:]...)
+	l.deliver(slot, r, e.carry, true)
 }
 
 // deliver gives b, which is all there is, to the handler, and carries the rest.
-func (l *Loop) deliver(slot uint32, r *record, b []byte) {
+// It is what is carried, if carried says so.
+func (l *Loop) deliver(slot uint32, r *record, b []byte, carried bool) {
 	n := 0
 	if r.flags&flagHold != 0 {
 		if len(b) >= l.engine.o.ReadBuffer {
@@ -96,12 +101,15 @@ func (l *Loop) deliver(slot uint32, r *record, b []byte) {
 		return
 	}
 	e := l.extend(slot, r)
-	if len(e.carry) == len(b) && &e.carry[0] == &b[0] {
-		e.carry = rest // what was taken goes when all of it has been
-		return
+	if !carried || cap(rest) > 4*len(rest)+carrySlack {
+		rest = bytes.Clone(rest)
 	}
-	e.carry = bytes.Clone(rest)
+	e.carry = rest
 }
+
+// carrySlack is how much more than is carried may be held for it, beside what a
+// buffer grows by.
+const carrySlack = 512
 
 // redeliver gives the carried bytes to the handler again.
 func (l *Loop) redeliver(slot uint32, r *record) {
@@ -109,7 +117,7 @@ func (l *Loop) redeliver(slot uint32, r *record) {
 		return
 	}
 	if carry := l.exts[r.ext].carry; carry != nil {
-		l.deliver(slot, r, carry)
+		l.deliver(slot, r, carry, true)
 	}
 }
 
