@@ -29,17 +29,19 @@ type known struct {
 }
 
 // join connects the server to its cluster. Namespaces may be made from now on.
-func (srv *Server) join(a rooms.Adapter) error {
+func (srv *Server) join(adapter rooms.Adapter) error {
+	a := &guarded{adapter, srv.notice}
 	h := &host{srv: srv, adapter: a, known: map[uint32]*known{}}
-	if l, ok := a.(rooms.Log); ok && srv.log != nil {
-		srv.shared = newClusterLog(h, l, srv.o.Recovery.Patience)
-		l.Record(srv.shared)
+	if l, ok := adapter.(rooms.Log); ok && srv.log != nil {
+		log := &guardedLog{a, l}
+		srv.shared = newClusterLog(h, log, srv.o.Recovery.Patience)
+		log.Record(srv.shared)
 	}
 	if err := a.Start(h); err != nil {
 		return err
 	}
 	srv.cluster = a
-	if own, ok := a.(interface{ WantsOwnRooms() bool }); ok {
+	if own, ok := adapter.(interface{ WantsOwnRooms() bool }); ok {
 		srv.tellsOwn = own.WantsOwnRooms()
 	}
 	r := &srv.registry
