@@ -101,25 +101,57 @@ func (n *Namespace) rank() int {
 
 // acquire returns the instance of a name for one more socket, made if a pattern
 // or a function has it. It is nil if none does; full says that there are too
-// many already.
+// many already. While an instance is live, whoever joins it is admitted by the
+// pattern or function that it is of: what another function would have let in is
+// not what its sockets expect beside them.
 func (r *registry) acquire(name []byte, auth json.RawMessage) (in *instance, full bool) {
 	if in := (*r.literals.Load())[string(name)]; in != nil {
 		return in, false
 	}
-	r.mu.Lock()
-	in = r.live[string(name)]
-	if in != nil && in.ns.match == nil {
-		in.holds++
-		r.mu.Unlock()
-		return in, false
+	if !namesInstance(string(name)) {
+		return nil, false
 	}
-	r.mu.Unlock()
-	for _, ns := range *r.all.Load() {
-		if params, ok := ns.has(string(name), auth); ok {
-			return r.open(ns, string(name), params)
+	for range acquireTries {
+		ns, params := r.owner(string(name), auth)
+		if ns == nil {
+			return nil, false
+		}
+		if in, full = r.open(ns, string(name), params); in != nil || full {
+			return in, full
 		}
 	}
 	return nil, false
+}
+
+// acquireTries is how often a name is looked up again because its instance has
+// ended, or become another namespace's, while a function was asked.
+const acquireTries = 4
+
+// owner returns the namespace that a name's instance is of, or would be, if that
+// admits a client; else nil.
+func (r *registry) owner(name string, auth json.RawMessage) (*Namespace, []param) {
+	r.mu.Lock()
+	in := r.live[name]
+	r.mu.Unlock()
+	if in != nil {
+		if in.ns.match != nil && !in.ns.match(name, auth) {
+			return nil, nil
+		}
+		return in.ns, in.params
+	}
+	for _, ns := range *r.all.Load() {
+		if params, ok := ns.has(name, auth); ok {
+			return ns, params
+		}
+	}
+	return nil, nil
+}
+
+// namesInstance tells whether the instance of a pattern or function may have a
+// name. Those that would stand for something else between servers may not: the
+// text of a pattern, and, with a #, a room of another namespace.
+func namesInstance(name string) bool {
+	return !strings.Contains(name, "/:") && !strings.Contains(name, "/*") && !strings.Contains(name, "#")
 }
 
 // has tells whether a pattern or function has a name.
@@ -133,10 +165,15 @@ func (n *Namespace) has(name string, auth json.RawMessage) ([]param, bool) {
 	return nil, false
 }
 
+// open counts one more socket in an instance of ns, made if it is not there. It
+// is nil if that name is another's by now, or there are too many.
 func (r *registry) open(ns *Namespace, name string, params []param) (in *instance, full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if in = r.live[name]; in == nil {
+	if in = r.live[name]; in != nil && in.ns != ns {
+		return nil, false
+	}
+	if in == nil {
 		if r.most > 0 && len(r.live) >= r.most {
 			return nil, true
 		}

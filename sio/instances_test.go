@@ -116,6 +116,65 @@ func TestNamespacesByFunction(t *testing.T) {
 	d.join("40/x/4,")
 }
 
+// Whoever joins an instance is admitted by the function that it is of: Node asks
+// none when the namespace is there.
+func TestAnInstanceHasOneOwner(t *testing.T) {
+	joined := make(chan string, 10)
+	register := func(srv *sio.Server, who string) {
+		ns := srv.OfFunc(func(name string, auth json.RawMessage) bool {
+			return name == "/board" && strings.Contains(string(auth), who)
+		})
+		echo(ns)
+		ns.OnConnect(func(s sio.Socket) error { joined <- who; return nil })
+	}
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { register(srv, "admin"); register(srv, "guest") })
+	admin := srv.join(`40/board,{"i":"admin"}`)
+	if got := take(t, joined); got != "admin" {
+		t.Fatalf("the first is %s's", got)
+	}
+	guest := srv.dial()
+	guest.send(`40/board,{"i":"guest"}`)
+	guest.expect(`44/board,{"message":"Invalid namespace"}`)
+	both := srv.join(`40/board,{"i":"guest and admin"}`)
+	if got := take(t, joined); got != "admin" {
+		t.Errorf("who both admit is %s's, want admin's, whose instance is live", got)
+	}
+	admin.send("41/board,")
+	both.send("41/board,")
+	eventually(t, "the end of the instance", func() bool { return srv.Held()["patterns' namespaces"] == 0 })
+	guest.join(`40/board,{"i":"guest"}`)
+	if got := take(t, joined); got != "guest" {
+		t.Errorf("the next one is %s's, want guest's", got)
+	}
+}
+
+// Names that would be another thing's between servers are nobody's.
+func TestNamesThatCollideAreRefused(t *testing.T) {
+	p := newPair(t, sio.Options{}, func(_ int, srv *sio.Server) {
+		echo(srv.Of("/:tenant"))
+		echo(srv.Of("/:tenant/*rest"))
+		echo(srv.OfFunc(func(string, json.RawMessage) bool { return true }))
+	})
+	c := p.clients[0]
+	for _, name := range []string{"/:tenant", "/#general", "/a#b", "/a/*rest", "/a/:b", "/*", "/a/b/#"} {
+		c.send("40" + name + ",")
+		c.expect("44" + name + `,{"message":"Invalid namespace"}`)
+	}
+	if !p.stops[0].knows("/:tenant") || p.stops[0].knows("/#general") {
+		t.Error("the adapter was told of a name that is refused, or of the end of the pattern")
+	}
+	for _, name := range []string{"/a#b", "a,b"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("Of(%s) did not panic", name)
+				}
+			}()
+			p.servers[0].Of(name)
+		}()
+	}
+}
+
 func TestEdge66NamespacesPerConnection(t *testing.T) {
 	srv := serve(t, sio.Options{MaxNamespaces: 2}, func(srv *sio.Server) { echo(srv.Of("/:a")) })
 	c := srv.dial()

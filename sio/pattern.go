@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A pattern is the name of a namespace with parameters, in segments between
@@ -13,8 +15,9 @@ import (
 //	/campaigns/:id/trends    :id is any one segment
 //	/public/*rest            *rest is everything behind, slashes included; last only
 //
-// A parameter matches at least one character. Its value is percent-decoded
-// where that is possible.
+// A parameter matches at least one character. Its value is percent-decoded; a
+// name in which it is not spelled in the one way that a value has, see decode, is
+// not matched.
 type pattern struct {
 	text     string
 	segments []segment
@@ -81,7 +84,8 @@ func (p *pattern) match(name string) (params []param, ok bool) {
 			if rest == "" {
 				return nil, false
 			}
-			return append(params, param{s.text, unescape(rest)}), true
+			value, ok := decode(rest)
+			return append(params, param{s.text, value}), ok
 		}
 		var part string
 		var more bool
@@ -90,17 +94,46 @@ func (p *pattern) match(name string) (params []param, ok bool) {
 		case more != (i < len(p.segments)-1), part == "" && s.kind == parameter, s.kind == literal && part != s.text:
 			return nil, false
 		case s.kind == parameter:
-			params = append(params, param{s.text, unescape(part)})
+			value, ok := decode(part)
+			if !ok {
+				return nil, false
+			}
+			params = append(params, param{s.text, value})
 		}
 	}
 	return params, true
 }
 
-func unescape(s string) string {
-	if v, err := url.PathUnescape(s); err == nil {
-		return v
+// decode returns the value of a parameter, or of several segments. It is false
+// for what is not the one spelling of a value: escaped is what cannot stand in a
+// path of an IRI by itself, in capital letters, and nothing else; a slash, a
+// backslash and control characters are in no value, and no segment is "." or "..".
+func decode(s string) (value string, ok bool) {
+	value, err := url.PathUnescape(s)
+	if err != nil || !utf8.ValidString(value) || encode(value) != s {
+		return "", false
 	}
-	return s
+	for part := range strings.SplitSeq(value, "/") {
+		if part == "." || part == ".." {
+			return "", false
+		}
+	}
+	return value, !strings.ContainsFunc(value, func(c rune) bool { return c == '\\' || unicode.IsControl(c) })
+}
+
+// encode is the spelling that decode takes. A slash is one between segments.
+func encode(value string) string {
+	const plain = "-._~!$&'()*+;=:@/" // with letters and digits: ipchar but for the comma
+	var b strings.Builder
+	for i := range len(value) {
+		c := value[i]
+		if c >= 0x80 || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte(plain, c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // compare orders patterns by precedence: at the first segment where their kinds

@@ -250,7 +250,7 @@ func (srv *Server) route(path string) http.Handler {
 
 // Of returns a namespace, which is made if it is new. A leading slash is added
 // if it is missing; "" is "/". It panics if name cannot be one: a comma would
-// end it on the wire.
+// end it on the wire, and with a # it would be a room's name between servers.
 //
 // A segment ":name" is a parameter, one of any value, and a last segment
 // "*name" takes all that follows:
@@ -265,12 +265,18 @@ func (srv *Server) route(path string) http.Handler {
 // which they differ decides: a literal goes before a parameter, and that before
 // a wildcard. A literal namespace shares nothing with a pattern that has its
 // name, the middlewares included.
+//
+// Each value of a parameter has one spelling, that of a path in an IRI (RFC 3987),
+// and [Socket.Param] decodes it: a space, for one, is %20, and ä, : and @ are
+// themselves. Clients that spell it otherwise are refused, as are those that
+// escape a slash, and "." and ".." as a segment: so two names never mean the same,
+// nor what is elsewhere.
 func (srv *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
-	if strings.Contains(name, ",") {
-		panic("sio: namespace " + name + " has a comma")
+	if strings.ContainsAny(name, ",#") {
+		panic("sio: namespace " + name + " has a comma or a #")
 	}
 	p := parsePattern(name)
 	r := &srv.registry
