@@ -23,6 +23,7 @@ type BroadcastOperator struct {
 	name       string
 	to, except []string
 	sender     rooms.Ref // not sent to; zero: nobody
+	own        string    // the sender's Socket.own
 	direct     bool      // to sender alone, until rooms are named
 	volatile   bool
 	plain      bool // never compressed
@@ -91,7 +92,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 
 func (b BroadcastOperator) emit(event string, args []any) error {
 	if b.direct && !b.volatile {
-		return Socket{b.in, b.sender}.emit(event, args, b.plain)
+		return b.socket().emit(event, args, b.plain)
 	}
 	e, err := encodeEvent(event, args)
 	if err != nil {
@@ -143,14 +144,17 @@ func (b BroadcastOperator) cluster() (rooms.Adapter, rooms.Target) {
 	return srv.cluster, b.target()
 }
 
+// socket is the sender.
+func (b BroadcastOperator) socket() Socket { return Socket{b.in, b.sender, b.own} }
+
 // target is what b addresses, by names.
 func (b BroadcastOperator) target() rooms.Target {
 	t := rooms.Target{Namespace: b.address(), Rooms: b.to, Except: b.except}
 	switch {
 	case b.direct:
-		t.Rooms = add(t.Rooms, []string{b.server().id(b.sender)})
+		t.Rooms = add(t.Rooms, []string{b.socket().ID()})
 	case b.sender != 0:
-		t.Except = add(t.Except, []string{b.server().id(b.sender)})
+		t.Except = add(t.Except, []string{b.socket().ID()})
 	}
 	return t
 }

@@ -136,7 +136,7 @@ func (sh *shard) tellOwn(slot uint32, occupied bool) {
 	if occupied {
 		tell = sh.srv.cluster.Occupied
 	}
-	tell(sh.instance(slot).name, sh.srv.id(sh.ref(slot)))
+	tell(sh.instance(slot).name, sh.id(slot))
 }
 
 // part leaves the cluster.

@@ -173,7 +173,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	sh.tellOwn(slot, true)
 	ref, id, pid := sh.ref(slot), "", ""
 	if !sh.srv.isOld(es) {
-		id = sh.srv.id(ref)
+		id = sh.id(slot)
 		if sh.srv.log != nil {
 			pid = sh.srv.pid(ref)
 		}
@@ -252,7 +252,7 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	r.state = leaving
 	sh.failAcks(slot)
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
-	sh.srv.details.cancel(s.ref)
+	sh.srv.details.end(s.ref)
 	sh.srv.handlers.Add(1) // until farewell
 	if len(t.disconnecting) == 0 {
 		sh.left(slot, reason)

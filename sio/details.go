@@ -78,7 +78,7 @@ type detail struct {
 	handshake *Handshake
 	auth      []byte
 	data      any
-	id, pid   string // that are not those of the Ref: after a recovery, and with Socket.IO 2
+	pid       string // that is not that of the Ref: after a recovery
 	recovered bool
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -95,7 +95,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 		x = *old
 	}
 	f(&x)
-	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil && x.id == "" {
+	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil && x.pid == "" && !x.recovered {
 		delete(s.m, ref)
 		return
 	}
@@ -122,16 +122,24 @@ func (d *details) settle(ref rooms.Ref) {
 	d.edit(ref, func(x *detail) { x.handshake, x.auth = nil, nil })
 }
 
-// cancel ends the socket's context.
-func (d *details) cancel(ref rooms.Ref) {
-	if x := d.get(ref); x != nil && x.cancel != nil {
-		x.cancel()
-	}
+// end ends the context of a socket that leaves, also one that is asked for from
+// now on: by a handler that runs, which the end of the socket waits for.
+func (d *details) end(ref rooms.Ref) {
+	d.edit(ref, func(x *detail) {
+		if x.cancel != nil {
+			x.cancel()
+		}
+		x.ctx, x.cancel = closedContext, nil
+	})
 }
 
 // remove forgets a socket. It must be gone by now: whoever keeps something for
 // it looks at that first, in edit.
 func (d *details) remove(ref rooms.Ref) {
-	d.cancel(ref)
-	d.edit(ref, func(x *detail) { *x = detail{} })
+	d.edit(ref, func(x *detail) {
+		if x.cancel != nil {
+			x.cancel()
+		}
+		*x = detail{}
+	})
 }

@@ -79,8 +79,7 @@ func oldID(es eio.Session, name string) string {
 // setID gives a connecting socket an id that is not that of its Ref, and has it
 // join the room of that name, which no socket of its own kind needs.
 func (sh *shard) setID(slot uint32, id string) {
-	sh.srv.named.Store(true)
-	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.id = id })
+	sh.rename(slot, id)
 	sh.local.Join(slot, sh.instance(slot).id, id)
 }
 

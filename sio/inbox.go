@@ -136,7 +136,7 @@ func (b *inbox) do(t *task) {
 	if b.sh.sockets.Marked(b.s.ref.Slot(), b.s.ref.Gen()) || b.shut.Load() {
 		return
 	}
-	srv.call(b.s, t.msg.event, func() error { return t.handler(b.s, t.msg) })
+	srv.call(t.msg.s, t.msg.event, func() error { return t.handler(t.msg.s, t.msg) })
 }
 
 // done ends what a task held.

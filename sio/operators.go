@@ -83,7 +83,7 @@ func (sh *shard) leaveRoom(slot uint32, room string) {
 // it is kept only if the id is not that of the Ref.
 func (sh *shard) isOwn(slot uint32, room string) bool {
 	if sh.srv.named.Load() {
-		return room == sh.srv.id(sh.ref(slot))
+		return room == sh.id(slot)
 	}
 	ref, ok := sh.srv.ids.Parse([]byte(room))
 	return ok && rooms.Ref(ref) == sh.ref(slot)

@@ -36,7 +36,7 @@ func (b BroadcastOperator) Socket() (s Socket, only bool) {
 	if !b.direct {
 		return Socket{}, false
 	}
-	return Socket{b.in, b.sender}, true
+	return b.socket(), true
 }
 
 // Namespace returns the namespace that b's sockets are in.

@@ -103,9 +103,9 @@ func (sh *shard) evict(old, newcomer rooms.Ref, pid string, offset *string) {
 func (sh *shard) claimed(es eio.Session, slot uint32, c claim) {
 	saved := c.saved
 	sh.claims[slot] = c
-	sh.srv.named.Store(true)
+	sh.rename(slot, saved.id)
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
-		d.id, d.pid, d.data, d.recovered = saved.id, saved.pid, saved.data, true
+		d.pid, d.data, d.recovered = saved.pid, saved.data, true
 	})
 	if sh.srv.o.Recovery.RunMiddlewares {
 		sh.enterNamespace(es, slot)
@@ -197,7 +197,8 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*message
 // unname makes a socket whose recovery failed an ordinary one.
 func (sh *shard) unname(slot uint32) {
 	delete(sh.claims, slot)
-	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.id, d.pid, d.data, d.recovered = "", "", nil, false })
+	sh.rename(slot, "")
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.recovered = "", nil, false })
 }
 
 // giveUp puts back what a socket has claimed that goes while it is connecting.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -361,5 +362,52 @@ func TestRecoveryOffsets(t *testing.T) {
 	}
 	if err := take(t, answered); err != nil {
 		t.Errorf("EmitAck = %v", err)
+	}
+}
+
+// An id is the same for the socket's life and afterwards, also of who was
+// recovered, and of a client of Socket.IO 2.
+func TestIDsStayTrue(t *testing.T) {
+	left := make(chan sio.Socket, 10)
+	var now chan sio.Socket
+	srv, dial, _ := recoverers(t, sio.Options{Engine: eio.Options{AllowEIO3: true}}, func(ns *sio.Namespace) {
+		now = sockets(ns)
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s })
+	})
+	r := dial()
+	first := take(t, now)
+	r.cut()
+	if s := take(t, left); s != first || s.ID() != r.sid {
+		t.Errorf("who left is %s, want %s", s.ID(), r.sid)
+	}
+	r.connect()
+	again := take(t, now)
+	if again.ID() != r.sid || !again.Recovered() || again == first {
+		t.Fatalf("who came back is %s, want %s as another value", again.ID(), r.sid)
+	}
+	others := again.Broadcast()
+	r.send("41")
+	if s := take(t, left); s != again || s.ID() != r.sid {
+		t.Errorf("who left is %s, want %s", s.ID(), r.sid)
+	}
+	eventually(t, "the end", again.Gone)
+	if first.ID() != r.sid || again.ID() != r.sid {
+		t.Errorf("afterwards the ids are %s and %s, want %s", first.ID(), again.ID(), r.sid)
+	}
+	if err := others.Emit("x"); err != nil {
+		t.Error(err)
+	}
+
+	old := srv.dialOld()
+	old.next()
+	s := take(t, now)
+	if s.ID() != old.id {
+		t.Errorf("ID() = %s, want what the client calls itself, %s", s.ID(), old.id)
+	}
+	old.conn.Close()
+	take(t, left)
+	eventually(t, "the end", s.Gone)
+	if s.ID() != old.id {
+		t.Errorf("afterwards ID() = %s, want %s", s.ID(), old.id)
 	}
 }

@@ -172,7 +172,7 @@ func (b BroadcastOperator) roomNames() (names []string) {
 
 // roomsOf returns the rooms of a connected socket, its own first.
 func (sh *shard) roomsOf(slot uint32) []string {
-	names := []string{sh.srv.id(sh.ref(slot))}
+	names := []string{sh.id(slot)}
 	for _, room := range sh.local.Rooms(slot) {
 		if room != names[0] {
 			names = append(names, room)

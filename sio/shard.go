@@ -43,6 +43,7 @@ const (
 
 // An extension is what some sockets need.
 type extension struct {
+	id    string                 // that is not the Ref's: Socket.own
 	inbox *inbox                 // events for handlers on goroutines
 	acks  map[uint64]*pendingAck // what the client has been asked
 }
@@ -107,7 +108,30 @@ func (sh *shard) ref(slot uint32) rooms.Ref {
 
 // socket returns the public handle.
 func (sh *shard) socket(slot uint32) Socket {
-	return Socket{in: sh.instance(slot), ref: sh.ref(slot)}
+	return Socket{in: sh.instance(slot), ref: sh.ref(slot), own: sh.ownID(slot)}
+}
+
+// ownID returns a socket's id if that is not its Ref's, else "".
+func (sh *shard) ownID(slot uint32) string {
+	if !sh.srv.named.Load() {
+		return ""
+	}
+	if x := sh.exts[slot]; x != nil {
+		return x.id
+	}
+	return ""
+}
+
+// id returns a socket's id.
+func (sh *shard) id(slot uint32) string { return sh.socket(slot).ID() }
+
+// rename gives a socket an id that is not that of its Ref; "" takes it away
+// again.
+func (sh *shard) rename(slot uint32, id string) {
+	sh.srv.named.Store(true)
+	x := sh.ext(slot)
+	x.id = id
+	sh.shed(slot, x)
 }
 
 func (sh *shard) instance(slot uint32) *instance {
@@ -150,7 +174,7 @@ func (sh *shard) shed(slot uint32, x *extension) {
 		return
 	}
 	x.acks = nil
-	if x.inbox == nil {
+	if x.inbox == nil && x.id == "" {
 		delete(sh.exts, slot)
 		sh.sockets.At(slot).extended = false
 	}

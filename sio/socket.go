@@ -22,6 +22,7 @@ import (
 type Socket struct {
 	in  *instance
 	ref rooms.Ref
+	own string // its id if that is not the Ref's: of one that was recovered, or of a client of Socket.IO 2
 }
 
 func (s Socket) srv() *Server  { return s.in.ns.srv }
@@ -62,17 +63,16 @@ func (s Socket) ask(f func(sh *shard, slot uint32)) (ok bool) {
 }
 
 // ID returns the socket's id: 20 characters, known to its client and safe to
-// show to others. It answers also when the client has left.
-func (s Socket) ID() string { return s.srv().id(s.ref) }
-
-// id returns the id of a socket.
-func (srv *Server) id(ref rooms.Ref) string {
-	if srv.named.Load() {
-		if d := srv.details.get(ref); d != nil && d.id != "" {
-			return d.id
-		}
+// show to others. It is the same for the socket's life, and afterwards.
+//
+// A client of Socket.IO 2 ([eio.Options.AllowEIO3]) makes its ids by itself, of
+// its session's, by which whoever knows it can poll and post as that client: that
+// id, too, is what ID returns, as Node's does, and it is not to be shown.
+func (s Socket) ID() string {
+	if s.own != "" {
+		return s.own
 	}
-	return string(srv.ids.Append(nil, uint64(ref)))
+	return string(s.srv().ids.Append(nil, uint64(s.ref)))
 }
 
 // Namespace returns the namespace whose handlers serve the socket.
@@ -131,7 +131,7 @@ func (s Socket) Emit(event string, args ...any) error {
 
 // itself addresses the socket alone.
 func (s Socket) itself() BroadcastOperator {
-	return BroadcastOperator{in: s.in, sender: s.ref, direct: true}
+	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own, direct: true}
 }
 
 // emit is Emit; what is plain is never compressed.
@@ -164,7 +164,9 @@ func (s Socket) Compress(may bool) BroadcastOperator {
 }
 
 // Broadcast addresses every socket of the namespace but this one.
-func (s Socket) Broadcast() BroadcastOperator { return BroadcastOperator{in: s.in, sender: s.ref} }
+func (s Socket) Broadcast() BroadcastOperator {
+	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own}
+}
 
 // To addresses the sockets in the rooms but this one.
 func (s Socket) To(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }

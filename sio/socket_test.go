@@ -66,6 +66,30 @@ func TestContext(t *testing.T) {
 	}
 }
 
+// A context that is asked for while the socket leaves is done: a handler that
+// waited for it would hold up the end that it waits for.
+func TestContextOfWhoLeaves(t *testing.T) {
+	began, ended, errs := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		echo(srv.Of("/"))
+		srv.Of("/").Handle("wait", func(s sio.Socket, _ *sio.Msg) error {
+			began <- struct{}{}
+			<-ended
+			errs <- s.Context().Err()
+			return nil
+		})
+	})
+	c := srv.join("40")
+	c.send(`42["wait"]`)
+	take(t, began)
+	c.conn.Close()
+	eventually(t, "the end of the session", func() bool { return srv.Held()["sessions"] == 0 })
+	close(ended)
+	if err := take(t, errs); err == nil {
+		t.Error("Context() of a socket that leaves is not done")
+	}
+}
+
 // The values that outlive their clients do nothing, and reach nobody else.
 func TestStaleSockets(t *testing.T) {
 	var joined chan sio.Socket
