@@ -47,18 +47,23 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 	}
 	sh.forgetAssembly(es)
 	delete(sh.handshakes, es.Ref())
+	sh.crossed.forget(es)
 }
 
 // connect handles a CONNECT packet (Socket.IO protocol 5, "Connection to a
 // namespace"); query is what a client of Socket.IO 2 gave with the name.
 func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	old := sh.srv.isOld(es)
-	if sh.find(es, p.Namespace) != 0 {
+	if slot := sh.find(es, p.Namespace); slot != 0 {
 		if old && string(p.Namespace) == "/" {
 			return // some ask for what they have been given
 		}
-		sh.violated(es) // by a second CONNECT; Node's server closes too
-		return
+		if !sh.replace(es, slot) {
+			sh.violated(es) // by a second CONNECT; Node's server closes too
+			return
+		}
+	} else {
+		sh.crossed.join(es, string(p.Namespace))
 	}
 	if sh.count(es) >= sh.srv.o.MaxNamespaces {
 		sh.tally.namespaces.Add(1)
@@ -101,6 +106,22 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	sh.enterNamespace(es, slot)
 }
 
+// replace ends a socket whose client asks for its namespace once more, having
+// given up before it had an answer: connect, disconnect, connect, of which the
+// JavaScript client says nothing in between (socketio/socket.io#4648). It is false
+// if the client has had one, since it has used the socket.
+func (sh *shard) replace(es eio.Session, slot uint32) bool {
+	r := sh.sockets.At(slot)
+	if r.is&heard != 0 {
+		return false
+	}
+	if r.state == connected {
+		sh.crossed.end(sh, es, sh.instance(slot).name) // what it sends when it has the first answer
+	}
+	sh.leave(es, slot, ClientDisconnect)
+	return true
+}
+
 // enterNamespace has a connecting socket go through the middlewares.
 func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 	t := sh.instance(slot).ns.table.Load()
@@ -141,6 +162,7 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 			return
 		}
 		sh.forfeit(slot) // refused, for good
+		sh.crossed.end(sh, es, s.in.name)
 		sh.drop(es, slot)
 		sh.reject(es, s.in.name, clientError(refused))
 	}))
@@ -306,10 +328,12 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 	case r.state == leaving:
 	case r.state == connecting && !closing: // by a middleware
 		name := sh.instance(slot).name
+		sh.crossed.end(sh, es, name)
 		sh.drop(es, slot)
 		sh.reject(es, name, &Error{Message: "disconnected"})
 	case !closing:
 		sh.shut(slot)
+		sh.crossed.end(sh, es, sh.instance(slot).name)
 		sh.sayDisconnect(es, slot)
 		sh.leave(es, slot, ServerDisconnect)
 	default:

@@ -45,10 +45,14 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	}
 	slot := sh.find(es, p.Namespace)
 	if slot == 0 {
-		sh.violated(es)
+		sh.crosses(es, p)
 		return
 	}
-	state := sh.sockets.At(slot).state
+	r := sh.sockets.At(slot)
+	state := r.state
+	if state == connected {
+		r.is |= heard
+	}
 	switch {
 	case p.Type == parser.Disconnect && state == connecting:
 		sh.drop(es, slot)
@@ -59,8 +63,18 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	case p.Type == parser.Ack && state == connected:
 		sh.acked(slot, p)
 	default:
-		sh.violated(es)
+		sh.crosses(es, p)
 	}
+}
+
+// crosses drops a packet for a socket that the server has just ended. Any other
+// that is for none is a violation.
+func (sh *shard) crosses(es eio.Session, p *parser.Packet) {
+	if p.Type == parser.ConnectError || !sh.crossed.has(sh, es, p.Namespace) {
+		sh.violated(es)
+		return
+	}
+	sh.tally.crossed.Add(1)
 }
 
 // event has an event's handler called: here, or on the socket's goroutine with

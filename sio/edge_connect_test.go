@@ -190,7 +190,7 @@ func TestPacketsBeforeTheAnswer(t *testing.T) {
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Use(func(s sio.Socket) error { in <- s; <-out; return nil })
 	})
-	for _, packet := range []string{`42["x"]`, "431[]", "40", `40{"again":1}`} {
+	for _, packet := range []string{`42["x"]`, "431[]"} {
 		c := srv.dial()
 		c.send("40")
 		take(t, in)
@@ -198,6 +198,44 @@ func TestPacketsBeforeTheAnswer(t *testing.T) {
 		c.ended("close -")
 	}
 	close(out)
+}
+
+// A client that gives up and asks again (connect, disconnect, connect, of which the
+// JavaScript client says nothing in between) has one socket, the later one, and
+// its other namespaces go on: with middlewares and without.
+func TestASecondConnectReplacesThePending(t *testing.T) {
+	in, out := make(chan sio.Socket, 10), make(chan struct{})
+	var joined, free chan sio.Socket
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		echo(srv.Of("/"))
+		echo(srv.Of("/slow"))
+		echo(srv.Of("/free"))
+		srv.Of("/slow").Use(func(s sio.Socket) error { in <- s; <-out; return nil })
+		joined, free = sockets(srv.Of("/slow")), sockets(srv.Of("/free"))
+	})
+	c := srv.join("40")
+	c.send(`40/slow,{"n":1}`)
+	first := take(t, in)
+	c.send(`40/slow,{"n":2}`)
+	second := take(t, in)
+	c.quiet("")
+	close(out)
+	c.expect(`40/slow,{"sid":"$sid"}`)
+	var auth struct{ N int }
+	if s := take(t, joined); s != second || s.ID() != c.id || s.Auth(&auth) != nil || auth.N != 2 {
+		t.Errorf("the socket is %s with %v, want the second", s.ID(), auth)
+	}
+	c.quiet("/slow,")
+	eventually(t, "the end of the first", first.Gone)
+
+	c.send("40/free,", "40/free,", `42/free,7["fence"]`) // accepted before it gave up
+	c.expect(`40/free,{"sid":"$sid"}`, `40/free,{"sid":"$sid"}`, "43/free,7[]")
+	take(t, free)
+	take(t, free)
+	if live := srv.Of("/free").All().Sockets(); len(live) != 1 || live[0].ID() != c.id || srv.Stats().Violations != 0 {
+		t.Errorf("the sockets are %v and Stats() = %+v, want %s alone and no violation", live, srv.Stats(), c.id)
+	}
+	c.quiet("")
 }
 
 func TestEdge9DisconnectWithinAMiddleware(t *testing.T) {

@@ -165,7 +165,7 @@ func TestEdge59Reasons(t *testing.T) {
 		{"parse error", func(c *client, _ sio.Socket) { c.send("x") }},
 		{"forced close", func(_ *client, s sio.Socket) { s.CloseConn() }},
 		{"forced close", func(c *client, _ sio.Socket) { c.send("4abc") }},
-		{"forced close", func(c *client, _ sio.Socket) { c.send("40") }},
+		{"forced close", func(c *client, _ sio.Socket) { c.send(`42["x"]`, "40") }},
 	} {
 		reasons := make(chan sio.Reason, 2)
 		o := sio.Options{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sioedge/sioedge/sio"
 	"github.com/sioedge/sioedge/sio/parser"
@@ -93,30 +94,92 @@ func TestEdge23ErrorsAreNotEvents(t *testing.T) {
 	}
 }
 
-// What a client sends after we have told it that its socket is disconnected is a
-// violation, which ends the connection with all that is on it.
+// What a client sends before it knows that its socket is disconnected is dropped,
+// and its other namespaces go on.
 func TestEdge54EventsAfterTheDisconnect(t *testing.T) {
-	for _, packet := range []string{`42["echo"]`, "430[]", "41"} {
+	for _, packet := range []string{`42["echo"]`, `427["fence"]`, "430[]", "41", `451-["echo",{"_placeholder":true,"num":0}]` + " <01>"} {
 		var joined chan sio.Socket
-		left := make(chan sio.Reason, 1)
 		srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 			echo(srv.Of("/"))
+			echo(srv.Of("/a"))
 			joined = sockets(srv.Of("/"))
-			srv.Of("/a").OnDisconnect(func(_ sio.Socket, r sio.Reason) { left <- r })
 		})
 		c := srv.join("40/a,")
 		c.join("40")
 		take(t, joined).Disconnect(false)
 		c.expect("41")
-		c.send(packet)
-		c.ended("close -")
-		if r := take(t, left); r != "forced close" {
-			t.Errorf("after %s the reason is %q, want forced close", packet, r)
+		c.send(strings.Fields(packet)...)
+		c.quiet("/a,")
+		if st := srv.Stats(); st.Violations != 0 || st.Crossed != 1 {
+			t.Errorf("after %s Stats() = %+v, want one that crossed", packet, st)
 		}
-		if n := srv.Stats().Violations; n != 1 {
-			t.Errorf("after %s Stats().Violations = %d, want 1", packet, n)
+		c.join("40")
+		take(t, joined)
+		c.quiet("")
+		c.send("41", "41") // it ends by itself: nothing can cross that
+		c.ended("close -")
+	}
+}
+
+// A client may be refused, or disconnected while it is admitted, and sends its
+// DISCONNECT before it knows.
+func TestPacketsThatCrossARefusal(t *testing.T) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		echo(srv.Of("/"))
+		srv.Of("/mw").Use(func(sio.Socket) error { return &sio.Error{Message: "no"} })
+		srv.Of("/kick").Use(func(s sio.Socket) error { s.Disconnect(false); return nil })
+	})
+	c := srv.join("40")
+	for _, name := range []string{"/mw", "/kick"} {
+		c.send("40" + name + ",")
+		if p := c.next(); !strings.HasPrefix(p, "44"+name) {
+			t.Fatalf("received %s, want a refusal", p)
+		}
+		c.send("41" + name + ",")
+		c.quiet("")
+	}
+	if st := srv.Stats(); st.Violations != 0 || st.Crossed != 2 {
+		t.Errorf("Stats() = %+v, want two that crossed", st)
+	}
+}
+
+// What is remembered of what the server ended is bounded, in number and in time.
+func TestCrossingsAreBounded(t *testing.T) {
+	st := newStage(t, sio.Options{})
+	st.Of("/:n").HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(false); return nil })
+	end := func(x *extra, i int) {
+		name := fmt.Sprintf("/%d,", i)
+		x.send("40"+name, "42"+name+`["kick"]`)
+		if got := x.received(); len(got) != 2 || got[1] != "41"+name {
+			t.Fatalf("received %q, want the end of %s", got, name)
 		}
 	}
+	x := st.enter(0)
+	for i := range 17 {
+		end(x, i)
+	}
+	x.send(`42/1,["late"]`, `42/16,["late"]`)
+	x.expect()
+	x.send(`42/0,["late"]`) // the oldest
+	x.expect("<>")          // the close
+	x.peer.Close()
+
+	x = st.enter(0)
+	end(x, 1)
+	st.sim.Advance(25 * time.Second)
+	x.expect("2")
+	x.send("3")
+	if held := st.Held()["crossings"]; held != 1 {
+		t.Errorf("%d sessions have something that may cross, want 1", held)
+	}
+	x.send(`42/1,["late"]`)
+	x.expect()
+	st.sim.Advance(6 * time.Second)
+	if held := st.Held()["crossings"]; held != 0 {
+		t.Errorf("%d sessions have something that may cross afterwards, want none", held)
+	}
+	x.send(`42/1,["late"]`)
+	x.expect("<>")
 }
 
 // No more than ten attachments, to the number, either way.

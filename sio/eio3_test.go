@@ -60,7 +60,7 @@ func TestOldDialogues(t *testing.T) {
 		{"refused with data, which is all that is said", []step{
 			say("40/mw,").hear(`44/mw,{"code":401,"x":["y"]}`), say(`42["echo",1]`).hear(`42["echo",1]`),
 		}},
-		{"a second CONNECT to another namespace", []step{say("40/chat,").hear("40/chat,"), say("40/chat?x=1,").hear("close -", "FIN")}},
+		{"a second CONNECT to another namespace", []step{say("40/chat,").hear("40/chat,"), say(`42/chat,["x"]`, "40/chat?x=1,").hear("close -", "FIN")}},
 		{"leaving, and the root joined again", []step{say("41", "40").hear("40"), say(`421["echo"]`).hear("431[]")}},
 		{"an event to a namespace that was left", []step{say("41", `42["echo",1]`).hear("close -", "FIN")}},
 		{"the server leaves all namespaces", []step{

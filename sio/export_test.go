@@ -22,6 +22,7 @@ func (srv *Server) Held() map[string]int {
 			held["assemblers"] += len(sh.assemblies)
 			held["brought"] += len(sh.brought)
 			held["handshakes"] += len(sh.handshakes)
+			held["crossings"] += len(sh.crossed.of)
 			held["instances"] += len(sh.places)
 		}
 		if !sh.loop.Ask(count) {

@@ -21,7 +21,7 @@ type record struct {
 	next     uint32     // the session's next socket, in the order of joining
 	instance uint32     // index into shard.instances
 	state    state
-	extended bool   // has an extension in shard.exts
+	is       facts
 	rooms    uint16 // how many it has joined; counted if Options.MaxRooms is set
 }
 
@@ -32,6 +32,14 @@ type position [2]uint32
 func positionOf(x uint64) position { return position{uint32(x >> 32), uint32(x)} }
 
 func (p position) get() uint64 { return uint64(p[0])<<32 | uint64(p[1]) }
+
+// facts are small ones about a socket.
+type facts uint8
+
+const (
+	extended facts = 1 << iota // it has an extension in shard.exts
+	heard                      // its client has sent an event or an acknowledgement
+)
 
 type state uint8
 
@@ -80,6 +88,7 @@ type shard struct {
 	burst    *rooms.Run // the run whose messages are joined in joined
 	joined   *eio.Prepared
 	arrivals arrivals // sessions that have joined nothing yet
+	crossed  crossings
 	inboxes  []*inbox // looked through for idle ones
 	sweeper  loop.Timer
 }
@@ -161,8 +170,8 @@ func (sh *shard) sessionRef(slot uint32) uint64 {
 // ext returns a socket's extension, made if needed.
 func (sh *shard) ext(slot uint32) *extension {
 	r := sh.sockets.At(slot)
-	if !r.extended {
-		r.extended = true
+	if r.is&extended == 0 {
+		r.is |= extended
 		sh.exts[slot] = &extension{}
 	}
 	return sh.exts[slot]
@@ -176,7 +185,7 @@ func (sh *shard) shed(slot uint32, x *extension) {
 	x.acks = nil
 	if x.inbox == nil && x.id == "" {
 		delete(sh.exts, slot)
-		sh.sockets.At(slot).extended = false
+		sh.sockets.At(slot).is &^= extended
 	}
 }
 
@@ -243,7 +252,7 @@ func (sh *shard) count(es eio.Session) (n int) {
 // free ends what is left of a socket.
 func (sh *shard) free(slot uint32) {
 	r := sh.sockets.At(slot)
-	if r.extended {
+	if r.is&extended != 0 {
 		delete(sh.exts, slot)
 	}
 	sh.exit(r.instance)

@@ -14,6 +14,7 @@ type Stats struct {
 	BadPackets int64 // connections closed for a packet that could not be decoded, or was past Limits or MaxEventName
 	Violations int64 // connections closed for a packet that may not come when it came
 	Unfinished int64 // connections closed because attachments they had announced did not come within Engine.BodyTimeout
+	Crossed    int64 // packets that were dropped, as the server had just ended the socket that they were for
 	Timeouts   int64 // connections closed because they joined no namespace within ConnectTimeout
 	Refused    int64 // namespaces that clients were refused, for whatever reason
 	Namespaces int64 // of these: for MaxNamespaces or MaxInstances
@@ -38,6 +39,7 @@ type Stats struct {
 // tally is what a loop counts of Stats. It is read from anywhere.
 type tally struct {
 	badPackets, violations, unfinished, timeouts, refused, namespaces, full, rooms, acks atomic.Int64
+	crossed                                                                              atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -50,6 +52,7 @@ func (srv *Server) Stats() Stats {
 		st.BadPackets += t.badPackets.Load()
 		st.Violations += t.violations.Load()
 		st.Unfinished += t.unfinished.Load()
+		st.Crossed += t.crossed.Load()
 		st.Timeouts += t.timeouts.Load()
 		st.Refused += t.refused.Load()
 		st.Namespaces += t.namespaces.Load()

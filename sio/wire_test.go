@@ -71,7 +71,13 @@ func TestDialogues(t *testing.T) {
 		{"3 joining again gives another id", []step{
 			say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say("41/chat,"), say("40/chat,").hear(`40/chat,{"sid":"$sid"}`),
 		}},
-		{"4 a second CONNECT is a violation", []step{say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say("40/chat").hear("close -", "FIN")}},
+		{"4 a second CONNECT is a violation", []step{
+			say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say(`42/chat,["echo"]`).hear(`42/chat,["echo"]`), say("40/chat").hear("close -", "FIN"),
+		}},
+		{"4 but not of who gave up before the answer", []step{
+			say("40").hear(`40{"sid":"$sid"}`), say("40/chat,", "40/chat,").hear(`40/chat,{"sid":"$sid"}`, `40/chat,{"sid":"$sid"}`),
+			say(`42/chat,["echo"]`).hear(`42/chat,["echo"]`), say(`42["echo"]`).hear(`42["echo"]`),
+		}},
 		{"5 an event first", []step{say(`42["echo",1]`).hear("close -", "FIN")}},
 		{"5 DISCONNECT first", []step{say("41").hear("close -", "FIN")}},
 		{"5 ACK first", []step{say("43[]").hear("close -", "FIN")}},
@@ -154,7 +160,7 @@ func TestBadPacketsCloseTheConnection(t *testing.T) {
 		{`451-["a",{"_placeholder":true,"num":1}]`, "<01>"}, {`451-["a",{"_placeholder":true,"num":"0"}]`, "<01>"},
 		{"<01>"}, {"<>"}, {"bAQID"},
 		{`451-["a",` + one + `]`, `42["a"]`}, {`451-["a",` + one + `]`, "41"},
-		{`44{"message":"x"}`}, {`44"x"`}, {"40"}, {`42/unknown,["x"]`}, {"41/unknown,"}, {"43/unknown,1[]"},
+		{`44{"message":"x"}`}, {`44"x"`}, {`42["x"]`, "40"}, {`42/unknown,["x"]`}, {"41/unknown,"}, {"43/unknown,1[]"},
 		{"41/chat,", "41/chat,"}, {"41/chat,", `42/chat,["echo"]`},
 		{`42["a",` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + "]"},
 	} {
@@ -174,7 +180,7 @@ func TestBadPacketsCloseTheConnection(t *testing.T) {
 
 func TestBadPacketsCloseThePollingSession(t *testing.T) {
 	srv := serve(t, sio.Options{}, dialogues)
-	for _, bad := range []string{"4abc", `42["x"]`, "41", `42/unknown,["x"]`, "40\x1e40"} {
+	for _, bad := range []string{"4abc", `42["x"]`, "41", `42/unknown,["x"]`, "40\x1e42[\"x\"]\x1e40"} {
 		p := srv.poll()
 		if status, answer := p.post(bad); status != 200 || answer != "ok" {
 			t.Errorf("POST of %q = %d %q, want 200 ok", bad, status, answer)
