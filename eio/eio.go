@@ -95,10 +95,14 @@ type Options struct {
 	// MaxFragments bounds the fragments of a WebSocket message. Zero means
 	// 65536.
 	MaxFragments int
-	// MaxQueue bounds the bytes waiting for a poll or an upgrade; a session
-	// that passes it is closed with TransportError. Zero means 256 KiB. (What
-	// waits for a slow WebSocket is bounded by loop.Options.MaxOutbound.)
-	MaxQueue int
+	// MaxQueue, MaxQueueHard and SlowAfter are for what waits for a poll or an
+	// upgrade, in bytes as they are held. Above MaxQueue, until it is half of that,
+	// the client's posts are not acknowledged, and it is closed with TransportError
+	// when it has not asked for more within SlowAfter, or PingTimeout if that is
+	// shorter; so it is when MaxQueueHard would be passed. Zero means 256 KiB, 16 MiB
+	// and 10 s. (What waits for a WebSocket is the loop's: loop.Options.)
+	MaxQueue, MaxQueueHard int
+	SlowAfter              time.Duration
 
 	// ConnBudget bounds the bytes that are kept on behalf of one session on the way
 	// in: messages in pieces, bodies, and what the Handler charges to
@@ -275,6 +279,8 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 30*time.Second)
 	o.MaxPayload = cmp.Or(o.MaxPayload, 1_000_000)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 256<<10)
+	o.MaxQueueHard = cmp.Or(o.MaxQueueHard, max(16<<20, o.MaxQueue))
+	o.SlowAfter = cmp.Or(o.SlowAfter, 10*time.Second)
 	o.ConnBudget = cmp.Or(o.ConnBudget, max(minConnBudget, 4*o.MaxPayload))
 	o.MaxSessionsPerIP = cmp.Or(o.MaxSessionsPerIP, 16384)
 	o.HeadTimeout = cmp.Or(o.HeadTimeout, 10*time.Second)
@@ -291,6 +297,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	}
 	s := &Server{o: o, h: h, spread: spreadFirst, guests: newGuests(), notice: notice.New(o.Logger, 0),
 		limits: http1.Limits{Head: o.MaxHeaderBytes, Fields: o.MaxHeaderFields}}
+	if o.MaxQueue < 0 || o.MaxQueueHard < o.MaxQueue || o.SlowAfter < 0 {
+		return nil, errors.New("eio: MaxQueue or SlowAfter is negative, or MaxQueueHard less than MaxQueue")
+	}
 	if min(o.MaxSessions, o.MaxSessionsPerIP) < 0 {
 		return nil, errors.New("eio: a bound on sessions is negative")
 	}

@@ -28,6 +28,7 @@ type exchange struct {
 	oldIE     bool            // an Internet Explorer, which must be told not to filter answers
 	coding    encoding.Coding // the answer to a poll may be compressed with it
 	session   uint64          // ref of the session that waits with us: a poll
+	relayed   bool            // another server passes on a poll
 	fields    []http1.Field   // for the answer, whatever it is
 	hooked    []http1.Field   // for the answer of a session
 
@@ -93,6 +94,7 @@ const maxDropped = 64 << 10
 // start has a request served whose head has come.
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
 	sh.loop.Cancel(&h.timer)
+	sh.received(h)
 	h.exchange = exchange{state: stateDeciding, req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
 	h.keepAlive = r.KeepAlive
 	if hasBody(r) {

@@ -26,7 +26,8 @@ type httpConn struct {
 	index uint32
 	timer loop.Timer // the end of the head, of the body, or the next request
 
-	guests int // sessions that were opened here and have joined nothing
+	guests int    // sessions that were opened here and have joined nothing
+	gave   uint64 // ref of the session whose poll was answered last, with nothing after it
 
 	exchange
 }
@@ -84,7 +85,7 @@ func (srv *Server) Close(c loop.Conn, err error) {
 	c.SetTag(0)
 	switch arg := tag &^ tagKind; tag & tagKind {
 	case tagHTTP:
-		sh.closeHTTP(sh.https[arg])
+		sh.closeHTTP(sh.https[arg], err)
 	case tagWS:
 		reason := TransportError
 		if err == io.EOF || isReset(err) {
@@ -99,7 +100,12 @@ func (srv *Server) Close(c loop.Conn, err error) {
 }
 
 // closeHTTP frees the connection's record and ends what was in progress on it.
-func (sh *shard) closeHTTP(h *httpConn) {
+func (sh *shard) closeHTTP(h *httpConn, err error) {
+	if slot, lost := sh.lost(h, err); err == loop.ErrMoved {
+		sh.received(h)
+	} else if lost {
+		sh.close(slot, TransportError)
+	}
 	sh.freeHTTPConn(h)
 	sh.abandon(h)
 }

@@ -112,6 +112,8 @@ func (p *play) client(a *actor, rest string) {
 		p.send(a, []byte(arg))
 	case "END":
 		a.peer.CloseWrite()
+	case "RST":
+		a.peer.Reset()
 	case "FIN":
 		a.peer.Close()
 	default:
@@ -125,6 +127,12 @@ func (p *play) handler(verb, arg string) {
 		switch verb {
 		case "send":
 			p.now.Send(AppendText(nil, []byte(arg)))
+		case "many":
+			n, data, _ := strings.Cut(arg, " ")
+			times, _ := strconv.Atoi(n)
+			for range times {
+				p.now.Send(AppendText(nil, []byte(data)))
+			}
 		case "pause":
 			p.now.PauseRead()
 		case "resume":

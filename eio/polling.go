@@ -37,7 +37,7 @@ func (sh *shard) openPolling(h *httpConn) {
 	var packet [160]byte
 	open := wsframe.AppendFrame(nil, wsframe.Text, sh.appendOpen(packet[:0], slot, sh.srv.upgrades))
 	sh.setCookie(h, slot)
-	sh.answerPoll(h, slot, e, queued{sh.srv.appendInitial(open), true})
+	sh.answerPoll(h, slot, e, queued{frames: sh.srv.appendInitial(open), plain: true})
 	sh.srv.h.Open(sh.handle(slot), r)
 }
 
@@ -75,13 +75,6 @@ func (s *session) payload(messages []queued) (payload, contentType []byte) {
 	return payload, valueText
 }
 
-// answerQueue answers a poll with what is queued.
-func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
-	messages := e.queue
-	e.queue, e.queued = nil, 0
-	sh.answerPoll(h, slot, e, messages...)
-}
-
 func (sh *shard) answerSession(h *httpConn, body, contentType []byte, coding encoding.Coding) {
 	fields := []http1.Field{{Name: fieldType, Value: contentType}, {Name: fieldCache, Value: valueNoStore}}
 	if h.oldIE {
@@ -99,13 +92,15 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 	s, e := sh.sessions.At(slot), sh.ext(slot)
 	e.last = h.conn
 	h.coding = sh.pollCoding(h.req)
-	sh.polledFirst(slot)
+	if !sh.cameBack(h, slot, e) {
+		return
+	}
 	if s.is(closing) {
 		if len(e.queue) > 0 {
 			sh.answerQueue(h, slot, e)
 			return
 		}
-		sh.answerPoll(h, slot, e, queued{deferredClose, true})
+		sh.answerPoll(h, slot, e, queued{frames: deferredClose, plain: true})
 		sh.free(slot)
 		return
 	}
@@ -149,64 +144,8 @@ func (sh *shard) answerGet(slot uint32, e *ext, frames []byte) {
 	h := sh.httpOf(e.get)
 	e.get = loop.Conn{}
 	if h != nil {
-		sh.answerPoll(h, slot, e, queued{frames, true})
+		sh.answerPoll(h, slot, e, queued{frames: frames, plain: true})
 	}
-}
-
-// flushGet answers the poll that waits with what is queued.
-func (sh *shard) flushGet(slot uint32, e *ext) {
-	h := sh.httpOf(e.get)
-	e.get = loop.Conn{}
-	if h != nil {
-		sh.answerQueue(h, slot, e)
-	}
-}
-
-// enqueue queues frames for a poll, and has the one that waits answered at the
-// end of the step.
-func (sh *shard) enqueue(slot uint32, frames []byte, share, plain bool) {
-	e := sh.ext(slot)
-	if e.queued+len(frames) > sh.srv.o.MaxQueue && e.queued > 0 {
-		// Not closed here: whoever sends must not find the handler called.
-		e.overflow = true
-		sh.pollLater(slot, e)
-		return
-	}
-	if !share {
-		frames = bytes.Clone(frames)
-	}
-	e.queue = append(e.queue, queued{frames, plain})
-	e.queued += len(frames)
-	if e.polled() {
-		sh.pollLater(slot, e)
-	}
-}
-
-func (sh *shard) pollLater(slot uint32, e *ext) {
-	if !e.flush {
-		e.flush = true
-		sh.pollers = append(sh.pollers, slot)
-	}
-}
-
-// flushPollers answers the polls for which something was queued in this step,
-// and closes the sessions whose queues overflowed.
-func (sh *shard) flushPollers() {
-	for i := 0; i < len(sh.pollers); i++ {
-		e := sh.peekExt(sh.pollers[i])
-		if e == nil || !e.flush {
-			continue // gone, and perhaps another session's slot by now
-		}
-		e.flush = false
-		if e.overflow {
-			sh.close(sh.pollers[i], TransportError)
-			continue
-		}
-		if e.polled() && len(e.queue) > 0 {
-			sh.flushGet(sh.pollers[i], e)
-		}
-	}
-	sh.pollers = sh.pollers[:0]
 }
 
 var (
@@ -262,7 +201,12 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 			sh.close(slot, reason)
 		}
 	}
-	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, nil, cut)
+	heard := func() {
+		if slot := sh.lookup(ref); slot != 0 && !sh.overdue(slot) {
+			sh.stirs(slot)
+		}
+	}
+	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, heard, cut)
 }
 
 // payload handles the packets of a polling payload, until the session waits: then

@@ -43,12 +43,13 @@ const (
 	choked          // its account has it wait
 	busy            // it has more to be handled in a later step
 	budgeted        // has an account in shard.accounts
+	swamped         // it does not come for what waits for its polls
 	awaitPoll       // was opened over polling, and its client has not come back yet
 )
 
 const (
-	paused = held | choked // nothing is read before somebody has done something
-	apart  = paused | busy // nothing is read now
+	paused = held | choked | swamped // nothing is read before somebody has done something
+	apart  = paused | busy           // nothing is read now
 )
 
 func (f flags) has(g flags) bool { return f&g != 0 }
@@ -68,7 +69,10 @@ type ext struct {
 	last     loop.Conn  // the connection of the latest request, for its address
 	guest    guest      // has joined nothing
 	queue    []queued   // waiting for a poll or for the upgrade to finish
-	queued   int        // bytes in queue
+	queued   int        // bytes that it holds
+	asked    int64      // when the client last asked for more, while swamped, in ms on the loop's clock
+	gave     loop.Conn  // what was last queued was given to it, and the client has not come back since
+	relayed  bool       // it is another server's
 	flush    bool       // is on shard.pollers
 	overflow bool       // the queue overflowed; to be closed
 	rest     *remainder // of a body that is being handled; nil: none
@@ -78,13 +82,8 @@ type ext struct {
 	probed   bool       // it was answered
 	upgrade  flags      // what the session is to have of noBinary, inflates and deflates then
 	timer    loop.Timer // the end of the probe, or of the wait for a poll while closing
+	slow     loop.Timer // the end of a client that does not ask for what waits
 	release  loop.Timer // answers a poll with noop while probing
-}
-
-// queued is frames that wait. They are sent uncompressed if plain.
-type queued struct {
-	frames []byte
-	plain  bool
 }
 
 // A shard is the server's part of one loop, which owns all of it.
@@ -202,6 +201,7 @@ func (sh *shard) dropExt(slot uint32) {
 	}
 	sh.loop.Cancel(&e.timer)
 	sh.loop.Cancel(&e.release)
+	sh.loop.Cancel(&e.slow)
 	sh.dismiss(&e.guest)
 	sh.exts[s.ext] = nil
 	sh.freeExts = append(sh.freeExts, s.ext)

@@ -36,7 +36,7 @@ import (
 //	C a text data                     a masked frame; also: binary hex, ping data, pong data, close code
 //	C a compressed data               a masked text frame that is compressed
 //	C a raw hex, C a bytes text       bytes as they are
-//	C a END, C a FIN                  the client ends its direction, or both
+//	C a END, C a FIN, C a RST         the client ends its direction, or both, or resets
 //	S a 200 body                      the next thing that a receives: a response, - for an empty body
 //	S a field Name: value             … which has this field; "no field Name": it has not
 //	                                  a body that is compressed is shown as it was
@@ -48,6 +48,7 @@ import (
 //	A open, A message data, A binary hex, A close reason     what the handler sees, in order
 //	H send data, H binary hex         what the handler does; also: prepared data, shared hex, volatile data
 //	H close, H last data              … closes the session, after it has sent data in the same step; also: closeWith code reason
+//	H many 17 data                    the handler sends data as often, in one step
 //	H drain                           the server takes no new sessions
 //	H close all                       the server stops
 //	+300ms                            time passes
@@ -224,6 +225,10 @@ func (p *play) options(rest string) {
 			p.o.MaxPayload = n
 		case "maxQueue":
 			p.o.MaxQueue = n
+		case "maxQueueHard":
+			p.o.MaxQueueHard = n
+		case "slowAfter":
+			p.o.SlowAfter = d
 		case "closeTimeout":
 			p.o.CloseTimeout = d
 		case "maxFragments":

@@ -114,6 +114,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s.unset(noBinary) // each transport says for itself whether it takes bytes
 	s.set(overWS | e.upgrade)
 	s.conn = c.Key()
+	sh.handle(slot).resume(swamped)
 	for _, q := range e.queue {
 		sh.write(s, q.frames, shared, q.plain)
 	}

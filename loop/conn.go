@@ -316,3 +316,11 @@ func (l *Loop) Conn(key handle.Key) Conn {
 	}
 	return Conn{l, key.Slot, key.Gen}
 }
+
+// Reset asks the kernel whether the peer has reset the connection, which one does
+// that ends before it has read everything, also when the loop has not come to
+// notice yet. It is false of a stale Conn.
+func (c Conn) Reset() bool {
+	r := c.living()
+	return r != nil && r.flags&flagEOF == 0 && c.l.peekReset(r.fd)
+}

@@ -154,6 +154,8 @@ func (s *Sim) recv(fd int32, b []byte) (int, unix.Errno) {
 		n := copy(b, p.in)
 		p.in = p.in[n:]
 		return n, 0
+	case p.reset:
+		return 0, unix.ECONNRESET
 	case p.ended:
 		return 0, 0
 	}
@@ -212,6 +214,7 @@ type Peer struct {
 	slot  uint32
 	want  flags
 	limit int
+	reset bool
 	room  int // what a stalled peer takes
 
 	stalled, discard bool
@@ -285,6 +288,12 @@ func (p *Peer) CloseWrite() {
 	p.ended = true
 	p.mark()
 	p.sim.Turn()
+}
+
+// Reset is Close as who has not read everything does it.
+func (p *Peer) Reset() {
+	p.reset = true
+	p.Close()
 }
 
 // Close ends both directions, and runs Turn: sends fail from now on.

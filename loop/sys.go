@@ -12,6 +12,20 @@ func (l *Loop) recv(fd int32, p []byte) (int, unix.Errno) {
 	return sysRead(fd, p)
 }
 
+// peekReset tells whether the next read of fd would find an error.
+func (l *Loop) peekReset(fd int32) bool {
+	if fd < 0 {
+		return l.sim.peer(fd).reset
+	}
+	var b [1]byte
+	for {
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if err != unix.EINTR {
+			return err != nil && err != unix.EAGAIN
+		}
+	}
+}
+
 func (l *Loop) send(fd int32, p []byte) (int, unix.Errno) {
 	if fd < 0 {
 		return l.sim.send(fd, p)

@@ -170,3 +170,30 @@ func TestUpgradeKeepsTheSocket(t *testing.T) {
 		}
 	}
 }
+
+// TestGreetingLargerThanAQueue: what a program says at the start, to a client that
+// has not asked yet, is not what makes it slow. Each of twenty gets all of it on
+// its first connect.
+func TestGreetingLargerThanAQueue(t *testing.T) {
+	large := strings.Repeat("x", 50_000)
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/").OnConnect(func(s sio.Socket) error {
+			for i := range 6 {
+				if err := s.Emit("part", i, large); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	for range 20 {
+		p := srv.joinPolling()
+		for i := range 6 {
+			p.expect(`42["part",` + string(rune('0'+i)) + `,"` + large + `"]`)
+		}
+		p.send("1")
+	}
+	if n := srv.Stats().Requests.Slow; n != 0 {
+		t.Errorf("%d were closed for being slow, want none", n)
+	}
+}

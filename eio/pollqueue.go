@@ -1,0 +1,254 @@
+package eio
+
+import (
+	"bytes"
+	"io"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+)
+
+// What waits for a poll is judged as what waits for a slow WebSocket is: not by how
+// much it is, but by whether the client makes progress, which here means that it
+// asks for more. A connection's start may have a lot to tell before the client can
+// have asked once. So above MaxQueue, half of which ends that, the client's posts
+// are not acknowledged; who has not asked for SlowAfter then is closed; and only
+// MaxQueueHard, for the sake of memory, is how much there may be.
+
+const (
+	// maxPackets bounds the packets in the answer to a poll. The client of Python,
+	// among others, gives its session up when there are more than 16.
+	maxPackets = 16
+	// entrySize is what a place in a queue costs beside its bytes.
+	entrySize = 64
+	// maxJoined bounds the bytes that copies of small messages share a place with.
+	maxJoined = 4 << 10
+)
+
+// queued is frames that wait. They are sent uncompressed if plain; they are a copy
+// that may be appended to if own.
+type queued struct {
+	frames     []byte
+	plain, own bool
+}
+
+// size returns the bytes that q holds.
+func (q *queued) size() int {
+	if q.own {
+		return entrySize + cap(q.frames)
+	}
+	return entrySize + len(q.frames)
+}
+
+// enqueue queues frames for a poll, and has the one that waits answered at the
+// end of the step.
+func (sh *shard) enqueue(slot uint32, frames []byte, share, plain bool) {
+	e, o := sh.ext(slot), &sh.srv.o
+	if e.queued > 0 && e.queued+entrySize+len(frames) > o.MaxQueueHard {
+		// Not closed here: whoever sends must not find the handler called.
+		e.overflow = true
+		sh.pollLater(slot, e)
+		return
+	}
+	e.put(frames, share, plain)
+	if e.polled() {
+		sh.pollLater(slot, e)
+	}
+	if e.queued > o.MaxQueue && !sh.sessions.At(slot).is(swamped|closing) {
+		sh.swamp(slot, e)
+	}
+}
+
+// put appends to the queue.
+func (e *ext) put(frames []byte, share, plain bool) {
+	if n := len(e.queue); !share && n > 0 {
+		last := &e.queue[n-1]
+		if last.own && last.plain == plain && len(last.frames)+len(frames) <= maxJoined {
+			before := last.size()
+			last.frames = append(last.frames, frames...)
+			e.queued += last.size() - before
+			return
+		}
+	}
+	if !share {
+		frames = bytes.Clone(frames)
+	}
+	q := queued{frames: frames, plain: plain, own: !share}
+	e.queue = append(e.queue, q)
+	e.queued += q.size()
+}
+
+// take takes from the front of the queue what one answer may have: packets, and
+// bytes unless the first message is longer.
+func (e *ext) take(packets, most int) (messages []queued) {
+	for len(e.queue) > 0 && packets > 0 {
+		q := &e.queue[0]
+		n := 0
+		for n < len(q.frames) && packets > 0 {
+			_, _, k := cutFrame(q.frames[n:])
+			if most < k && (n > 0 || len(messages) > 0) {
+				packets = 0
+				break
+			}
+			n, most, packets = n+k, most-k, packets-1
+		}
+		if n == 0 {
+			break
+		}
+		e.queued -= q.size()
+		if n < len(q.frames) {
+			messages = append(messages, queued{frames: q.frames[:n:n], plain: q.plain})
+			q.frames = q.frames[n:]
+			e.queued += q.size()
+			break
+		}
+		messages = append(messages, *q)
+		*q = queued{}
+		e.queue = e.queue[1:]
+	}
+	if len(e.queue) == 0 {
+		e.queue, e.queued = nil, 0
+	}
+	return messages
+}
+
+// answerQueue answers a poll with what is queued, or the first part of it.
+func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
+	messages := e.take(maxPackets, sh.srv.o.MaxQueue)
+	e.gave, e.relayed = h.conn, h.relayed
+	ref := sh.ref(slot)
+	sh.answerPoll(h, slot, e, messages...)
+	if h.state == stateQuiet || h.state == stateDropping {
+		h.gave = ref
+	}
+	if e.queued*2 <= sh.srv.o.MaxQueue {
+		sh.loop.Cancel(&e.slow)
+		sh.handle(slot).resume(swamped)
+	}
+}
+
+// flushGet answers the poll that waits with what is queued.
+func (sh *shard) flushGet(slot uint32, e *ext) {
+	h := sh.httpOf(e.get)
+	e.get = loop.Conn{}
+	if h != nil {
+		sh.answerQueue(h, slot, e)
+	}
+}
+
+func (sh *shard) pollLater(slot uint32, e *ext) {
+	if !e.flush {
+		e.flush = true
+		sh.pollers = append(sh.pollers, slot)
+	}
+}
+
+// flushPollers answers the polls for which something was queued in this step,
+// and closes the sessions whose queues overflowed.
+func (sh *shard) flushPollers() {
+	for i := 0; i < len(sh.pollers); i++ {
+		slot := sh.pollers[i]
+		e := sh.peekExt(slot)
+		if e == nil || !e.flush {
+			continue // gone, and perhaps another session's slot by now
+		}
+		e.flush = false
+		if e.overflow {
+			sh.srv.notice.Warn("client closed: more waits for its polls than may", "flag", "--queue-hard-max",
+				"queue-hard-max", sh.srv.o.MaxQueueHard, "address", peer(e.last.RemoteAddr()))
+			sh.slow(slot, e)
+			continue
+		}
+		if e.polled() && len(e.queue) > 0 {
+			sh.flushGet(slot, e)
+		}
+	}
+	sh.pollers = sh.pollers[:0]
+}
+
+// swamp begins to watch a client for which more than MaxQueue waits.
+func (sh *shard) swamp(slot uint32, e *ext) {
+	sh.handle(slot).pause(swamped)
+	e.asked = sh.loop.Now()
+	sh.watchSlow(slot, e, sh.slowAfter())
+}
+
+// slowAfter returns how long a client may make no progress. It is not longer than
+// it may be silent.
+func (sh *shard) slowAfter() time.Duration { return min(sh.srv.o.SlowAfter, sh.srv.o.PingTimeout) }
+
+func (sh *shard) watchSlow(slot uint32, e *ext, d time.Duration) {
+	sh.loop.Schedule(&e.slow, d, func() {
+		if sh.sessions.At(slot).is(closing) {
+			return // CloseTimeout is what counts
+		}
+		// An answer on its way is judged by the loop, an upgrade by its own time.
+		left := time.Duration(e.asked-sh.loop.Now())*time.Millisecond + sh.slowAfter()
+		if e.gave.Queued() > 0 || e.probing.Valid() {
+			left = sh.slowAfter()
+		}
+		if left > 0 {
+			sh.watchSlow(slot, e, left)
+			return
+		}
+		sh.srv.notice.Warn("client closed: it does not ask for what waits for its polls", "flags", "--slow-after, --queue-max",
+			"slow-after", sh.slowAfter().String(), "queued", e.queued, "address", peer(e.last.RemoteAddr()))
+		sh.slow(slot, e)
+	})
+}
+
+// slow closes a session that does not take what waits for it.
+func (sh *shard) slow(slot uint32, e *ext) {
+	sh.tally.slow.Add(1)
+	e.queue, e.queued = nil, 0
+	sh.close(slot, TransportError)
+}
+
+// cameBack notes that a client asks for more, which it does when it has the answer
+// before: unless that was lost with another server, which has passed it on or not,
+// nobody knows. Then its session ends, and is recovered if it can be, and the
+// request has been answered.
+func (sh *shard) cameBack(h *httpConn, slot uint32, e *ext) bool {
+	h.relayed = h.req.Get(ForwardedHeader) != nil
+	if e.relayed && e.gave != h.conn && e.gave.Reset() {
+		sh.close(slot, TransportError)
+		sh.refuse(h, unknownSID)
+		return false
+	}
+	e.gave, e.relayed, e.asked = loop.Conn{}, false, sh.loop.Now()
+	sh.polledFirst(slot)
+	sh.stirs(slot)
+	return true
+}
+
+// stirs is called for whatever comes from a client over polling, a request or a
+// part of a long one: it is there, even if its pong is still behind that.
+func (sh *shard) stirs(slot uint32) {
+	if sh.sessions.At(slot).is(awaitPong) {
+		sh.restartWait(slot)
+	}
+}
+
+// received notes that the answer to a poll, the last thing on a connection, has
+// reached whoever asks for something else there.
+func (sh *shard) received(h *httpConn) {
+	if slot := sh.lookup(h.gave); slot != 0 {
+		if e := sh.peekExt(slot); e != nil && e.gave == h.conn {
+			e.gave, e.relayed = loop.Conn{}, false
+		}
+	}
+	h.gave = 0
+}
+
+// lost tells whether an answer to a poll, the last thing on a connection that has
+// ended with err, may not have reached anybody: part of it was not sent, or another
+// server was to pass it on and has not read it. (Proxies reset connections that
+// they are done with.)
+func (sh *shard) lost(h *httpConn, err error) (slot uint32, yes bool) {
+	slot = sh.lookup(h.gave)
+	if slot == 0 || h.state != stateQuiet && h.state != stateDropping && h.state != stateHead {
+		return 0, false
+	}
+	e := sh.peekExt(slot)
+	return slot, e != nil && e.gave == h.conn && (e.relayed && err != io.EOF || h.conn.Queued() > 0)
+}
