@@ -47,7 +47,7 @@ func (sh *shard) wind() {
 }
 
 func (sh *shard) tick() {
-	if sh.beat.advance(sh.loop.Now(), pingsPerTurn, sh.onBeat) {
+	if sh.beat.advance(sh.loop.Horizon(), pingsPerTurn, sh.onBeat) {
 		sh.loop.Schedule(&sh.turn, 0, sh.onTick)
 		return
 	}
@@ -88,7 +88,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 // looked at on each request and frame as well as by the wheel, so that an
 // overdue session is gone for whoever asks, to the millisecond.
 func (sh *shard) overdue(slot uint32) bool {
-	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(apart) || !sh.beat.due(slot, sh.loop.Now()) {
+	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(apart) || !sh.beat.due(slot, sh.loop.Horizon()) {
 		return false
 	}
 	if sh.excused(slot) {

@@ -48,3 +48,35 @@ func TestWhoIsTakingBytesLives(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoHasAnsweredLives: a pong that came while the loop was away keeps the
+// session, however long that was and whatever the loop does first.
+func TestWhoHasAnsweredLives(t *testing.T) {
+	for _, away := range []time.Duration{600 * time.Millisecond, 1600 * time.Millisecond} {
+		closed := make(chan Reason, 1)
+		heard := make(chan string, 1)
+		m, addr := start(t, &hooks{
+			message: func(_ Session, b []byte, _ bool) { heard <- string(b) },
+			close:   func(_ Session, r Reason) { closed <- r },
+		}, Options{PingInterval: time.Second, PingTimeout: 300 * time.Millisecond}, 1)
+		other := dial(t, addr)
+		w := dial(t, addr)
+		w.must(wsRequest("EIO=4&transport=websocket"), 101)
+		if _, err := w.message(); err != nil { // the opening
+			t.Fatal(err)
+		}
+		w.expect("2")
+		m.shards[0].loop.Ask(func() {
+			_, _ = other.Write([]byte("G")) // is read first
+			w.text("3")
+			time.Sleep(away)
+		})
+		w.text("4here")
+		select {
+		case <-heard:
+		case r := <-closed:
+			t.Fatalf("closed for %q after %v away, want it to live: it had answered", r, away)
+		}
+		_ = w.Close()
+	}
+}

@@ -101,10 +101,13 @@ type Loop struct {
 	freeExts  []uint32
 	listeners []*listener
 
-	now    int64
-	timers timerHeap
-	alarm  *time.Timer
-	wakeAt int64 // when the alarm rings; 0: it is not set
+	now      int64 // ms on the loop's clock
+	away     int64 // by how much that is behind the engine's
+	expected int64 // when the next step is expected, at the latest
+	horizon  int64 // see Horizon
+	timers   timerHeap
+	alarm    *time.Timer
+	wakeAt   int64 // when the alarm rings; 0: it is not set
 
 	rbuf  []byte // every read goes here
 	arena []byte // the copies of this step's Write calls
@@ -156,7 +159,8 @@ func (l *Loop) Index() int { return l.index }
 func (l *Loop) Engine() *Engine { return l.engine }
 
 // Now returns milliseconds on a monotonic clock that began when the engine was
-// made. It is read once for each step.
+// made, and stands still while the loop is away: late by a second or more. It is
+// read once for each step.
 func (l *Loop) Now() int64 { return l.now }
 
 // OnTurn sets what is called at the end of each step, before connections with
@@ -180,7 +184,7 @@ func (l *Loop) Yield() { l.yield = true }
 // begin starts a step.
 func (l *Loop) begin() {
 	l.running.Store(true)
-	l.now = l.engine.nowMs()
+	l.tick()
 	if l.wakeAt != 0 && l.now >= l.wakeAt {
 		l.wakeAt = 0
 	}
@@ -197,7 +201,7 @@ func (l *Loop) end(woke bool) {
 		l.turn()
 		idle := l.idle()
 		if !idle && round < maxRounds {
-			l.now = l.engine.nowMs()
+			l.tick()
 			continue
 		}
 		if l.more() || !idle {
@@ -210,12 +214,15 @@ func (l *Loop) end(woke bool) {
 		}
 		l.setAlarm()
 		l.publish()
+		if !keepsTime {
+			l.rest()
+		}
 		l.running.Store(false)
 		if !idle || !l.attention.Load() {
 			return
 		}
 		l.running.Store(true)
-		l.now = l.engine.nowMs()
+		l.tick()
 	}
 }
 

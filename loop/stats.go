@@ -15,6 +15,7 @@ type Stats struct {
 	AcceptPauses int64 // times a listener stopped for want of descriptors, or at MaxConns
 	SlowClosed   int64 // connections closed with ErrSlowPeer
 	QueueClosed  int64 // connections closed with ErrQueueFull
+	Away         int64 // ms that loops were late by, in pieces of a second or more, which they took on themselves
 	Queued       int64 // bytes queued and not yet taken by the kernel
 	Held         int64 // bytes kept for them; shared ones count for each queue
 }
@@ -23,11 +24,11 @@ type Stats struct {
 // goroutine may read, at the end of each step: an atomic operation for each
 // send would be a good part of what user space adds to it.
 type tally struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held int64
+	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held, away int64
 }
 
 type counters struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held atomic.Int64
+	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held, away atomic.Int64
 }
 
 // publish copies what has changed.
@@ -41,6 +42,7 @@ func (l *Loop) publish() {
 		{&c.bytesIn, t.bytesIn}, {&c.bytesOut, t.bytesOut}, {&c.writes, t.writes}, {&c.panics, t.panics},
 		{&c.noSlot, t.noSlot}, {&c.acceptPauses, t.acceptPauses}, {&c.slowClosed, t.slowClosed},
 		{&c.queueClosed, t.queueClosed}, {&c.queued, t.queued}, {&c.held, t.held},
+		{&c.away, t.away},
 	} {
 		if x.to.Load() != x.v {
 			x.to.Store(x.v)
@@ -66,6 +68,7 @@ func (e *Engine) Stats() Stats {
 		s.AcceptPauses += c.acceptPauses.Load()
 		s.SlowClosed += c.slowClosed.Load()
 		s.QueueClosed += c.queueClosed.Load()
+		s.Away += c.away.Load()
 		s.Held += c.held.Load()
 		s.Queued += c.queued.Load()
 	}

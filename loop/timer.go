@@ -21,7 +21,7 @@ func (t *Timer) Armed() bool { return t.pos != 0 }
 func (l *Loop) Schedule(t *Timer, d time.Duration, f func()) {
 	l.owner.check()
 	const ms = int64(time.Millisecond)
-	at := (l.engine.nowNs() + max(int64(d), 0) + ms - 1) / ms
+	at := (l.clockNs() + max(int64(d), 0) + ms - 1) / ms
 	if t.pos != 0 {
 		l.timers.remove(t)
 	}
@@ -37,9 +37,9 @@ func (l *Loop) Cancel(t *Timer) {
 	}
 }
 
-// fire calls what is due.
+// fire calls what is due by the horizon.
 func (l *Loop) fire() {
-	for len(l.timers.heap) > 0 && l.timers.heap[0].at <= l.now {
+	for len(l.timers.heap) > 0 && l.timers.heap[0].at <= l.horizon {
 		t := l.timers.heap[0]
 		l.timers.remove(t)
 		l.safely(t.f)
@@ -56,7 +56,7 @@ func (l *Loop) setAlarm() {
 		return
 	}
 	l.wakeAt = at
-	d := time.Duration(at*int64(time.Millisecond) - l.engine.nowNs())
+	d := time.Duration(at*int64(time.Millisecond) - l.clockNs())
 	if l.alarm == nil {
 		l.alarm = time.AfterFunc(d, l.ring)
 	} else {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"time"
 	"unsafe"
 
 	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
@@ -25,6 +26,10 @@ const (
 	manyEvents = 1024
 )
 
+// mostFull is how many times in a row timers wait because there are more events
+// than are taken at once: by then those that were there first have been served.
+const mostFull = 8
+
 // wait calls l.event for what is ready, until that says that the engine is shut
 // down. It is Polling of gnet's poller, on its descriptor, but that it sleeps until
 // the next timer is due: Polling sleeps without an end, so that timers need an
@@ -32,7 +37,10 @@ const (
 func (l *Loop) wait() error {
 	epoll := epollOf(l.poller)
 	events := make([]unix.EpollEvent, fewEvents)
+	full := 0 // times in a row that there may have been more
 	for {
+		l.tick()
+		l.rest()
 		n, errno := l.epollWait(epoll, events)
 		if errno == unix.EINTR {
 			continue
@@ -40,15 +48,19 @@ func (l *Loop) wait() error {
 		if errno != 0 {
 			return os.NewSyscallError("epoll_wait", errno)
 		}
-		if n == 0 {
-			if l.timeOut() {
-				return errorx.ErrEngineShutdown
-			}
-			continue
-		}
+		l.tick()
+		at := l.now // what is read now had come by then
 		for i := range events[:n] {
 			if err := l.event(int(events[i].Fd), events[i].Events, 0); err != nil {
 				return err
+			}
+		}
+		if full++; n < len(events) || full > mostFull {
+			full, l.horizon = 0, at
+		}
+		if n == 0 || len(l.timers.heap) > 0 && l.timers.heap[0].at <= l.horizon {
+			if l.timeOut() {
+				return errorx.ErrEngineShutdown
 			}
 		}
 		if n == len(events) && n < manyEvents {
@@ -98,7 +110,7 @@ func (l *Loop) sleep() int {
 		return -1
 	}
 	const most = 1 << 30
-	return int(min(max(l.timers.heap[0].at-l.engine.nowMs(), 0), most))
+	return int(min(max(l.timers.heap[0].at-l.clockNs()/int64(time.Millisecond), 0), most))
 }
 
 // timeOut is the step of timers.

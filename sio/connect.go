@@ -399,7 +399,7 @@ func (a *arrivals) add(sh *shard, session uint64) {
 // expire closes the sessions that are still without a namespace, and forgets
 // the others.
 func (a *arrivals) expire(sh *shard) {
-	now, i := sh.loop.Now(), 0
+	now, i := sh.loop.Horizon(), 0
 	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
 		if a.queue[i].waits(sh) {
 			sh.tally.timeouts.Add(1)
