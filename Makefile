@@ -8,9 +8,10 @@ CLIENT := cmd/sioedge/client/socket.io.js
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go')
 FUZZTIME ?= 30s
+ATTACK ?= # -quick, -only deflate, -readme README.md
 BENCH ?= # -quick, -only idle,connect, -peers sioedge,node …
 
-.PHONY: run build test check unit race interop cluster redis browser fuzz bench clean
+.PHONY: run build test check unit race interop cluster redis browser fuzz attack bench clean
 
 run: build ## the server, and a chat to try it with
 	./bin/sioedge serve --demo
@@ -47,6 +48,9 @@ browser: $(NPM) ## two people chat on the demo page in Chromium; screenshots in 
 fuzz: ## each fuzz target for FUZZTIME
 	grep -Ho '^func Fuzz[A-Za-z0-9]*' $$(git ls-files '*_test.go') | sed 's/:func / /' | while read -r file name; do \
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "./$$(dirname "$$file")"; done
+
+attack: ## hostile clients of all kinds, one and a hundred at a time; what each costs: go run ./bench/attack -only deflate
+	go run ./bench/attack $(ATTACK)
 
 bench: build ## beside its peers and a bare loop of send: CPU, memory, latency, recovery; through Redis: go run ./bench/cluster
 	go run ./bench/compare $(BENCH)

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// rest is what an honest client waits between two echoes.
+const rest = 10 * time.Millisecond
+
+// An honest client has joined / and asks for echoes, each when the one before it
+// has come; it answers pings.
+type honest struct {
+	*peer
+	sid      string // empty: over WebSocket
+	answered atomic.Int64
+	pending  []string // packets of a poll that were not looked at yet
+}
+
+// befriend connects n honest clients, of which a tenth poll.
+func befriend(addr string, n int) (all []*honest, err error) {
+	for i := range n {
+		p, err := dial(addr)
+		if err != nil {
+			return all, err
+		}
+		h := &honest{peer: p}
+		all = append(all, h)
+		if err := h.join(i%10 == 0); err != nil {
+			return all, fmt.Errorf("an honest client: %w", err)
+		}
+	}
+	return all, nil
+}
+
+func (h *honest) join(polls bool) (err error) {
+	_ = h.SetDeadline(time.Now().Add(2 * patience))
+	if polls {
+		h.sid, err = h.open("EIO=4")
+	} else {
+		err = h.websocket("EIO=4", "")
+	}
+	if err == nil {
+		err = h.send("40")
+	}
+	for err == nil {
+		var p string
+		if p, err = h.next(); strings.HasPrefix(p, "40") {
+			return nil
+		}
+	}
+	return err
+}
+
+func (h *honest) send(packet string) error {
+	if h.sid == "" {
+		_, err := h.Write(text(packet))
+		return err
+	}
+	status, body, err := h.request(post(h.sid, packet))
+	if err == nil && body != "ok" {
+		err = fmt.Errorf("a post was answered with %d %s", status, body)
+	}
+	return err
+}
+
+// next returns the next packet that is not a ping.
+func (h *honest) next() (string, error) {
+	for {
+		for len(h.pending) == 0 {
+			if err := h.receive(); err != nil {
+				return "", err
+			}
+		}
+		p := h.pending[0]
+		h.pending = h.pending[1:]
+		if p != "2" {
+			return p, nil
+		}
+		if err := h.send("3"); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (h *honest) receive() error {
+	if h.sid == "" {
+		op, payload, err := h.read()
+		switch {
+		case err != nil:
+		case op == opClose:
+			err = fmt.Errorf("closed with %q", payload)
+		case op == opText:
+			h.pending = append(h.pending, string(payload))
+		}
+		return err
+	}
+	status, body, err := h.request(get("EIO=4&sid=" + h.sid))
+	if err == nil && status != 200 {
+		err = fmt.Errorf("a poll was answered with %d %s", status, body)
+	}
+	h.pending = strings.Split(body, "\x1e")
+	return err
+}
+
+// echo asks for an echo and waits for it, whatever else comes.
+func (h *honest) echo() error {
+	n := h.answered.Load()
+	_ = h.SetDeadline(time.Now().Add(patience))
+	if err := h.send(fmt.Sprintf(`42%d["echo",%d]`, n, n)); err != nil {
+		return err
+	}
+	for want := fmt.Sprintf("43%d[%d]", n, n); ; {
+		p, err := h.next()
+		if err != nil {
+			return err
+		}
+		if p == want {
+			h.answered.Add(1)
+			return nil
+		}
+	}
+}
+
+// leave ends the client's session and its connection.
+func (h *honest) leave() {
+	_ = h.SetDeadline(time.Now().Add(patience))
+	_ = h.send("1")
+	_ = h.Close()
+}
+
+// echoes has all of them ask for as many echoes at least, and go on until over is
+// closed. It returns how many were answered, and the first error.
+func echoes(all []*honest, least int64, over <-chan struct{}) (answered int64, err error) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, h := range all {
+		wg.Add(1)
+		// ends when enough is answered, or in patience
+		go func() {
+			defer wg.Done()
+			begun := h.answered.Load()
+			for more := true; more; more = !closed(over) || h.answered.Load()-begun < least {
+				if e := h.echo(); e != nil {
+					mu.Lock()
+					err = fmt.Errorf("echo %d of an honest client: %w", h.answered.Load()-begun+1, e)
+					mu.Unlock()
+					return
+				}
+				time.Sleep(rest)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			answered += h.answered.Load() - begun
+		}()
+	}
+	wg.Wait()
+	return answered, err
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,411 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An attack is what a hostile client does. do is the life of one connection, or of
+// one after another; it is called again, as long as there is something to send,
+// when it returns.
+type attack struct {
+	name   string   // what it does, for the table
+	server bool     // it is the server that is attacked, not the library's program
+	args   []string // for the program
+	few    uint64   // descriptors that it may have; 0: as many as this process
+	bytes  int64    // that an attacker sends when it has the time; 0: as all others
+	conns  int      // that one attacker has open at a time; 0 is 1
+	queued bool     // it makes the program send it more than it takes, up to --queue-hard-max
+	before func(s *process) (undo func(), err error)
+	do     func(a *attacker) error
+}
+
+// scale is how hard it is tried.
+type scale struct {
+	bytes     int64         // that one attacker sends, and a hundred together ten times of
+	attackers int           // in the second part
+	honest    int           // clients beside them
+	echoes    [2]int64      // of an honest client, in both parts
+	longest   time.Duration // that an attack goes on when it never stops sending
+	calm      time.Duration // that everything may take to be as before
+}
+
+var (
+	short = scale{bytes: 512 << 10, attackers: 100, honest: 20, echoes: [2]int64{20, 100}, longest: 3 * time.Second, calm: 30 * time.Second}
+	long  = scale{bytes: 32 << 20, attackers: 100, honest: 100, echoes: [2]int64{100, 100}, longest: 15 * time.Second, calm: 2 * time.Minute}
+)
+
+// budget is what one connection may cost: the default of --conn-budget, and what
+// the allocator rounds up and a message takes that is just being put together.
+const budget = 4<<20 + 512<<10
+
+// hardQueue is the default of --queue-hard-max.
+const hardQueue = 16 << 20
+
+// slack is what a process may have grown by that is no connection's: buffers of
+// loops, with those for inflating, tables that have grown, and stacks.
+const slack = 16 << 20
+
+// garbage is the factor between what is alive and what is resident of a process
+// that does not tell.
+const garbage = 3
+
+// maxLines and maxLog bound what one attack may write to the log.
+const (
+	maxLines = 400
+	maxLog   = 256 << 10
+)
+
+// An attacker is one hostile client.
+type attacker struct {
+	addr  string
+	index int
+	over  <-chan struct{} // closed when it is to send no more
+	limit int64           // bytes that it sends
+	sent  atomic.Int64
+	begun chan<- struct{} // gets one value, when the first bytes were sent
+	once  sync.Once
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// more tells whether the attack goes on.
+func (a *attacker) more() bool { return a.sent.Load() < a.limit && !closed(a.over) }
+
+// A hostile connection is one of an attacker's.
+type hostile struct {
+	*peer
+	a *attacker
+}
+
+var errOver = errors.New("the attack is over")
+
+// dial opens a connection, which stays open until the attack has been measured,
+// unless drop is called.
+func (a *attacker) dial() (*hostile, error) {
+	p, err := dial(a.addr)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if closed(a.over) {
+		_ = p.Close()
+		return nil, errOver
+	}
+	a.conns = append(a.conns, p.Conn)
+	p.Conn = &counted{p.Conn, a}
+	return &hostile{p, a}, nil
+}
+
+// counted is a connection as its peer sees it, with writes that count.
+type counted struct {
+	net.Conn
+	a *attacker
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.a.sent.Add(int64(n))
+	c.a.once.Do(func() { c.a.begun <- struct{}{} })
+	return n, err
+}
+
+// drop cuts a connection.
+func (a *attacker) drop(h *hostile) {
+	c := h.Conn.(*counted).Conn
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, x := range a.conns {
+		if x == c {
+			a.conns[i] = a.conns[len(a.conns)-1]
+			a.conns = a.conns[:len(a.conns)-1]
+			return
+		}
+	}
+}
+
+// expire ends what waits on the attacker's connections, which stay open.
+func (a *attacker) expire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.conns {
+		_ = c.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+func (a *attacker) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.conns {
+		_ = c.(*net.TCPConn).SetLinger(0)
+		_ = c.Close()
+	}
+}
+
+// joined opens a WebSocket and joins /.
+func (a *attacker) joined(query string, connect ...string) (*hostile, error) {
+	return a.joinedWith(query, "", connect...)
+}
+
+func (a *attacker) joinedWith(query, fields string, connect ...string) (*hostile, error) {
+	h, err := a.dial()
+	if err != nil {
+		return nil, err
+	}
+	if err = h.websocket(query, fields); err == nil {
+		for _, p := range connect {
+			if _, err = h.Write(text(p)); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		a.drop(h)
+		return nil, err
+	}
+	return h, nil
+}
+
+// piece is about how much is written at once.
+const piece = 32 << 10
+
+// flood sends a unit over and over.
+func (h *hostile) flood(unit []byte) error {
+	some := unit
+	for len(some)+len(unit) <= piece {
+		some = append(some[:len(some):len(some)], unit...)
+	}
+	for h.a.more() {
+		if _, err := h.Write(some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// discard reads what comes, so that the server can go on sending.
+func (h *hostile) discard() { go func() { _, _ = io.Copy(io.Discard, h.r) }() } // ends with the connection
+
+// maxLives is how often an attacker begins again when the server has closed its
+// connection.
+const maxLives = 300
+
+// live is the attacker's goroutine.
+func (a *attacker) live(x *attack) {
+	defer a.once.Do(func() { a.begun <- struct{}{} })
+	for lives := 0; a.more() && lives < maxLives; lives++ {
+		if err := x.do(a); err == nil || errors.Is(err, errOver) {
+			return // it has done all that it does
+		}
+	}
+}
+
+// result is a part of a row of the table.
+type result struct {
+	attackers int
+	sent      int64
+	held      int64 // bytes more than before, at most
+	answered  int64 // echoes of honest clients
+	refused   string
+	lines     int64
+	log       int64
+}
+
+// try starts a process and attacks it, by one and by many.
+func (x *attack) try(p programs, sc scale) (all [2]result, err error) {
+	s, err := start(p, x.server, x.few, x.args)
+	if err != nil {
+		return all, err
+	}
+	defer s.stop()
+	if x.before != nil {
+		undo, err := x.before(s)
+		if err != nil {
+			return all, err
+		}
+		defer undo()
+	}
+	for i, n := range []int{1, sc.attackers} {
+		if all[i], err = x.part(s, n, sc, sc.echoes[i]); err != nil {
+			return all, fmt.Errorf("%d attackers: %w", n, err)
+		}
+	}
+	return all, nil
+}
+
+// part is the attack of n clients beside honest ones, each of which is to get its
+// echoes.
+func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err error) {
+	r.attackers = n
+	before, err := s.hold()
+	if err != nil {
+		return r, err
+	}
+	fair, err := befriend(s.addr, sc.honest)
+	leave := sync.OnceFunc(func() {
+		for _, h := range fair {
+			h.leave()
+		}
+	})
+	defer leave()
+	if err != nil {
+		return r, err
+	}
+	base, err := s.hold()
+	if err != nil {
+		return r, err
+	}
+	s.logged() // of what came before
+	over, begun := make(chan struct{}), make(chan struct{}, n)
+	attackers, done := x.begin(s.addr, n, sc, over, begun)
+	for range n {
+		select {
+		case <-begun:
+		case <-time.After(sc.longest):
+		}
+	}
+	fine := make(chan error, 1)
+	ending := make(chan struct{})
+	// ends when the attack is over and each client has had its echoes
+	go func() {
+		var err error
+		r.answered, err = echoes(fair, least, ending)
+		fine <- err
+	}()
+	most := watch(s, attackers, done, sc)
+	close(ending)
+	err = <-fine // while the attackers are still there
+	close(over)
+	for _, a := range attackers {
+		a.expire()
+	}
+	<-done
+	now, e := s.hold()
+	err = errors.Join(err, e)
+	r.held = max(most, now.bytes) - base.bytes
+	r.refused = now.beyond(base)
+	for _, a := range attackers {
+		a.close()
+		r.sent += a.sent.Load()
+	}
+	leave()
+	var causes string
+	r.lines, r.log, causes = s.logged()
+	if s.debug == "" {
+		r.refused = causes
+	}
+	if err == nil {
+		err = x.judge(&r, causes)
+	}
+	if err == nil {
+		err = s.calm(before, sc.calm)
+	}
+	return r, err
+}
+
+// begin starts the attackers. done is closed when all have ended.
+func (x *attack) begin(addr string, n int, sc scale, over <-chan struct{}, begun chan<- struct{}) (all []*attacker, done chan struct{}) {
+	limit := sc.bytes
+	if x.bytes > 0 {
+		limit = min(limit, x.bytes)
+	}
+	if n > 1 {
+		limit = max(limit*10/int64(n), 1)
+	}
+	var wg sync.WaitGroup
+	for i := range n {
+		a := &attacker{addr: addr, index: i, over: over, limit: limit, begun: begun}
+		all = append(all, a)
+		wg.Add(1)
+		// ends when over is closed
+		go func() {
+			defer wg.Done()
+			a.live(x)
+		}()
+	}
+	done = make(chan struct{})
+	// ends with them
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	return all, done
+}
+
+// watch waits until the attackers have sent everything, or no more is taken from
+// them, or it has been long enough. It returns the most that was held.
+func watch(s *process, all []*attacker, done <-chan struct{}, sc scale) (most int64) {
+	const look = 250 * time.Millisecond
+	still, last := 0, int64(-1)
+	for end := time.Now().Add(sc.longest); time.Now().Before(end) && still < 3; {
+		select {
+		case <-done:
+			still = 3
+		case <-time.After(look):
+		}
+		if h, err := s.hold(); err == nil {
+			most = max(most, h.bytes)
+		}
+		sent := int64(0)
+		for _, a := range all {
+			sent += a.sent.Load()
+		}
+		if sent == last {
+			still++
+		} else {
+			still, last = min(still, 0), sent
+		}
+	}
+	return most
+}
+
+// judge tells whether what was counted is within the bounds.
+func (x *attack) judge(r *result, causes string) error {
+	each := int64(budget)
+	if x.queued {
+		each += hardQueue
+	}
+	most := int64(max(x.conns, 1)*r.attackers)*each + slack
+	if x.server {
+		most *= garbage
+	}
+	switch {
+	case r.sent == 0:
+		return errors.New("nothing was sent")
+	case r.held > most:
+		return fmt.Errorf("%d bytes sent, %d held, more than %d", r.sent, r.held, most)
+	case r.lines > maxLines || r.log > maxLog:
+		return fmt.Errorf("%d bytes sent wrote %d lines, %d bytes, to the log: %.1000s", r.sent, r.lines, r.log, causes)
+	}
+	return nil
+}
+
+// calm waits until the process holds what it held before, but for memory.
+func (s *process) calm(before held, within time.Duration) error {
+	for end := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
+		now, err := s.hold()
+		if err != nil {
+			return err
+		}
+		left := now.bytes - before.bytes
+		if s.debug == "" {
+			left = 0
+		}
+		if now.descriptors <= before.descriptors && now.goroutines <= before.goroutines && now.sockets == before.sockets && left <= slack {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("afterwards %d descriptors, %d goroutines, %d sockets, %d bytes more than before; %d, %d, %d before",
+				now.descriptors, now.goroutines, now.sockets, left, before.descriptors, before.goroutines, before.sockets)
+		}
+	}
+}
