@@ -113,7 +113,7 @@ func FuzzPayload(f *testing.F) {
 		c.Received()
 		c.Send(postRequest("EIO=4&transport=polling&sid="+now.ID(), body))
 		seen = append(seen, play.seen...)
-		want, ok := modelPayload(body)
+		want, ok := modelPayload(string(validText([]byte(body))))
 		status := "HTTP/1.1 200 OK"
 		if !ok {
 			status = "HTTP/1.1 400 Bad Request"

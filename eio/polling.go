@@ -194,6 +194,9 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 			sh.acknowledge(h.conn) // Node does not mind either
 			return
 		}
+		if !octets {
+			body = validText(body) // before it is cut: revision 3 counts characters
+		}
 		sh.handleBody(h.conn, slot, remainder{body: body, octets: octets})
 	}
 	cut := func(reason Reason) {
@@ -241,6 +244,8 @@ func (sh *shard) payload(slot uint32, b []byte, octets bool) (rest []byte, more,
 		case len(p) == 0 && revision != 0 && !octets: // Node skips it too
 		case binary:
 			ok = sh.binaryPacket(slot, p)
+		case octets:
+			ok = sh.packet(slot, validText(p))
 		default:
 			ok = sh.packet(slot, p)
 		}

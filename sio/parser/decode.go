@@ -34,7 +34,7 @@ func Decode(raw []byte, attachments [][]byte, dst any) error {
 			return nil
 		}
 	}
-	return decodeResolved(raw, attachments, dst)
+	return decodeResolved(raw, attachments, r.uses, dst)
 }
 
 // setBytes decodes the most frequent case, a whole argument of bytes, without
@@ -62,14 +62,17 @@ func setBytes(dst any, data []byte) bool {
 }
 
 // decodeResolved lets encoding/json decode a copy of raw in which base64 stands
-// for the attachments, and then puts Binary where that text met an any.
-func decodeResolved(raw []byte, attachments [][]byte, dst any) error {
+// for the attachments, which are used so often each, and then puts Binary where that text met an any.
+func decodeResolved(raw []byte, attachments [][]byte, uses []uint8, dst any) error {
 	r := newResolver(raw, len(attachments))
 	size := len(raw)
-	for _, a := range attachments {
-		text := `"` + base64.StdEncoding.EncodeToString(a) + `"`
+	for i, a := range attachments {
+		text := ""
+		if uses[i] > 0 { // others are in other arguments
+			text = `"` + base64.StdEncoding.EncodeToString(a) + `"`
+		}
 		r.texts = append(r.texts, text)
-		size += len(text)
+		size += int(uses[i]) * len(text)
 	}
 	r.out = make([]byte, 0, size)
 	r.value(skipSpace(raw, 0), maxDepth)

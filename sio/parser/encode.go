@@ -135,7 +135,9 @@ func announce(b []byte, at int, t Type, n int) []byte {
 // in the order of the text; maps are in the order of their sorted keys, a nil
 // slice is null. The attachments are the arguments' own memory: it may change
 // only after they are sent. A [json.RawMessage] argument is validated and
-// copied as it is.
+// copied as it is. What only looks like a placeholder, in a value that somebody
+// else made, has null for its mark beside attachments: receivers would take it for
+// one of theirs, or disconnect.
 //
 // The error is an *[EncodeError] for the first bad argument, or wraps
 // [ErrReserved], or is [ErrTooManyAttachments]; dst is then returned as it was.
@@ -167,5 +169,9 @@ func appendArgs(dst, out []byte, comma bool, args []any) ([]byte, [][]byte, erro
 	if len(e.attachments) > defaultMaxAttachments {
 		return dst, nil, ErrTooManyAttachments
 	}
-	return append(e.b, ']'), e.attachments, nil
+	e.b = append(e.b, ']')
+	if len(e.attachments) > 0 {
+		neutralise(e.b[len(dst):], len(dst), e.places)
+	}
+	return e.b, e.attachments, nil
 }

@@ -16,6 +16,7 @@ import (
 type encoder struct {
 	b           []byte
 	attachments [][]byte
+	places      []int // in b, of their placeholders
 	depth       int
 }
 
@@ -87,6 +88,7 @@ func (e *encoder) bytes(p []byte) {
 		e.b = append(e.b, "null"...)
 		return
 	}
+	e.places = append(e.places, len(e.b))
 	e.b = append(e.b, `{"_placeholder":true,"num":`...)
 	e.b = append(strconv.AppendInt(e.b, int64(len(e.attachments)), 10), '}')
 	e.attachments = append(e.attachments, p)

@@ -24,8 +24,8 @@ const maxExact = 1<<53 - 1
 // UTF-8, keys are texts or integers, nothing is nested deeper than limits allow
 // or follows the packet, and the payload has the shape its type requires. Keys
 // come in any order, and those it does not know are ignored. Bytes are within
-// the arguments: MaxAttachments and MaxAttachmentBytes limit nothing here. It
-// does not allocate, unless into never held as many arguments before, or as
+// the arguments, as many as there may be attachments: each becomes one.
+// MaxAttachmentBytes limits nothing here. It does not allocate, unless into never held as many arguments before, or as
 // long an event name that is a number.
 //
 // Stricter than Node: reserved event names are refused, an event's name is a
@@ -38,7 +38,7 @@ const maxExact = 1<<53 - 1
 func ParseMsgpack(msg []byte, limits Limits, into *Packet) error {
 	into.reset()
 	into.Encoding = MessagePack
-	if limits.MaxDepth == 0 || limits.MaxArgs == 0 {
+	if limits.MaxAttachments == 0 || limits.MaxDepth == 0 || limits.MaxArgs == 0 {
 		limits = limits.withDefaults()
 	}
 	head, b := nextToken(msg)
@@ -116,7 +116,7 @@ func isNamespace(name []byte) bool {
 // type is.
 func (p *packetParser) payload(b []byte) (rest []byte, err error) {
 	clear(p.p.Args) // of a former payload
-	p.p.Data, p.p.Args, p.scan = nil, p.p.Args[:0], scanner{}
+	p.p.Data, p.p.Args, p.scan = nil, p.p.Args[:0], scanner{most: p.limits.MaxAttachments}
 	head, rest := nextToken(b)
 	p.data = head.kind
 	if head.isAbsent() {
@@ -137,6 +137,9 @@ func (p *packetParser) payload(b []byte) (rest []byte, err error) {
 		}
 		end := len(arg) - len(rest)
 		p.p.Args = append(p.p.Args, arg[:end:end])
+	}
+	if p.scan.many {
+		return nil, errManyAttachments
 	}
 	if !ok {
 		return nil, errPayload

@@ -187,6 +187,9 @@ type scanner struct {
 	peer   bool // they are a server's: texts need not be UTF-8, and there are timestamps
 	bytes  bool // something that as JSON is an attachment
 	marked bool // an object that as JSON would look like a placeholder
+
+	most, found int  // how much of the former there may be, and is; 0: any number
+	many        bool // there is more
 }
 
 // skip returns what follows the value that b begins with, or false if there is
@@ -199,15 +202,23 @@ func (s *scanner) skip(b []byte, depth int) (rest []byte, ok bool) {
 	case textToken:
 		return rest, s.peer || utf8.Valid(t.data)
 	case binaryToken:
-		s.bytes = true
+		return rest, s.attachment()
 	case extensionToken:
-		s.bytes = s.bytes || !s.peer || !t.isTimestamp()
+		return rest, s.peer && t.isTimestamp() || s.attachment()
 	case arrayToken:
 		return s.elements(rest, t.n, depth-1)
 	case mapToken:
 		return s.members(rest, t.n, depth-1)
 	}
 	return rest, true
+}
+
+// attachment notes bytes. It is false if that is too much.
+func (s *scanner) attachment() bool {
+	s.bytes = true
+	s.found++
+	s.many = s.most > 0 && s.found > s.most
+	return !s.many
 }
 
 func (s *scanner) elements(b []byte, n uint64, depth int) (rest []byte, ok bool) {
