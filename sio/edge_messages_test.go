@@ -166,7 +166,7 @@ func TestCrossingsAreBounded(t *testing.T) {
 
 	x = st.enter(0)
 	end(x, 1)
-	st.sim.Advance(25 * time.Second)
+	st.sim.Advance(26 * time.Second) // the ping comes within 25 s and a turn of the wheel
 	x.expect("2")
 	x.send("3")
 	if held := st.Held()["crossings"]; held != 1 {
@@ -174,7 +174,7 @@ func TestCrossingsAreBounded(t *testing.T) {
 	}
 	x.send(`42/1,["late"]`)
 	x.expect()
-	st.sim.Advance(6 * time.Second)
+	st.sim.Advance(5 * time.Second)
 	if held := st.Held()["crossings"]; held != 0 {
 		t.Errorf("%d sessions have something that may cross afterwards, want none", held)
 	}
