@@ -20,7 +20,10 @@ type CORS struct {
 	// Origins that are allowed, such as "https://app.example.com",
 	// "https://*.example.com" or "http://localhost:*": a * stands for at least one
 	// character. "*" by itself is any origin, "null" that of files and sandboxed
-	// frames. The host that the request is for is always allowed, so without any
+	// frames, "file://" that of files in some devices, and apps have schemes of their
+	// own: "capacitor://localhost". Some clients name the address they connect to: ws
+	// and wss are taken for http and https. A port that is its scheme's is no other
+	// origin. The host that the request is for is always allowed, so without any
 	// Origins it is the only one; and so are requests that name no origin, whose
 	// clients are no browsers. (JSONP names none: there it is that of the Referer.)
 	// Node: cors.origin.
@@ -68,7 +71,7 @@ func newCORS(o *CORS) (*cors, error) {
 			return nil, fmt.Errorf("eio: CORS: %q is not an origin such as https://*.example.com", p)
 		}
 		c.any = c.any || p == "*"
-		c.patterns = append(c.patterns, strings.ToLower(p))
+		c.patterns = append(c.patterns, plainOrigin(p))
 	}
 	if c.any && o.Credentials {
 		return nil, errors.New(`eio: CORS: Credentials would give every site the cookies; name the Origins instead of "*"`)
@@ -108,12 +111,33 @@ func newCORS(o *CORS) (*cors, error) {
 	return c, bad
 }
 
-// isOrigin tells whether p can be an origin as browsers send it (RFC 6454, 6.2),
-// or match one.
+// isOrigin tells whether p can be an origin as browsers and other clients send it
+// (RFC 6454, 6.2), or match one. Of files there is no host.
 func isOrigin(p string) bool {
 	scheme, host, ok := strings.Cut(p, "://")
+	if strings.EqualFold(scheme, "file") {
+		return host == ""
+	}
 	return p == "*" || p == "null" || ok && scheme != "" && host != "" &&
 		!strings.ContainsFunc(scheme+host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/\,"<>?#@`, r) })
+}
+
+// plainOrigin returns an origin, or a pattern of them, in the one spelling in which
+// they are compared: in lower case, http for ws and https for wss, and without the
+// port that is the scheme's, or a slash at the end.
+func plainOrigin(p string) string {
+	scheme, host, ok := strings.Cut(strings.ToLower(p), "://")
+	if !ok {
+		return scheme
+	}
+	host = strings.TrimSuffix(host, "/")
+	switch scheme {
+	case "ws", "http":
+		scheme, host = "http", strings.TrimSuffix(host, ":80")
+	case "wss", "https":
+		scheme, host = "https", strings.TrimSuffix(host, ":443")
+	}
+	return scheme + "://" + host
 }
 
 // judge tells where a request comes from and whether it may be served, and which
@@ -124,15 +148,15 @@ func (c *cors) judge(r *http1.Request, jsonp bool) (origin []byte, fields []http
 	}
 	// Caches must not give one origin's answer to another.
 	fields = []http1.Field{{Name: fieldVary, Value: []byte("Origin")}}
-	if origin = r.Get("Origin"); origin == nil {
+	if origin = r.Get("Origin"); len(origin) == 0 {
 		if !jsonp {
 			return nil, fields, true
 		}
 		origin = refererOrigin(r.Get("Referer"))
 	}
-	lower := strings.ToLower(string(origin))
-	if !isOrigin(lower) || !ownHost(lower, strings.ToLower(string(r.Host))) &&
-		!slices.ContainsFunc(c.patterns, func(p string) bool { return glob(p, lower) }) {
+	plain := plainOrigin(string(origin))
+	if !isOrigin(plain) || !ownHost(plain, strings.ToLower(string(r.Host))) &&
+		!slices.ContainsFunc(c.patterns, func(p string) bool { return glob(p, plain) }) {
 		return origin, fields, false
 	}
 	return origin, append(append(fields, http1.Field{Name: fieldAllowOrigin, Value: bytes.Clone(origin)}), c.allowed...), true
@@ -150,13 +174,17 @@ func refererOrigin(url []byte) []byte {
 	return url[:len(scheme)+len("://")+len(host)]
 }
 
-// ownHost tells whether an origin is where a request was sent. Whether that
-// was by TLS is not looked at: a proxy may have ended it. Both are in lower
-// case.
+// ownHost tells whether an origin, as plainOrigin spells it, is where a request
+// was sent; host is in lower case. Whether that was by TLS is not looked at, nor
+// whether a port is that of the one or the other: a proxy may have ended it.
 func ownHost(origin, host string) bool {
 	scheme, authority, _ := strings.Cut(origin, "://")
-	port, web := map[string]string{"http": ":80", "https": ":443"}[scheme]
-	return web && host != "" && strings.TrimSuffix(authority, port) == strings.TrimSuffix(host, port)
+	return (scheme == "http" || scheme == "https") && host != "" && withoutPort(authority) == withoutPort(host)
+}
+
+// withoutPort returns a host without a port that is one of the web's.
+func withoutPort(host string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(host, ":80"), ":443")
 }
 
 // glob tells whether s is like pattern, in which a * stands for at least one
@@ -193,6 +221,8 @@ func (sh *shard) cross(h *httpConn, file bool) bool {
 	switch {
 	case !allowed && (preflight || !file):
 		sh.tally.origins.Add(1)
+		sh.srv.notice.Warn("an origin was refused", "flag", "--origins", "origin", origin, "host", h.req.Host,
+			"address", peer(h.conn.RemoteAddr()))
 		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, gate: true,
 			message: fmt.Sprintf("origin %s is not allowed%s", origin[:min(len(origin), 200)], c.hint)})
 		return false

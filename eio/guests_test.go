@@ -169,3 +169,43 @@ func TestWhoNeverPollsIsNotWaitedFor(t *testing.T) {
 func newNotice(to *bytes.Buffer) *notice.Log {
 	return notice.New(slog.New(slog.NewTextHandler(to, nil)), 0)
 }
+
+// TestRefusalsAreSeenByTheOperator: one line for each kind within the interval,
+// which names what was refused and the flag that decides it, however many there are.
+func TestRefusalsAreSeenByTheOperator(t *testing.T) {
+	for name, c := range map[string]struct {
+		request string
+		want    []string
+	}{
+		"origin":  {"GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: site\r\nOrigin: http://site:8080\r\n\r\n", []string{"--origins", "origin=http://site:8080", "host=site"}},
+		"fields":  {"GET /engine.io/ HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n", []string{"--max-header-fields"}},
+		"head":    {"GET /engine.io/ HTTP/1.1\r\nHost: h\r\nCookie: " + strings.Repeat("a", 33<<10), []string{"--max-header-bytes"}},
+		"body":    {"POST /engine.io/?EIO=4&transport=polling&sid=$sid HTTP/1.1\r\nHost: h\r\nContent-Length: 1000001\r\n\r\n", []string{"--max-payload"}},
+		"version": {"GET /engine.io/?EIO=3&transport=polling HTTP/1.1\r\nHost: h\r\n\r\n", []string{"--eio3"}},
+		"id":      {"GET /engine.io/?EIO=4&transport=polling&sid=nobody HTTP/1.1\r\nHost: h\r\n\r\n", []string{"not known"}},
+	} {
+		var log bytes.Buffer
+		var s Session
+		srv, sim := newSim(t, &hooks{open: func(o Session, _ *http1.Request) { s = o }}, Options{CORS: &CORS{Origins: []string{"https://app"}}}, loop.Options{})
+		srv.notice = newNotice(&log)
+		a := sim.Connect(0)
+		a.Send(getRequest("EIO=4&transport=polling"))
+		for range 50 {
+			p := sim.Connect(0)
+			p.Send([]byte(strings.Replace(c.request, "$sid", s.ID(), 1)))
+			if got := statuses(p.Received()); len(got) != 1 || got[0] < "400" {
+				t.Fatalf("%s: %v, want a refusal", name, got)
+			}
+			p.Close()
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 {
+			t.Errorf("%s: %d lines for 50 refusals, want 1: %s", name, n, log.String())
+		}
+		for _, w := range c.want {
+			if !strings.Contains(log.String(), w) {
+				t.Errorf("%s: the log is %q, want %q in it", name, log.String(), w)
+			}
+		}
+		sim.Advance(2 * time.Minute)
+	}
+}

@@ -41,6 +41,12 @@ var (
 
 // refuse answers an engine request with r.
 func (sh *shard) refuse(h *httpConn, r refusal) {
+	switch r.code {
+	case CodeUnknownSID:
+		sh.srv.notice.Info("a session is not known", "address", peer(h.conn.RemoteAddr()))
+	case CodeUnsupportedVersion:
+		sh.srv.notice.Warn("a client of Engine.IO 3, as Socket.IO 2 has it, was refused", "flag", "--eio3", "address", peer(h.conn.RemoteAddr()))
+	}
 	sh.report(h, r)
 	sh.answerRefusal(h, r)
 }

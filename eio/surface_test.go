@@ -52,7 +52,7 @@ func TestOwnHost(t *testing.T) {
 		want         bool
 	}{
 		{"http://h", "h", true}, {"https://h", "h", true}, {"http://h", "h:80", true}, {"https://h:443", "h", true},
-		{"http://h:8080", "h:8080", true}, {"http://h:8080", "h", false}, {"http://h", "h:443", false},
+		{"http://h:8080", "h:8080", true}, {"http://h:8080", "h", false}, {"http://h", "h:443", true}, {"https://h", "h:80", true}, {"http://h", "h:8443", false},
 		{"http://[::1]:3000", "[::1]:3000", true}, {"capacitor://h", "h", false}, {"null", "null", false}, {"http://", "", false},
 	} {
 		if got := ownHost(c.origin, c.host); got != c.want {
@@ -67,6 +67,7 @@ func TestSurfaceOptions(t *testing.T) {
 		"an origin without a scheme":    {CORS: &CORS{Origins: []string{"a.example"}}},
 		"an origin without a host":      {CORS: &CORS{Origins: []string{"https://"}}},
 		"a list in one string":          {CORS: &CORS{Origins: []string{"https://a.example, https://b.example"}}},
+		"files of a host":               {CORS: &CORS{Origins: []string{"file://*"}}},
 		"no origin":                     {CORS: &CORS{Origins: []string{""}}},
 		"credentials for every site":    {CORS: &CORS{Origins: []string{"https://a.example", "*"}, Credentials: true}},
 		"a negative age":                {CORS: &CORS{MaxAge: -time.Second}},

@@ -121,7 +121,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers, three quarters of them for one address or server")
 	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers, three quarters of them for one address or server; clients beyond go on polling")
 	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")
-	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com; * alone: any; empty: the server's own host, and with --demo any")
+	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com, null, file:// or capacitor://localhost; * alone: any; empty: the server's own host, and with --demo any")
 	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
 	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")
 	f.StringVar(&c.compress, "compress", "off", "WebSocket messages compressed for clients that offer it: off, broadcast (once for all recipients) or all")

@@ -163,7 +163,7 @@ func (c *config) options() (sio.Options, error) {
 		Engine: eio.Options{
 			Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
 			PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
-			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue, ConnBudget: connBudget,
+			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: queue, MaxQueueHard: queueHard, SlowAfter: c.slowAfter, ConnBudget: connBudget,
 			MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
 			HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
 			MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
