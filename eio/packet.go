@@ -38,19 +38,24 @@ var base64Values = func() (t [256]byte) {
 }()
 
 // decodeBase64 decodes b in place and returns the decoded bytes. Like Node's
-// decoder it takes both alphabets, with or without padding; unlike it, it
-// refuses every other character.
+// decoder it takes both alphabets, with or without padding, and white space
+// anywhere: Java's and Android's clients break lines, and write a break at the end.
+// Unlike it, it refuses every other character.
 func decodeBase64(b []byte) ([]byte, bool) {
-	b = bytes.TrimRight(b, "=")
-	if len(b)%4 == 1 {
-		return nil, false
-	}
-	n, acc, bits := 0, uint32(0), 0
+	n, acc, bits, digits := 0, uint32(0), 0, 0
+	padded := false
 	for _, c := range b {
 		v := base64Values[c]
-		if v == 0xff {
+		switch {
+		case c == '\n' || c == '\r' || c == ' ' || c == '\t':
+			continue
+		case c == '=':
+			padded = true
+			continue
+		case v == 0xff || padded:
 			return nil, false
 		}
+		digits++
 		acc, bits = acc<<6|uint32(v), bits+6
 		if bits >= 8 {
 			bits -= 8
@@ -58,5 +63,5 @@ func decodeBase64(b []byte) ([]byte, bool) {
 			n++
 		}
 	}
-	return b[:n], true
+	return b[:n], digits%4 != 1
 }

@@ -21,7 +21,7 @@ func TestDecodeBase64(t *testing.T) {
 	}{
 		{"", "", true}, {"AQIDBA==", "01020304", true}, {"AQIDBA", "01020304", true}, {"AQIDBA=", "01020304", true},
 		{"4AQ==", "e004", true}, {"-_-_", "fbffbf", true}, {"+/+/", "fbffbf", true}, {"AR==", "01", true},
-		{"=", "", true}, {"A", "", false}, {"AQIDB", "", false}, {"AQ=I", "", false}, {"AQ I", "", false}, {"AQ\nI", "", false}, {"é", "", false},
+		{"=", "", true}, {"A", "", false}, {"AQIDB", "", false}, {"AQ=I", "", false}, {"AQ I", "0102", true}, {"AQ\nI", "0102", true}, {"bAw==\n", "6c0c", true}, {"AQ\n=\r\n=\n", "01", true}, {"\n", "", true}, {"AQ=\nI", "", false}, {"AQ\vI", "", false}, {"é", "", false},
 	} {
 		got, ok := decodeBase64([]byte(c.in))
 		if ok != c.ok || ok && hex.EncodeToString(got) != c.want {
@@ -31,9 +31,11 @@ func TestDecodeBase64(t *testing.T) {
 }
 
 // modelBase64 is what decodeBase64 has to do: as Node for whatever is base64 of
-// either alphabet, with or without padding, and nothing else.
+// either alphabet, with or without padding, and with white space or not, and
+// nothing else.
 func modelBase64(in string) (out []byte, ok bool) {
-	s := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(in, "="))
+	in = strings.NewReplacer("-", "+", "_", "/", "\n", "", "\r", "", "\t", "", " ", "").Replace(in)
+	s := strings.TrimRight(in, "=")
 	if strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '+' && r != '/'
 	}) {
@@ -44,7 +46,7 @@ func modelBase64(in string) (out []byte, ok bool) {
 }
 
 func FuzzDecodeBase64(f *testing.F) {
-	for _, s := range []string{"", "AQIDBA==", "AQIDBA", "-_+/", "A", "AQ=I", "AQ\r\nI"} {
+	for _, s := range []string{"", "AQIDBA==", "AQIDBA", "-_+/", "A", "AQ=I", "AQ\r\nI", "bAw=\n=\n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
