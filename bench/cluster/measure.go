@@ -18,7 +18,7 @@ type kind struct {
 
 // kinds are pairs: of each two, the second is compared with the first.
 func kinds() []kind {
-	sioedge := []string{filepath.Join("bin", "sioedge"), "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text", "--adapter"}
+	sioedge := []string{filepath.Join("bin", "sioedge"), "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text", "--recovery", "2m", "--adapter"}
 	node := []string{"node", filepath.Join("bench", "peers", "node", "server.js"), "--adapter"}
 	return []kind{
 		{"sioedge", sioedge, "redis://"},

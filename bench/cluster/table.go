@@ -52,7 +52,7 @@ func heading(w io.Writer, date string, took time.Duration) {
 # what each one costs. Where B is slow, as with many members, A and Redis get few messages at once, and each costs them more:
 # their own costs are compared where there is one member.
 # A room without members: one message of %d goes to a member at B instead, so that Redis is never far behind A; B speaks
-# to Redis through a tap that counts. sioedge has recovery on, its default; Node's adapter has none.
+# to Redis through a tap that counts. sioedge has recovery on; Node's adapter has none.
 `, window, chunk)
 }
 

@@ -40,7 +40,7 @@ const (
 func allServers() []*server {
 	node := filepath.Join("bench", "peers", "node", "server.js")
 	eiows := filepath.Join("bench", "peers", "eiows", "node_modules", "eiows")
-	serve := []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text"}
+	serve := []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text", "--recovery", "2m"}
 	recovery := []string{"--recovery", "2m"}
 	return []*server{
 		{name: ourselves, cmd: serve, recovery: recovery, rate: 4000, build: buildOurselves},
