@@ -74,6 +74,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 		return
 	}
 	s.set(awaitPong)
+	s.asked(sh.loop.Now())
 	// Counted from when the ping was due: a client that gives no answer is gone
 	// exactly PingInterval + PingTimeout after its last sign of life. A loop that
 	// was held up for longer than a turn of the wheel takes that on itself.
@@ -137,6 +138,7 @@ func (sh *shard) heard(slot uint32, isPong bool) {
 	switch {
 	case isPong:
 		s.unset(awaitPong | extended)
+		s.proven()
 		sh.beat.set(slot, now+sh.srv.o.PingInterval.Milliseconds())
 	case !s.is(extended):
 		s.set(extended)

@@ -25,6 +25,8 @@ type session struct {
 	user  uint32
 	ext   uint32 // index into shard.exts; 0: none
 	flags flags
+
+	pinged, proved uint16 // when the last ping was sent, and the last that was answered: see second
 }
 
 type flags uint16
