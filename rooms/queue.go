@@ -70,6 +70,16 @@ func (l *Local) Enqueue(b *Broadcast) {
 	l.chain(g, fresh)
 }
 
+// Progress returns how many broadcasts have been enqueued so far, and up to which
+// of them, in their order, all members have been visited.
+func (l *Local) Progress() (enqueued, visited uint64) {
+	q := &l.queue
+	if !l.Pending() {
+		return q.seq, q.seq
+	}
+	return q.seq, q.groups[q.head].first - 1
+}
+
 // Pending says whether members are still to be visited.
 func (l *Local) Pending() bool { return l.queue.head < len(l.queue.groups) }
 

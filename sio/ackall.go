@@ -75,8 +75,8 @@ func (b BroadcastOperator) poll(c *collection, p *pendingAck, e rooms.Event) {
 			}
 			c.ask()
 			sh.local.CatchUp(slot)
-			if es := sh.session(slot); m.to(es) != nil {
-				es.SendPrepared(m.to(es), false)
+			if es := sh.session(slot); m.in(sh.form(es)) != nil {
+				es.SendPrepared(m.in(sh.form(es)), false)
 			}
 		}, func(*shard) { c.sent() })
 		for range ended {

@@ -204,6 +204,43 @@ func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadca
 	return x
 }
 
+// logged makes what is kept of an event for one instance.
+func (b BroadcastOperator) logged(in *instance, m *message) logged {
+	srv, e := b.server(), logged{msg: m, name: in.name}
+	switch {
+	case b.direct:
+		e.ref = b.socket().home()
+	case len(b.to)+len(b.except) > 0 || b.sender != 0:
+		e.to = &audience{all: len(b.to) == 0}
+		e.to.rooms, e.to.refs = srv.apart(b.to)
+		e.to.except, e.to.exceptRefs = srv.apart(b.except)
+		if b.sender != 0 {
+			e.to.exceptRefs = append(e.to.exceptRefs, b.socket().home())
+		}
+	}
+	return e
+}
+
+// apart returns the ids among names of rooms, and the others.
+func (srv *Server) apart(names []string) (others []string, ids []rooms.Ref) {
+	for i, name := range names {
+		ref, ok := srv.ids.Parse([]byte(name))
+		switch {
+		case ok && ids == nil:
+			others = names[:i:i]
+			fallthrough
+		case ok:
+			ids = append(ids, rooms.Ref(ref))
+		case ids != nil:
+			others = append(others, name)
+		}
+	}
+	if ids == nil {
+		return names, nil
+	}
+	return others, ids
+}
+
 // delivery is a broadcast on its way to a loop.
 type delivery struct {
 	srv *Server

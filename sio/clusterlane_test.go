@@ -2,31 +2,27 @@ package sio
 
 import (
 	"testing"
-	"time"
 
 	"github.com/sioedge/sioedge/rooms"
 )
 
-// What was delivered so long ago that a dead connection would have been noticed
-// has been received, also by a client whose last offset the log has dropped.
-func TestClusterKnowsWhatAnIdleClientHasHad(t *testing.T) {
-	const proof = 66 * time.Second
-	x := &lane{}
-	x.pass(3, proof)
-	if got := x.proven(proof); got != 0 {
-		t.Errorf("proven() = %v, want nothing", got)
+// Those of a lane know what was delivered before the last entry that is read, when
+// the loops are told: what is about to be is not among it.
+func TestClusterTellsWhatWasDelivered(t *testing.T) {
+	srv, sim, err := NewSim(Options{Recovery: Recovery{Window: 1e9}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	now := time.Now()
-	x.marks = []mark{{now.Add(-300 * time.Second), 5}, {now.Add(-200 * time.Second), 7}, {now.Add(-10 * time.Second), 9}}
-	if got := x.proven(proof); got != 7 {
-		t.Errorf("proven() = %v, want that of 200 s ago", got)
+	srv.Of("/")
+	l := &clusterLog{srv: srv, lanes: map[string]*lane{}, mu: &srv.log.mu}
+	x := l.lane("lane")
+	for _, place := range []uint64{3, 5, 7} {
+		x.told = x.told.Add(-markEvery)
+		l.pass("lane", x, rooms.Place(place))
+		sim.Turn()
 	}
-	x.pass(11, proof)
-	if got := x.proven(proof); got != 7 || len(x.marks) != 3 || x.last != 11 {
-		t.Errorf("proven() = %v of %d marks, last %v; want the same, the oldest mark gone", got, len(x.marks), x.last)
-	}
-	x.pass(12, proof)
-	if len(x.marks) != 3 || x.last != rooms.Place(12) {
-		t.Errorf("%d marks, last %v; want no second mark at a time", len(x.marks), x.last)
+	p := srv.shards[0].passages["lane"]
+	if p == nil || len(p.marks) != 2 || p.marks[0].place != 3 || p.marks[1].place != 5 || x.last != 7 {
+		t.Fatalf("the loop knows %+v of a lane that is at %v, want 3 and 5", p, x.last)
 	}
 }

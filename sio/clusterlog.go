@@ -36,7 +36,7 @@ type clusterLog struct {
 // A lane is events in one order. Guarded by clusterLog.mu.
 type lane struct {
 	last    rooms.Place // everything up to there has been delivered; 0: not known yet
-	marks   []mark      // of the time a client's silence can go unnoticed, and one before
+	told    time.Time   // when the loops were told how far that is
 	waiting []waiting   // the first is an event that is not read yet
 	armed   bool        // look will be called
 
@@ -66,8 +66,6 @@ type waiting struct {
 const (
 	// maxAhead bounds the events that were delivered before they were read.
 	maxAhead = 10_000
-	// markEvery is how exactly it is known when something was delivered.
-	markEvery = time.Second
 )
 
 func newClusterLog(h *host, l rooms.Log, patience time.Duration) *clusterLog {
@@ -210,7 +208,7 @@ func (l *clusterLog) Recorded(name string, e rooms.Entry) {
 	l.mu.Lock()
 	defer l.unlock()
 	x := l.lane(name)
-	x.pass(e.Place, l.srv.log.proof)
+	l.pass(name, x, e.Place)
 	if e.Own != 0 {
 		l.returned(x, e)
 		return
@@ -229,31 +227,17 @@ func (l *clusterLog) Recorded(name string, e rooms.Entry) {
 func (l *clusterLog) Passed(name string, p rooms.Place) {
 	l.mu.Lock()
 	defer l.unlock()
-	l.lane(name).pass(p, l.srv.log.proof)
+	l.pass(name, l.lane(name), p)
 }
 
-// pass notes that everything up to p has been delivered, or is about to be.
-func (x *lane) pass(p rooms.Place, proof time.Duration) {
+// pass notes that everything up to p has been delivered, or is about to be. What
+// came before has been posted to the loops, which are told now and then.
+func (l *clusterLog) pass(name string, x *lane, p rooms.Place) {
+	if now := time.Now(); x.last != 0 && now.Sub(x.told) >= markEvery {
+		x.told = now
+		l.srv.tell(name, uint64(x.last))
+	}
 	x.last = p
-	now := time.Now()
-	if len(x.marks) > 0 && now.Sub(x.marks[len(x.marks)-1].at) < markEvery {
-		return
-	}
-	x.marks = append(x.marks, mark{now, uint64(p)})
-	for len(x.marks) > 1 && now.Sub(x.marks[1].at) > proof {
-		x.marks = x.marks[1:]
-	}
-}
-
-// proven returns up to where a client that is lost now has had everything: what
-// was delivered so long ago that its connection had ended otherwise.
-func (x *lane) proven(proof time.Duration) (p rooms.Place) {
-	for _, m := range x.marks {
-		if time.Since(m.at) > proof {
-			p = rooms.Place(m.n)
-		}
-	}
-	return p
 }
 
 // returned delivers an event of this server that has been read, and what waits
@@ -290,9 +274,11 @@ func (l *clusterLog) deliver(b BroadcastOperator, t rooms.Target, e rooms.Event,
 		if in.name != t.Namespace && l.log.Lane(in.name) != l.log.Lane(t.Namespace) {
 			place = 0 // it means nothing there
 		}
-		frames := frameAt(in.name, e, l.offset(in, e, place))
+		frames, tail := frameAt(in.name, e, l.offset(in, e, place))
 		l.watched(in, t, e, frames)
-		wake := l.srv.post(&delivery{srv: l.srv, b: b.broadcast(in, frames)})
+		x := b.broadcast(in, frames)
+		x.Message.(*message).tail = tail
+		wake := l.srv.post(&delivery{srv: l.srv, b: x})
 		for i := range wake {
 			l.wake[i] |= wake[i]
 		}
@@ -313,18 +299,21 @@ func (l *clusterLog) offset(in *instance, e rooms.Event, place rooms.Place) stri
 
 // send is deliver for one socket.
 func (l *clusterLog) send(s Socket, t rooms.Target, e rooms.Event, place rooms.Place) {
-	frames := frameAt(s.in.name, e, l.offset(s.in, e, place))
+	frames, tail := frameAt(s.in.name, e, l.offset(s.in, e, place))
 	l.watched(s.in, t, e, frames)
-	s.shard().loop.Mail(uint64(s.ref), mailKind(e.Plain), frames, nil)
+	s.shard().loop.Mail(uint64(s.ref), mailKind(e.Plain, tail), frames, nil)
 }
 
-// frameAt returns the frames of an event with an offset, unless that is "".
-func frameAt(namespace string, e rooms.Event, offset string) []byte {
+// frameAt returns the frames of an event with an offset, unless that is "", and how
+// much at the end of its text that is.
+func frameAt(namespace string, e rooms.Event, offset string) (frames []byte, tail int) {
 	if offset != "" {
 		data := append(bytes.Clone(e.Data[:len(e.Data)-1]), ',')
-		e.Data = append(parser.AppendJSONText(data, offset), ']')
+		data = append(parser.AppendJSONText(data, offset), ']')
+		tail = len(data) - len(e.Data)
+		e.Data = data
 	}
-	return frame(namespace, e, 0, false)
+	return frame(namespace, e, 0, false), tail
 }
 
 // emitCluster is emit where the cluster keeps events.

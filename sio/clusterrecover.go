@@ -34,7 +34,7 @@ func (w *watcher) wants(t rooms.Target) bool {
 }
 
 func (w *watcher) add(frames []byte, plain bool, most int64) {
-	w.bytes += int64(len(frames)) + entryOverhead
+	w.bytes += int64(len(frames)) + messageBytes
 	if w.full = w.full || w.bytes > most; !w.full {
 		w.missed = append(w.missed, newMessage(frames, plain))
 	}
@@ -108,7 +108,8 @@ func (l *clusterLog) watch(ctx context.Context, w *watcher) bool {
 	}
 	complete, err := l.log.Missed(ctx, w.in.name, pattern, w.from, to, func(e rooms.Entry) bool {
 		if w.wants(e.Target) {
-			before.add(frameAt(w.in.name, e.Event, e.Place.String()), e.Event.Plain, most)
+			frames, _ := frameAt(w.in.name, e.Event, e.Place.String())
+			before.add(frames, e.Event.Plain, most)
 		}
 		return !before.full
 	})
@@ -137,7 +138,8 @@ func (l *clusterLog) begin(w *watcher) (to rooms.Place, ok bool) {
 	w.full = x.lost
 	for _, a := range x.ahead { // not read yet, but not to be delivered then
 		if (a.target.Namespace == w.in.name || a.target.Namespace == w.in.ns.name) && w.wants(a.target) {
-			w.add(frameAt(w.in.name, a.event, l.offset(w.in, a.event, 0)), a.event.Plain, l.srv.log.most)
+			frames, _ := frameAt(w.in.name, a.event, l.offset(w.in, a.event, 0))
+			w.add(frames, a.event.Plain, l.srv.log.most)
 		}
 	}
 	l.watchers[w] = struct{}{}
@@ -146,11 +148,15 @@ func (l *clusterLog) begin(w *watcher) (to rooms.Place, ok bool) {
 
 // end ends a watch and returns what was missed; mu is held. It is false if that
 // was too much.
-func (l *clusterLog) end(w *watcher) (missed []*message, ok bool) {
+func (l *clusterLog) end(w *watcher, most int64) (missed []*message, ok bool) {
 	delete(l.watchers, w)
 	counts := &l.srv.log.counts
-	if w.full {
+	switch {
+	case w.full:
 		counts.Lost++
+		return nil, false
+	case w.bytes > most:
+		counts.TooLarge++
 		return nil, false
 	}
 	counts.Recovered++
@@ -175,11 +181,8 @@ func (l *clusterLog) giveBack(w *watcher) {
 
 // keep keeps the session of a socket that has gone.
 func (l *clusterLog) keep(s Socket, x *savedSocket) {
-	l.mu.Lock()
-	since := max(rooms.Place(x.from), l.of(x.name).proven(l.srv.log.proof))
-	l.mu.Unlock()
 	l.log.Keep(rooms.Session{
-		ID: x.id, PID: x.pid, Rooms: append([]string{x.id}, x.rooms...), Data: s.wireData(), Namespace: x.name, Since: since,
+		ID: x.id, PID: x.pid, Rooms: append([]string{x.id}, x.rooms...), Data: s.wireData(), Namespace: x.name, Since: rooms.Place(x.from),
 	}, l.srv.log.window)
 }
 
@@ -211,7 +214,7 @@ func (sh *shard) fetched(ref rooms.Ref, w *watcher) {
 				saved.rooms = append(saved.rooms, room)
 			}
 		}
-		sh.claimed(sh.session(slot), slot, claim{saved: saved, watch: w})
+		sh.claimed(sh.session(slot), slot, claim{saved: saved, from: uint64(w.from), watch: w})
 	case w != nil:
 		sh.srv.shared.giveBack(w)
 	}

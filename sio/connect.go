@@ -24,7 +24,7 @@ func (srv *Server) Open(es eio.Session, r *http1.Request) {
 
 // keepsHandshake tells whether anybody could ask for one.
 func (srv *Server) keepsHandshake() bool {
-	if !srv.o.DropHandshake {
+	if !srv.o.DropHandshake || srv.o.Recovery.Identity != nil {
 		return true
 	}
 	for _, ns := range *srv.registry.all.Load() {
@@ -94,7 +94,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		return
 	}
 	sh.brings(slot, brought)
-	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 {
+	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 || sh.srv.o.Recovery.Identity != nil {
 		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()].withQuery(query), p.Data)
 	}
 	if old {
@@ -161,7 +161,6 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 			sh.admitted(es, slot, s.in.ns.table.Load())
 			return
 		}
-		sh.forfeit(slot) // refused, for good
 		sh.crossed.end(sh, es, s.in.name)
 		sh.drop(es, slot)
 		sh.reject(es, s.in.name, clientError(refused))

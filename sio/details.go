@@ -79,6 +79,7 @@ type detail struct {
 	auth      []byte
 	data      any
 	pid       string // that is not that of the Ref: after a recovery
+	identity  string // by Recovery.Identity
 	recovered bool
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -95,7 +96,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 		x = *old
 	}
 	f(&x)
-	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil && x.pid == "" && !x.recovered {
+	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil && x.pid == "" && x.identity == "" && !x.recovered {
 		delete(s.m, ref)
 		return
 	}

@@ -58,8 +58,9 @@ func (sh *shard) in(slot uint32, room string) bool {
 	return sh.isOwn(slot, room)
 }
 
-// joinRoom puts a socket into a room other than its own.
-func (sh *shard) joinRoom(slot uint32, room string) {
+// joinRoom puts a socket into a room other than its own, behind what has been
+// emitted up to a place in the log.
+func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 	id, most := sh.instance(slot).id, sh.srv.o.MaxRooms
 	r := sh.sockets.At(slot)
 	switch {
@@ -67,16 +68,24 @@ func (sh *shard) joinRoom(slot uint32, room string) {
 	case most > 0 && int(r.rooms) >= most && !sh.local.Has(slot, id, room):
 		sh.tally.rooms.Add(1)
 		sh.srv.fail(sh.socket(slot), "join", ErrTooManyRooms)
-	case sh.local.Join(slot, id, room) && most > 0:
-		r.rooms++
+	case sh.local.Join(slot, id, room):
+		if most > 0 {
+			r.rooms++
+		}
+		sh.changed(slot, change{room, true, effect})
 	}
 }
 
-// leaveRoom takes a socket out of a room other than its own.
-func (sh *shard) leaveRoom(slot uint32, room string) {
-	if !sh.isOwn(slot, room) && sh.local.Leave(slot, sh.instance(slot).id, room) && sh.srv.o.MaxRooms > 0 {
+// leaveRoom takes a socket out of a room other than its own, behind what has been
+// emitted up to a place in the log.
+func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
+	if sh.isOwn(slot, room) || !sh.local.Leave(slot, sh.instance(slot).id, room) {
+		return
+	}
+	if sh.srv.o.MaxRooms > 0 {
 		sh.sockets.At(slot).rooms--
 	}
+	sh.changed(slot, change{room, false, effect})
 }
 
 // isOwn tells whether room is the socket's own id, a room that it is always in:
@@ -112,7 +121,8 @@ func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint
 }
 
 // Join puts the sockets addressed into rooms. A broadcast emitted after it by
-// the same goroutine reaches them. Node: socketsJoin.
+// the same goroutine reaches them. With recovery, those whose clients are away and
+// may come back are among them, as for Leave and Disconnect. Node: socketsJoin.
 func (b BroadcastOperator) Join(rooms ...string) {
 	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.join(rooms) })
@@ -123,6 +133,8 @@ func (b BroadcastOperator) Join(rooms ...string) {
 
 func (b BroadcastOperator) join(rooms []string) {
 	targets, srv := b.targets(), b.server()
+	r := srv.revise(b.selection(), func(l *packetLog, s *savedSocket) { l.move(s, rooms, true) })
+	defer r.release()
 	for i := range srv.shards {
 		for _, in := range targets {
 			for _, room := range rooms {
@@ -132,9 +144,10 @@ func (b BroadcastOperator) join(rooms []string) {
 	}
 	b.each(targets, func(sh *shard, slot uint32) {
 		for _, room := range rooms {
-			sh.joinRoom(slot, room)
+			sh.joinRoom(slot, room, r.effect)
 		}
 	}, func(sh *shard) {
+		r.passed(sh)
 		for _, in := range targets {
 			for _, room := range rooms {
 				sh.local.Arrived(in.id, room)
@@ -153,15 +166,18 @@ func (b BroadcastOperator) Leave(rooms ...string) {
 }
 
 func (b BroadcastOperator) leave(rooms []string) {
+	r := b.server().revise(b.selection(), func(l *packetLog, s *savedSocket) { l.move(s, rooms, false) })
+	defer r.release()
 	b.each(b.targets(), func(sh *shard, slot uint32) {
 		for _, room := range rooms {
-			sh.leaveRoom(slot, room)
+			sh.leaveRoom(slot, room, r.effect)
 		}
-	}, nil)
+	}, r.passed)
 }
 
-// Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does.
-// Node: disconnectSockets.
+// Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does. With
+// recovery, clients that are away and come back are new ones. Node:
+// disconnectSockets.
 func (b BroadcastOperator) Disconnect(closing bool) {
 	b.ordered(func() { b.disconnect(closing) })
 	if c, t := b.cluster(); c != nil {
@@ -170,7 +186,9 @@ func (b BroadcastOperator) Disconnect(closing bool) {
 }
 
 func (b BroadcastOperator) disconnect(closing bool) {
-	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, closing) }, nil)
+	r := b.server().revise(b.selection(), (*packetLog).revoke)
+	defer r.release()
+	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, closing) }, r.passed)
 }
 
 // Sockets returns the sockets addressed, those of this server, in no order. It

@@ -2,7 +2,6 @@ package sio
 
 import (
 	"bytes"
-	"sync"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio/parser"
@@ -80,38 +79,6 @@ func (sh *shard) unpack(data []byte) error {
 		sh.unpacked = nil
 	}
 	return nil
-}
-
-// A message is what is sent to many, in the form that each parser has for it.
-// The second is made when somebody needs it.
-type message struct {
-	json *eio.Prepared
-
-	once   sync.Once
-	packed *eio.Prepared // nil if there is none
-}
-
-// newMessage takes frames, which belong to it from now on. They are never
-// compressed if plain.
-func newMessage(frames []byte, plain bool) *message {
-	m := &message{json: eio.PrepareFrames(frames)}
-	m.json.Plain = plain
-	return m
-}
-
-// to returns the message for a session, nil if it cannot be had in the form that
-// the session's client speaks.
-func (m *message) to(es eio.Session) *eio.Prepared {
-	if !packed(es) {
-		return m.json
-	}
-	m.once.Do(func() {
-		if frames := packFrames(m.json.Frames()); frames != nil {
-			m.packed = eio.PrepareFrames(frames)
-			m.packed.Plain = m.json.Plain
-		}
-	})
-	return m.packed
 }
 
 // packFrames turns the frames of one JSON packet and its attachments into the

@@ -1,6 +1,8 @@
 package sio
 
 import (
+	"cmp"
+	"crypto/rand"
 	"encoding/json"
 
 	"github.com/sioedge/sioedge/eio"
@@ -13,45 +15,56 @@ import (
 // middlewares may be running.
 type claim struct {
 	saved *savedSocket
-	from  uint64   // what it has missed begins behind this place
-	watch *watcher // has what it has missed, if a cluster keeps that; else nil
+	from  uint64     // what it has missed begins behind this place
+	found *gathering // finds what it has missed
+	watch *watcher   // does, if a cluster keeps that; else nil
 }
 
-// recoveryRequest returns what a client that wants its session back sends with
-// its auth. The offset is missing as long as it has received no event.
-func recoveryRequest(auth []byte) (pid string, offset *string, ok bool) {
-	var r struct {
-		PID    *string `json:"pid"`
-		Offset *string `json:"offset"`
+// A return is what a client that wants its session back sends with its auth. The
+// offset is missing as long as it has received no event.
+type comeback struct {
+	PID    *string `json:"pid"`
+	Offset *string `json:"offset"`
+}
+
+// identify asks who a connecting socket is, if anybody wants to know.
+func (sh *shard) identify(slot uint32) {
+	who := sh.srv.o.Recovery.Identity
+	if who == nil {
+		return
 	}
-	if len(auth) == 0 || json.Unmarshal(auth, &r) != nil || r.PID == nil {
-		return "", nil, false
+	s, identity := sh.socket(slot), ""
+	if err := sh.srv.call(s, "connect", func() error { identity = who(s); return nil }); err != nil {
+		identity = rand.Text() // nobody
 	}
-	return *r.PID, r.Offset, true
+	if identity != "" {
+		sh.srv.details.edit(s.ref, func(d *detail) { d.identity = identity })
+	}
 }
 
 // recover tries to make slot, which is connecting, the socket that its client had
 // before. It is false if the client does not ask for that, or cannot have it.
 // Otherwise the connection goes on, here or by a later task.
 func (sh *shard) recover(es eio.Session, slot uint32, auth []byte) bool {
-	pid, offset, ok := recoveryRequest(auth)
-	if !ok {
+	sh.identify(slot)
+	var c comeback
+	if len(auth) == 0 || json.Unmarshal(auth, &c) != nil || c.PID == nil {
 		return false
 	}
-	if old := sh.srv.holder(pid); old != 0 {
-		sh.evict(old, sh.ref(slot), pid, offset)
+	if old := sh.srv.holder(*c.PID); old != 0 {
+		sh.challenge(slot, old, c)
 		return true
 	}
-	return sh.regain(es, slot, pid, offset)
+	return sh.regain(es, slot, c)
 }
 
 // regain is recover when nobody has the socket any more.
-func (sh *shard) regain(es eio.Session, slot uint32, pid string, offset *string) bool {
+func (sh *shard) regain(es eio.Session, slot uint32, c comeback) bool {
 	if sh.srv.shared != nil {
-		sh.fetch(slot, pid, offset)
+		sh.fetch(slot, *c.PID, c.Offset)
 		return true
 	}
-	saved, from := sh.srv.log.claim(sh.instance(slot).name, pid, offset)
+	saved, from := sh.srv.log.claim(sh.instance(slot).name, *c.PID, sh.srv.identity(sh.ref(slot)), c.Offset)
 	if saved == nil {
 		return false
 	}
@@ -77,31 +90,20 @@ func (srv *Server) holder(pid string) rooms.Ref {
 	return ref
 }
 
-// evict ends the session of a socket whose client has come back before we
-// noticed that it was gone, and then goes on with its newcomer.
-func (sh *shard) evict(old, newcomer rooms.Ref, pid string, offset *string) {
-	from := sh.srv.shards[old.Loop()]
-	proceed := loop.TaskFunc(func(*loop.Loop) {
-		slot := sh.lookup(newcomer)
-		if slot == 0 {
-			return
-		}
-		es := sh.session(slot)
-		if !sh.regain(es, slot, pid, offset) {
-			sh.enterNamespace(es, slot)
-		}
-	})
-	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-		if slot := from.lookup(old); slot != 0 && old != newcomer {
-			from.session(slot).Close()
-		}
-		sh.loop.Post(proceed)
-	}))
+// identity returns who a socket's client is, as far as anybody wanted to know.
+func (srv *Server) identity(ref rooms.Ref) string {
+	if d := srv.details.get(ref); d != nil {
+		return d.identity
+	}
+	return ""
 }
 
 // claimed gives a connecting socket what it had, and has it admitted.
 func (sh *shard) claimed(es eio.Session, slot uint32, c claim) {
 	saved := c.saved
+	if c.watch == nil {
+		c.found = sh.srv.log.gather(sh.srv.ids, saved, c.from, sh.srv.replayable())
+	}
 	sh.claims[slot] = c
 	sh.rename(slot, saved.id)
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
@@ -114,35 +116,109 @@ func (sh *shard) claimed(es eio.Session, slot uint32, c claim) {
 	sh.resume(slot)
 }
 
-// resume posts the rest of a recovery: behind everything that was emitted until
-// now, which is replayed, and before what will be, which is delivered.
+// gatherHere is how many steps of finding what was missed a loop makes by itself:
+// for what is more there is a goroutine.
+const gatherHere = 4
+
+// resume goes on with a recovery when the socket is admitted.
 func (sh *shard) resume(slot uint32) {
+	c, log := sh.claims[slot], sh.srv.log
+	if c.watch != nil {
+		sh.reconnect(slot)
+		return
+	}
+	step := func() bool {
+		log.mu.Lock()
+		defer log.mu.Unlock()
+		return c.found.step()
+	}
+	done := false
+	for i := 0; !done && (i < gatherHere || sh.srv.engine == nil); i++ { // a simulation has no goroutines
+		done = step()
+	}
+	if done {
+		sh.reconnect(slot)
+		return
+	}
+	ref := sh.ref(slot)
+	// ends when what was missed has been found
+	go func() {
+		for !step() {
+			continue
+		}
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+			if slot := sh.lookup(ref); slot != 0 && sh.claims[slot].found == c.found {
+				sh.reconnect(slot)
+			}
+		}))
+	}()
+}
+
+// reconnect posts the rest of a recovery: behind everything that was emitted until
+// now, which is replayed, and before what will be, which is delivered. A socket
+// that cannot be made whole is a new one.
+func (sh *shard) reconnect(slot uint32) {
 	c, log, in := sh.claims[slot], sh.srv.log, sh.instance(slot)
 	log.mu.Lock()
 	var missed []*message
-	var ok bool
+	ok, last := false, true
 	if c.watch != nil {
-		missed, ok = sh.srv.shared.end(c.watch)
+		missed, ok = sh.srv.shared.end(c.watch, sh.srv.replayable())
 	} else {
-		missed, ok = log.missed(c.saved, c.from)
+		missed, ok, last = c.found.finish()
 	}
-	if !ok {
+	switch {
+	case !last:
+		log.mu.Unlock()
+		sh.resume(slot)
+		return
+	case !ok:
 		log.mu.Unlock()
 		sh.unname(slot)
-		sh.begin(slot)
+		sh.enterNamespace(sh.session(slot), slot)
 		return
 	}
-	log.named[c.saved.pid] = sh.ref(slot)
-	for _, room := range c.saved.rooms {
+	ref, resumed := sh.ref(slot), sh.srv.reached(in.name)
+	log.named[c.saved.pid] = ref
+	names := c.watched()
+	for _, room := range names {
 		sh.srv.rooms.Expect(sh.loop.Index(), in.id, room)
 	}
-	sh.srv.rooms.Expect(sh.loop.Index(), in.id, c.saved.id)
-	ref := sh.ref(slot)
-	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) { sh.restore(ref, in, c, missed) }))
+	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) { sh.restore(ref, in, c, names, missed, resumed) }))
 	log.mu.Unlock()
 	if wake {
 		sh.loop.Wake()
 	}
+}
+
+// replayable returns how many bytes a client that comes back may be sent of what
+// it has missed: what may be queued for it, less some for what else there is.
+func (srv *Server) replayable() int64 {
+	most := int64(cmp.Or(srv.o.Loop.MaxOutbound, 256<<10))
+	return most - most/16
+}
+
+// watched returns the rooms of a socket that is being recovered, and its id.
+func (c claim) watched() []string {
+	if c.found == nil {
+		return append(c.saved.rooms[:len(c.saved.rooms):len(c.saved.rooms)], c.saved.id)
+	}
+	names := make([]string, 0, len(c.found.in)+1)
+	for _, room := range c.found.keys {
+		if c.found.in[room] {
+			names = append(names, room)
+		}
+	}
+	return append(names, c.saved.id)
+}
+
+// reached returns the place of the last event that sockets of a namespace have
+// been given; packetLog.mu is held.
+func (srv *Server) reached(namespace string) uint64 {
+	if srv.shared != nil {
+		return uint64(srv.shared.of(namespace).last)
+	}
+	return srv.log.last()
 }
 
 // begin posts the acceptance of a new socket: behind everything that was emitted
@@ -151,10 +227,7 @@ func (sh *shard) resume(slot uint32) {
 func (sh *shard) begin(slot uint32) {
 	ref, log := sh.ref(slot), sh.srv.log
 	log.mu.Lock()
-	start := log.last()
-	if sh.srv.shared != nil {
-		start = uint64(sh.srv.shared.of(sh.instance(slot).name).last)
-	}
+	start := sh.srv.reached(sh.instance(slot).name)
 	wake := sh.loop.PostQuiet(loop.TaskFunc(func(*loop.Loop) {
 		if slot := sh.lookup(ref); slot != 0 && sh.sockets.At(slot).state == connecting {
 			sh.sockets.At(slot).start = positionOf(start)
@@ -169,10 +242,10 @@ func (sh *shard) begin(slot uint32) {
 
 // restore connects a recovered socket: into its rooms, what it missed, and then
 // the answer to its CONNECT, until which the client keeps the events back.
-func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*message) {
+func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, names []string, missed []*message, resumed uint64) {
 	slot := sh.lookup(ref)
 	alive := slot != 0 && sh.sockets.At(slot).state == connecting
-	for _, room := range append(c.saved.rooms, c.saved.id) {
+	for _, room := range names {
 		if alive {
 			if sh.local.Join(slot, in.id, room) && room != c.saved.id && sh.srv.o.MaxRooms > 0 {
 				sh.sockets.At(slot).rooms++
@@ -184,10 +257,13 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, missed []*message
 		return
 	}
 	delete(sh.claims, slot)
-	sh.sockets.At(slot).start = positionOf(c.saved.from)
+	sh.srv.log.back(c.saved)
+	sh.sockets.At(slot).start = positionOf(c.from)
+	sh.resumed[slot] = milestone{sh.loop.Now(), resumed}
 	es := sh.session(slot)
+	form := sh.form(es)
 	for _, p := range missed {
-		if p := p.to(es); p != nil {
+		if p := p.in(form); p != nil {
 			es.SendPrepared(p, false)
 		}
 	}
@@ -201,31 +277,30 @@ func (sh *shard) unname(slot uint32) {
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.recovered = "", nil, false })
 }
 
-// giveUp puts back what a socket has claimed that goes while it is connecting.
+// giveUp puts back what a socket has claimed that goes while it is connecting, or
+// is refused.
 func (sh *shard) giveUp(slot uint32) {
-	if c, ok := sh.claims[slot]; ok {
-		delete(sh.claims, slot)
-		sh.forgetName(c.saved.pid)
-		if c.watch != nil {
-			sh.srv.shared.giveBack(c.watch)
-			return
-		}
-		sh.srv.log.unclaim(c.saved)
-	}
-}
-
-// forfeit forgets what a socket has claimed that is refused.
-func (sh *shard) forfeit(slot uint32) {
-	if c := sh.claims[slot]; c.watch != nil {
-		sh.srv.shared.abandon(c.watch)
+	c, ok := sh.claims[slot]
+	if !ok {
+		return
 	}
 	delete(sh.claims, slot)
+	sh.forgetName(slot, c.saved.pid)
+	if c.watch != nil {
+		sh.srv.shared.giveBack(c.watch)
+		return
+	}
+	sh.srv.log.unclaim(c.saved)
 }
 
-func (sh *shard) forgetName(pid string) {
-	sh.srv.log.mu.Lock()
-	delete(sh.srv.log.named, pid)
-	sh.srv.log.mu.Unlock()
+// forgetName forgets that a socket has a private id.
+func (sh *shard) forgetName(slot uint32, pid string) {
+	log := sh.srv.log
+	log.mu.Lock()
+	if log.named[pid] == sh.ref(slot) {
+		delete(log.named, pid)
+	}
+	log.mu.Unlock()
 }
 
 // remember keeps a socket that leaves for a reason after which it may come back.
@@ -234,13 +309,15 @@ func (sh *shard) remember(slot uint32, reason Reason) {
 		return // or it does not know how to come back
 	}
 	s := sh.socket(slot)
-	pid := sh.srv.pid(s.ref)
-	sh.forgetName(pid)
+	pid, from := sh.srv.pid(s.ref), sh.proven(slot)
+	delete(sh.resumed, slot)
+	sh.forgetName(slot, pid)
 	if !recoverable(reason) {
 		return
 	}
 	x := &savedSocket{
-		name: s.in.name, id: s.ID(), pid: pid, ref: s.ref, data: s.Data(), from: sh.sockets.At(slot).start.get(),
+		ns: s.in.ns, name: s.in.name, id: s.ID(), pid: pid, identity: sh.srv.identity(s.ref), ref: s.ref, home: s.home(),
+		data: s.Data(), from: from,
 	}
 	for _, room := range sh.local.Rooms(slot) {
 		if room != x.id {
@@ -251,7 +328,7 @@ func (sh *shard) remember(slot uint32, reason Reason) {
 		sh.srv.shared.keep(s, x)
 		return
 	}
-	sh.srv.log.save(x)
+	sh.srv.log.save(x, sh.loop.Index())
 }
 
 // pid returns the private id that a socket's client asks for it with.
@@ -260,6 +337,15 @@ func (srv *Server) pid(ref rooms.Ref) string {
 		return d.pid
 	}
 	return string(srv.pids.Append(nil, uint64(ref)))
+}
+
+// home returns the Ref that a socket's id is made of, which it has again when it
+// is recovered.
+func (s Socket) home() rooms.Ref {
+	if ref, ok := s.srv().ids.Parse([]byte(s.own)); ok {
+		return rooms.Ref(ref)
+	}
+	return s.ref
 }
 
 // Recovered tells whether the socket is one that its client had before, with
@@ -276,7 +362,9 @@ func (srv *Server) Recoveries() Recoveries {
 	}
 	srv.log.mu.Lock()
 	defer srv.log.mu.Unlock()
-	return srv.log.counts
+	r := srv.log.counts
+	r.Away, r.Events, r.Bytes = srv.log.away.count, int64(len(srv.log.entries)), srv.log.held()
+	return r
 }
 
 // frameLogged returns the frames of an event with an offset as its last argument.
@@ -301,13 +389,16 @@ func (b BroadcastOperator) deliverLogged(in *instance, e rooms.Event) {
 	frames, offset := frameLogged(in.name, e)
 	srv := b.server()
 	d := &delivery{srv: srv, b: b.broadcast(in, frames)}
+	m := d.b.Message.(*message)
+	m.tail = offsetTail
+	x := b.logged(in, m)
 	srv.log.mu.Lock()
 	if e.Volatile {
 		// Not kept. But it must not take the place of the last offset that
 		// the client has, so it repeats that.
 		srv.log.write(offset, srv.log.last())
 	} else {
-		srv.log.append(d.b, in.name, offset)
+		srv.log.append(x, offset)
 	}
 	wake := srv.post(d)
 	srv.log.mu.Unlock()
@@ -324,11 +415,14 @@ func (s Socket) emitLogged(event string, args []any, plain bool) error {
 		return err
 	}
 	frames, offset := frameLogged(s.in.name, e)
+	m := newMessage(frames, plain)
+	m.tail = offsetTail
+	x := s.itself().logged(s.in, m)
 	log := s.srv().log
 	log.mu.Lock()
 	defer log.mu.Unlock()
-	log.append(&rooms.Broadcast{ToRefs: []rooms.Ref{s.ref}, Message: newMessage(frames, plain), Size: len(frames)}, s.in.name, offset)
-	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain), frames, nil) {
+	log.append(x, offset)
+	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain, offsetTail), frames, nil) {
 		return ErrClosed
 	}
 	return nil

@@ -197,14 +197,90 @@ func TestEdge13RecoveryIsGivenOnce(t *testing.T) {
 	if r.recoveredAs != r.sid {
 		t.Errorf("recovered as %s, want %s", r.recoveredAs, r.sid)
 	}
-	// Who comes with the same pid takes the socket over: there is never a second
-	// of the same id.
+	// Who comes with the same pid takes the socket over if its owner does not
+	// answer: there is never a second of the same id.
 	thief.connect()
 	gone(t, left, r.sid)
 	if thief.recoveredAs != r.sid {
 		t.Errorf("taken over as %s, want %s", thief.recoveredAs, r.sid)
 	}
+	r.expect("2")
 	r.ended("close -")
+}
+
+// A private id takes nothing away from a client that is there.
+func TestRecoveryTakesNothingFromWhoIsThere(t *testing.T) {
+	srv, dial, ns := recoverers(t, sio.Options{}, func(*sio.Namespace) {})
+	srv.Of("/other")
+	r := dial()
+	thief := *r
+	thief.client = srv.dial()
+	thief.send(fmt.Sprintf(`40{"pid":%q}`, r.pid))
+	r.expect("2")
+	r.send("3")
+	if p := thief.next(); !strings.HasPrefix(p, "40{") || strings.Contains(p, r.sid) {
+		t.Errorf("the thief received %s, want a new session", p)
+	}
+	thief.send(fmt.Sprintf(`40/other,{"pid":%q}`, r.pid)) // which it is not of
+	if p := thief.next(); !strings.HasPrefix(p, "40/other,{") || strings.Contains(p, r.sid) {
+		t.Errorf("the thief received %s, want a new session", p)
+	}
+	ns.To(r.sid).Emit("mine", 1)
+	r.takes(1)
+	if got := srv.Recoveries(); got.Alive != 1 || got.Alien != 1 || got.Recovered != 0 {
+		t.Errorf("Recoveries = %+v, want one alive and one alien", got)
+	}
+}
+
+// Whoever comes back must be who it was, and can do no harm if it is not.
+func TestRecoveryAsksForTheSameClient(t *testing.T) {
+	left := make(chan string, 8)
+	srv, dial, _ := recoverers(t, sio.Options{DropHandshake: true, Recovery: sio.Recovery{
+		Identity: func(s sio.Socket) string {
+			var auth struct{ Token string }
+			if err := s.Auth(&auth); err != nil || auth.Token == "panic" {
+				panic("no identity")
+			}
+			return auth.Token
+		},
+	}, OnError: func(sio.Socket, string, error) {}}, func(ns *sio.Namespace) {
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	come := func(token string) (*client, string) {
+		c := srv.dial()
+		c.send(fmt.Sprintf(`40{"pid":%q,"token":%q}`, r.pid, token))
+		var answer struct{ SID string }
+		if p := c.next(); json.Unmarshal([]byte(strings.TrimPrefix(p, "40")), &answer) != nil || answer.SID == "" {
+			t.Fatalf("received %s, want the answer to CONNECT", p)
+		}
+		return c, answer.SID
+	}
+	r.client = srv.dial()
+	r.send(`40{"token":"alice"}`)
+	var answer struct{ SID, PID string }
+	if err := json.Unmarshal([]byte(strings.TrimPrefix(r.next(), "40")), &answer); err != nil {
+		t.Fatal(err)
+	}
+	r.sid, r.pid = answer.SID, answer.PID
+	for _, token := range []string{"bob", "", "panic"} {
+		if _, sid := come(token); sid == r.sid {
+			t.Errorf("%q took the socket over of a client that is there", token)
+		}
+	}
+	r.cut()
+	gone(t, left, r.sid)
+	for _, token := range []string{"bob", "", "panic"} {
+		if _, sid := come(token); sid == r.sid {
+			t.Errorf("%q was recovered", token)
+		}
+	}
+	if _, sid := come("alice"); sid != r.sid {
+		t.Errorf("alice was not recovered after others had tried; %+v", srv.Recoveries())
+	}
+	if got := srv.Recoveries(); got.Alien != 6 || got.Recovered != 1 {
+		t.Errorf("Recoveries = %+v", got)
+	}
 }
 
 func TestRecoveryWithoutAnOffset(t *testing.T) {

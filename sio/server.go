@@ -221,6 +221,7 @@ func newServer(o Options) (*Server, error) {
 	if o.Recovery.Window > 0 {
 		srv.log = newPacketLog(o.Recovery, cmp.Or(o.Engine.PingInterval, eio.DefaultPingInterval), cmp.Or(o.Engine.PingTimeout, eio.DefaultPingTimeout))
 		srv.pids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io private")
+		srv.log.maxRooms = srv.o.MaxRooms
 	}
 	return srv, err
 }
@@ -231,6 +232,9 @@ func (srv *Server) bind(loops []*loop.Loop) {
 	srv.eio.Bind(loops)
 	for _, l := range loops {
 		srv.shards = append(srv.shards, newShard(srv, l))
+	}
+	if srv.log != nil {
+		srv.mind()
 	}
 }
 

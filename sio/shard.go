@@ -81,6 +81,8 @@ type shard struct {
 	brought    map[uint32]bringing   // by slot: what is charged of it
 	handshakes map[uint64]*Handshake // by session
 	claims     map[uint32]claim      // connecting sockets that are being recovered
+	resumed    map[uint32]milestone  // recovered sockets: what came up to there was replayed, and when
+	passages   map[string]*passage   // by lane of a cluster's log, or ""
 	tally      tally
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
@@ -103,6 +105,8 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		brought:    map[uint32]bringing{},
 		handshakes: map[uint64]*Handshake{},
 		claims:     map[uint32]claim{},
+		resumed:    map[uint32]milestone{},
+		passages:   map[string]*passage{},
 	}
 	sh.local.OnDeliver(sh.deliver)
 	l.OnMail(sh.mail)
@@ -263,22 +267,29 @@ func (sh *shard) free(slot uint32) {
 // mail sends frames to one socket. It is the way of all direct emits but the
 // volatile ones.
 func (sh *shard) mail(to uint64, kind uint32, frames []byte) {
-	if slot := sh.lookup(rooms.Ref(to)); slot != 0 {
-		sh.send(slot, frames, kind == plainMail)
+	slot := sh.lookup(rooms.Ref(to))
+	if slot == 0 {
+		return
 	}
+	if tail := int(kind >> tailShift); tail > 0 && sh.srv.isOld(sh.session(slot)) {
+		frames = withoutTail(frames, tail)
+	}
+	sh.send(slot, frames, kind&plainMail != 0)
 }
 
-// The kinds of mail: packets that may be compressed, and those that may not.
+// The kinds of mail: packets that may be compressed, and those that may not; with,
+// behind tailShift, how much at the end of the text is an offset.
 const (
-	packetMail uint32 = iota
-	plainMail
+	plainMail = 1
+	tailShift = 1
 )
 
-func mailKind(plain bool) uint32 {
+func mailKind(plain bool, tail int) uint32 {
+	kind := uint32(tail) << tailShift
 	if plain {
-		return plainMail
+		kind |= plainMail
 	}
-	return packetMail
+	return kind
 }
 
 // send gives frames to a socket's session, behind the broadcasts that were
@@ -301,10 +312,11 @@ func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
 		return
 	}
 	messages := run.Broadcasts[from:]
+	form := sh.form(es)
 	switch {
-	case packed(es):
+	case form != 0:
 		for _, b := range messages {
-			if p := b.Message.(*message).to(es); p != nil {
+			if p := b.Message.(*message).in(form); p != nil {
 				es.SendPrepared(p, false)
 			}
 		}

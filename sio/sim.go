@@ -13,5 +13,8 @@ func NewSim(o Options) (*Server, *loop.Sim, error) {
 	}
 	sim := loop.NewSim(srv.eio, srv.o.Loop)
 	srv.bind(sim.Engine().Loops())
+	if srv.log != nil {
+		srv.log.now = srv.shards[0].loop.Now
+	}
 	return srv, sim, nil
 }

@@ -107,13 +107,13 @@ func (s Socket) mail(text []byte, attachments [][]byte, plain bool) error {
 	}
 	if s.srv().shared != nil {
 		frames := appendFrames(nil, text, attachments)
-		s.ordered(func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain), frames, nil) })
+		s.ordered(func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), frames, nil) })
 		return nil
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
 	buf.B = appendFrames(buf.B[:0], text, attachments)
-	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain), buf.B, nil) {
+	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), buf.B, nil) {
 		return ErrClosed
 	}
 	return nil
@@ -189,6 +189,8 @@ func (s Socket) Join(rooms ...string) {
 // join takes rooms, which belong to it from now on.
 func (s Socket) join(rooms []string) {
 	sh := s.shard()
+	effect, unlock := s.srv().sequence()
+	defer unlock()
 	// A broadcast that is emitted next must find the loop in these rooms.
 	for _, room := range rooms {
 		s.srv().rooms.Expect(s.ref.Loop(), s.in.id, room)
@@ -197,20 +199,30 @@ func (s Socket) join(rooms []string) {
 		slot := sh.lookup(s.ref)
 		for _, room := range rooms {
 			if slot != 0 { // who leaves is still in its rooms, and will be taken out of all
-				sh.joinRoom(slot, room)
+				sh.joinRoom(slot, room, effect)
 			}
 			sh.local.Arrived(s.in.id, room)
 		}
 	}))
 }
 
-// Leave takes the socket out of rooms.
+// Leave takes the socket out of rooms, also if its client is away and may come
+// back.
 func (s Socket) Leave(rooms ...string) {
 	rooms = slices.Clone(rooms) // the caller's to use again
-	s.post(func(sh *shard, slot uint32) {
-		for _, room := range rooms {
-			sh.leaveRoom(slot, room)
-		}
+	s.ordered(func() {
+		sh := s.shard()
+		effect, unlock := s.srv().sequence()
+		defer unlock()
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+			slot := sh.lookup(s.ref)
+			if slot == 0 || sh.sockets.At(slot).state == leaving {
+				s.away(func(l *packetLog, x *savedSocket) { l.move(x, rooms, false) })
+			}
+			for i := 0; slot != 0 && i < len(rooms); i++ {
+				sh.leaveRoom(slot, rooms[i], effect)
+			}
+		}))
 	})
 }
 
@@ -234,10 +246,20 @@ func (s Socket) Rooms() (names []string) {
 // Disconnect makes the socket leave its namespace; its client is told and does
 // not reconnect by itself. With closing, all namespaces of the connection are
 // left and the connection is closed. Events of the client that wait behind the
-// one being handled are dropped.
+// one being handled are dropped. A client that is away, and could have come back
+// for the socket, is a new one then.
 func (s Socket) Disconnect(closing bool) {
-	s.shard().sockets.Mark(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
-	s.post(func(sh *shard, slot uint32) { sh.disconnect(slot, closing) })
+	sh := s.shard()
+	sh.sockets.Mark(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
+	s.ordered(func() {
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+			if slot := sh.lookup(s.ref); slot != 0 && sh.sockets.At(slot).state != leaving {
+				sh.disconnect(slot, closing)
+			} else {
+				s.away((*packetLog).revoke)
+			}
+		}))
+	})
 }
 
 // CloseConn closes the connection without a word to the namespaces: the client
