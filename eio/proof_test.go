@@ -35,7 +35,7 @@ func TestProven(t *testing.T) {
 			t.Fatalf("ping %d did not come", i)
 		}
 		pinged = l.Now() // and up to a second before
-		s.Ping() // one is out
+		s.Ping()         // one is out
 		sim.Advance(3 * time.Second)
 		peer.Send(textFrame("4x")) // a sign of life, but no proof
 		if p := s.Proven(); p != before || len(peer.Received()) > 0 {
