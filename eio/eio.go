@@ -377,10 +377,15 @@ func spreadFirst(interval time.Duration) time.Duration {
 // Any goroutine may call it.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// CloseAll closes every session of l with ForcedClose, discarding what waits
-// for a poll. It must be called on l.
+// CloseAll closes every session of l with ForcedClose, because the server stops,
+// discarding what waits for a poll. Clients are to come back, elsewhere or later. Of
+// those that poll not all do when they are told that their session is closed, as
+// they are by Session.Close: to some that is final. So a poll that waits is
+// refused with 503, and later ones find no session. It must be called on l.
 func (s *Server) CloseAll(l *loop.Loop) {
 	sh := s.shards[l.Index()]
+	sh.stopping = true
+	defer func() { sh.stopping = false }()
 	for _, slot := range sh.live() {
 		if e := sh.peekExt(slot); e != nil {
 			e.queue, e.queued = nil, 0

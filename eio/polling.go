@@ -328,6 +328,15 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 // has gone, is not waited for.
 func (sh *shard) closePolling(slot uint32, reason Reason) {
 	e := sh.ext(slot)
+	if sh.stopping {
+		h := sh.httpOf(e.get)
+		e.get = loop.Conn{}
+		if h != nil {
+			sh.answerUnavailable(h)
+		}
+		sh.free(slot)
+		return
+	}
 	if e.polled() {
 		if len(e.queue) > 0 && reason == ForcedClose {
 			sh.flushGet(slot, e)

@@ -95,6 +95,7 @@ type shard struct {
 
 	sessions handle.Table[session]
 	open     int
+	stopping bool   // within CloseAll
 	exts     []*ext // [0] is unused
 	freeExts []uint32
 	https    []*httpConn // [0] is unused
