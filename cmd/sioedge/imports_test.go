@@ -33,6 +33,8 @@ var mayImport = map[string][]string{
 	"bench/compare":       {"bench/host", "bench/swarm"},
 	"bench/cluster":       {"bench/host", "wsframe"},
 	"bench/stalled":       {"bench/host", "wsframe"},
+	"bench/attack":        {"bench/host"},
+	"bench/attack/target": {"eio", "loop", "rooms/redis", "sio"},
 	"bench/million":       {"eio", "sio", "loop", "wsframe"},
 	"bench/many":          {"bench/host", "bench/swarm"},
 	"loop/http1/encoding": {},

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sioedge/sioedge/sio"
 )
@@ -51,7 +53,9 @@ func TestOriginsOfTheFlags(t *testing.T) {
 	}
 }
 
-func TestLimitsOfTheFlags(t *testing.T) {
+// What ordinary programs do on Node's server they can do on this one, without a
+// flag; 0 is the library's default, which is Node's.
+func TestDefaultsServeWhatNodeServes(t *testing.T) {
 	var conf config
 	if err := flags(&conf).Parse([]string{"--cookie=sticky"}); err != nil {
 		t.Fatal(err)
@@ -60,7 +64,28 @@ func TestLimitsOfTheFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.MaxRooms != 128 || o.MaxNamespaces != 16 || o.Engine.Cookie == nil || o.Engine.Cookie.Name != "sticky" {
-		t.Errorf("options() has %d rooms, %d namespaces, cookie %v; want 128, 16, sticky", o.MaxRooms, o.MaxNamespaces, o.Engine.Cookie)
+	if o.Engine.Cookie == nil || o.Engine.Cookie.Name != "sticky" {
+		t.Errorf("--cookie=sticky gives the cookie %v", o.Engine.Cookie)
+	}
+	e, l := o.Engine, o.Loop
+	for name, ok := range map[string]bool{
+		"rooms of a socket":           o.MaxRooms >= 10_000,
+		"namespaces of a connection":  o.MaxNamespaces >= 128,
+		"the main namespace":          slices.Contains(conf.namespaces, "/"),
+		"no recovery":                 o.Recovery.Window == 0,
+		"the interval of pings":       e.PingInterval == 25*time.Second && e.PingTimeout == 20*time.Second,
+		"time to upgrade":             e.UpgradeTimeout == 10*time.Second,
+		"time to join":                o.ConnectTimeout == 45*time.Second,
+		"a payload":                   e.MaxPayload == 1e6,
+		"attachments":                 o.Limits.MaxAttachments == 10,
+		"idle connections of proxies": e.IdleTimeout > 60*time.Second,
+		"heads":                       e.MaxHeaderBytes >= 16<<10 && e.MaxHeaderFields >= 100,
+		"both transports":             len(e.Transports) == 2,
+		"no Socket.IO 2":              !e.AllowEIO3,
+		"as many connections":         l.MaxConns == 0,
+	} {
+		if !ok {
+			t.Errorf("the defaults have not what Node's have: %s", name)
+		}
 	}
 }
