@@ -25,7 +25,7 @@ func (c *config) cluster(log *slog.Logger) (rooms.Adapter, error) {
 			return nil, fmt.Errorf("--advertise: %q is not a URL such as http://10.0.0.5:3000", c.advertise)
 		}
 	}
-	a, err := redis.Parse(addr, redis.Options{Prefix: c.adapterPrefix, Logger: log})
+	a, err := redis.Parse(addr, redis.Options{Prefix: c.adapterPrefix, MaxSubscriptions: c.maxTopics, Logger: log})
 	if err != nil {
 		return nil, fmt.Errorf("--adapter: %w", err)
 	}

@@ -59,6 +59,7 @@ type config struct {
 	rcvbuf        int
 	adapter       string
 	adapterPrefix string
+	maxTopics     int
 	advertise     string
 	clusterSecret string
 	maxForwards   int
@@ -116,7 +117,8 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxEvent, "max-event-name", 256, "bytes of the name of an event")
 	f.IntVar(&c.maxDepth, "max-depth", 128, "arrays and objects nested in a packet")
 	f.StringVar(&c.adapter, "adapter", "memory", "how servers are joined to a cluster: memory (they are not), or a URL of Redis: redis://, redis+sharded://, redis+streams://, with rediss for TLS; without :// the address is $REDIS_URL")
-	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels begin with")
+	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels, streams and sessions begin with")
+	f.IntVar(&c.maxTopics, "adapter-max-subscriptions", 1<<20, "channels that are subscribed to at one time; rooms beyond it get nothing from other servers")
 	f.StringVar(&c.clusterSecret, "cluster-secret", "", "what servers of a cluster prove to each other with that they are of it, the same for all, best as $SIOEDGE_CLUSTER_SECRET; empty: whoever can write to the cluster's Redis is believed")
 	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers, three quarters of them for one address or server")
 	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers, three quarters of them for one address or server; clients beyond go on polling")

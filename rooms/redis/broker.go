@@ -140,7 +140,7 @@ var (
 func newBroker(o *Options, receive func(pattern, channel string, payload []byte)) *broker {
 	client := o.Client
 	client.DisableCache = true
-	client.ConnWriteTimeout = o.Timeout
+	client.ConnWriteTimeout = cmp.Or(client.ConnWriteTimeout, o.Timeout)
 	// Who hangs is noticed: Sentinels too, of which the next is asked then.
 	if client.Sentinel.Dialer.Timeout == 0 {
 		client.Sentinel.Dialer.Timeout = min(o.Timeout, rueidis.DefaultDialTimeout)

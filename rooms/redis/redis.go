@@ -23,10 +23,14 @@ package redis
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -154,10 +158,19 @@ func Streams(addr string, o Options) rooms.Adapter {
 
 // Parse returns the adapter that a URL names: redis:// or rediss:// for PubSub,
 // redis+sharded:// or rediss+sharded:// for Sharded, redis+streams:// or
-// rediss+streams:// for Streams, with user, password, host,
-// port and database as in Redis' own URLs; addr=host:port, more than once, for
-// further nodes, master_set=name for Sentinel. O.Client is replaced but for what
-// a URL cannot say.
+// rediss+streams:// for Streams, with user, password, host, port and database as in
+// Redis' own URLs. What the URL says replaces what is in o.Client, all else is kept.
+// It may have these parameters:
+//
+//	addr=host:port            another node, or Sentinel; more than once
+//	db=n, client_name=name, protocol=2
+//	dial_timeout=5s, write_timeout=5s
+//	skip_verify=true          certificates are not verified (rediss)
+//	master_set=name           the addresses are Sentinels, which know the master called so
+//	sentinel_username=name, sentinel_password=text
+//	sentinel_tls=true         the Sentinels have TLS, as rediss says of the servers
+//
+// A parameter that is none of these is an error.
 func Parse(addr string, o Options) (rooms.Adapter, error) {
 	u, err := url.Parse(addr)
 	if err != nil {
@@ -165,13 +178,9 @@ func Parse(addr string, o Options) (rooms.Adapter, error) {
 	}
 	scheme, variant, _ := strings.Cut(u.Scheme, "+")
 	u.Scheme = scheme
-	client, err := rueidis.ParseURL(u.String())
-	if err != nil {
-		return nil, fmt.Errorf("redis: %w", hide(err))
+	if o.Client, err = clientOf(u, o.Client); err != nil {
+		return nil, err
 	}
-	client.Dialer.KeepAlive, client.TLSConfig = o.Client.Dialer.KeepAlive, cmp.Or(client.TLSConfig, o.Client.TLSConfig)
-	client.Sentinel.Username, client.Sentinel.Password = o.Client.Sentinel.Username, o.Client.Sentinel.Password
-	o.Client = client
 	switch variant {
 	case "":
 		return PubSub("", o), nil
@@ -180,7 +189,60 @@ func Parse(addr string, o Options) (rooms.Adapter, error) {
 	case "streams":
 		return Streams("", o), nil
 	}
-	return nil, fmt.Errorf("redis: no adapter is called %q", u.Scheme+"+"+variant)
+	return nil, fmt.Errorf("redis: no adapter is called %q", scheme+"+"+variant)
+}
+
+// parameters are those that a URL may have.
+var parameters = []string{
+	"addr", "db", "client_name", "protocol", "dial_timeout", "write_timeout", "skip_verify",
+	"master_set", "sentinel_username", "sentinel_password", "sentinel_tls", "client_cache", "max_retries",
+}
+
+// clientOf returns o with what a URL says.
+func clientOf(u *url.URL, o rueidis.ClientOption) (rueidis.ClientOption, error) {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return o, errors.New("redis: the URL's parameters are not well formed")
+	}
+	for name := range q {
+		if !slices.Contains(parameters, name) {
+			return o, fmt.Errorf("redis: a URL has no parameter %q; there are %s", name, strings.Join(parameters, ", "))
+		}
+	}
+	said, err := rueidis.ParseURL(u.String())
+	if err != nil {
+		return o, fmt.Errorf("redis: %w", hide(err))
+	}
+	o.InitAddress = said.InitAddress
+	if said.DialCtxFn != nil { // of a unix socket
+		o.DialCtxFn = said.DialCtxFn
+	}
+	o.Username, o.Password = cmp.Or(said.Username, o.Username), cmp.Or(said.Password, o.Password)
+	o.SelectDB, o.ClientName = cmp.Or(said.SelectDB, o.SelectDB), cmp.Or(said.ClientName, o.ClientName)
+	o.TLSConfig = cmp.Or(said.TLSConfig, o.TLSConfig)
+	o.Dialer.Timeout = cmp.Or(said.Dialer.Timeout, o.Dialer.Timeout)
+	o.ConnWriteTimeout = cmp.Or(said.ConnWriteTimeout, o.ConnWriteTimeout)
+	o.AlwaysRESP2, o.DisableRetry = said.AlwaysRESP2 || o.AlwaysRESP2, said.DisableRetry || o.DisableRetry
+	if said.TLSConfig != nil && len(o.InitAddress) > 1 || said.Sentinel.MasterSet != "" && said.TLSConfig != nil {
+		said.TLSConfig.ServerName = "" // each server's own, not the first address'
+	}
+	x := &o.Sentinel
+	x.MasterSet = cmp.Or(said.Sentinel.MasterSet, x.MasterSet)
+	x.Username, x.Password = cmp.Or(q.Get("sentinel_username"), x.Username), cmp.Or(q.Get("sentinel_password"), x.Password)
+	if text := q.Get("sentinel_tls"); text != "" {
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return o, fmt.Errorf("redis: sentinel_tls=%s is neither true nor false", text)
+		}
+		x.TLSConfig = nil
+		if on {
+			x.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.TLSConfig != nil && o.TLSConfig.InsecureSkipVerify}
+		}
+	}
+	if x.MasterSet == "" && (x.Username != "" || x.Password != "" || x.TLSConfig != nil) {
+		return o, errors.New("redis: there is something for Sentinels, but no master_set")
+	}
+	return o, nil
 }
 
 // hide returns err without the URL in it, which may have a password.

@@ -2,12 +2,14 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -309,6 +311,50 @@ func TestParse(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("Parse(%q) = %s, %v, want %s", url, got, err, want)
+		}
+	}
+}
+
+// What a URL cannot say, or does not, is kept; what it says is used.
+func TestParseKeepsWhatTheURLDoesNotSay(t *testing.T) {
+	var o Options
+	o.Client.Username, o.Client.Password, o.Client.SelectDB, o.Client.ClientName = "u", "p", 3, "c"
+	o.Client.TLSConfig = &tls.Config{ServerName: "redis"}
+	o.Client.Dialer.KeepAlive, o.Client.Dialer.Timeout = 7*time.Second, 8*time.Second
+	o.Client.ShuffleInit, o.Client.RingScaleEachConn = true, 4
+	o.Client.Sentinel.MasterSet, o.Client.Sentinel.Username, o.Client.Sentinel.Password = "m", "su", "sp"
+	o.Client.Sentinel.TLSConfig = &tls.Config{ServerName: "sentinel"}
+	a, err := Parse("redis://a:1", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := coreOf(a).o.Client
+	want := o.Client
+	want.InitAddress = []string{"a:1"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("Client = %+v, want %+v", got, want)
+	}
+
+	a, err = Parse("rediss://x:y@a:1?addr=b:2&master_set=n&sentinel_username=v&sentinel_password=w%26&sentinel_tls=true&skip_verify=true&dial_timeout=2s&write_timeout=3s&db=5&client_name=d", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = coreOf(a).o.Client
+	s := got.Sentinel
+	if s.MasterSet != "n" || s.Username != "v" || s.Password != "w&" || s.TLSConfig == nil || s.TLSConfig.ServerName != "" || !s.TLSConfig.InsecureSkipVerify {
+		t.Errorf("Sentinel = %+v, want what the URL says", s)
+	}
+	if got.Username != "x" || got.Password != "y" || got.SelectDB != 5 || got.ClientName != "d" || got.Dialer.Timeout != 2*time.Second ||
+		got.TLSConfig.ServerName != "" || !got.TLSConfig.InsecureSkipVerify {
+		t.Errorf("Client = %+v, want what the URL says", got)
+	}
+	b := newBroker(&Options{Client: got, Timeout: time.Second, Logger: slog.New(slog.DiscardHandler)}, nil)
+	if b.o.ConnWriteTimeout != 3*time.Second || b.o.Sentinel.Dialer.KeepAlive == 0 || b.o.Sentinel.Dialer.Timeout == 0 {
+		t.Errorf("the client is made with %+v, want write_timeout, and times for Sentinels", b.o)
+	}
+	for _, url := range []string{"redis://a?sentinel_pasword=secret", "redis://a?sentinel_password=secret", "redis://a?master_set=m&sentinel_tls=secret2", "redis://a?x=%zz"} {
+		if _, err := Parse(url, Options{}); err == nil || strings.Contains(err.Error(), "=secret") && !strings.Contains(err.Error(), "secret2") {
+			t.Errorf("Parse(%q) = %v, want an error without the password", url, err)
 		}
 	}
 }
