@@ -27,22 +27,33 @@ func (g *gate) close() {
 	}
 }
 
-// pass waits until the gate is open.
-func (b *broker) pass() {
-	for b.gate.shut.Load() && b.ctx.Err() == nil {
-		if time.Since(time.Unix(0, b.gate.since.Load())) > gateWait {
-			b.gate.shut.Store(false)
-			return
-		}
-		if ok, _ := b.subs.settled(); ok && (b.together == nil || b.together()) {
-			b.gate.shut.Store(false)
-			return
-		}
+// pass waits until the gate is open. The connection may have failed meanwhile, as
+// the others have: alive asks it, and tells.
+func (b *broker) pass(alive func() error) error {
+	if !b.gate.shut.Load() {
+		return nil
+	}
+	for !b.opens() {
 		select {
 		case <-b.ctx.Done():
+			return b.ctx.Err()
 		case <-time.After(firstPause / 2):
 		}
+		if err := alive(); err != nil {
+			return err
+		}
 	}
+	b.gate.shut.Store(false)
+	return alive()
+}
+
+// opens tells whether a gate that is shut may be opened.
+func (b *broker) opens() bool {
+	if time.Since(time.Unix(0, b.gate.since.Load())) > gateWait {
+		return true
+	}
+	ok, _ := b.subs.settled()
+	return ok && (b.together == nil || b.together())
 }
 
 var (

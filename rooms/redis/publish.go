@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,6 +204,10 @@ func (b *broker) publishOn(client rueidis.Client) error {
 // which is the error, or the broker is closed. What was on its way at a failure may
 // have been sent or not: it is not sent twice.
 func (b *broker) publishVia(conn rueidis.CoreClient, q *queue, spread bool, stays func() error) error {
+	alive := stays
+	if !spread {
+		alive = func() error { return errors.Join(stays(), b.ping(conn)) }
+	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -216,8 +221,15 @@ func (b *broker) publishVia(conn rueidis.CoreClient, q *queue, spread bool, stay
 			continue
 		case <-q.wake:
 		}
-		b.pass()
-		for batch := q.take(); len(batch) > 0; batch = q.take() {
+		for {
+			if err := b.pass(alive); err != nil {
+				q.poke()
+				return err
+			}
+			batch := q.take()
+			if len(batch) == 0 {
+				break
+			}
 			if err := b.send(conn, q, batch, spread); err != nil {
 				q.poke() // there may be more
 				return err

@@ -2,7 +2,9 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,23 +79,39 @@ func (s *streams) Keep(x rooms.Session, window time.Duration) {
 	})
 }
 
-// Take returns a session and deletes its key.
+// maxTakes bounds the sessions that are asked for at one time: clients name them
+// before anybody knows who they are.
+const maxTakes = 256
+
+// maxPID bounds what a session may be called, in bytes: those of servers, of Node's
+// too, are shorter.
+const maxPID = 128
+
+var errBusy = errors.New("redis: too many sessions are being asked for")
+
+// Take returns a session and deletes its key. It is one command, in one batch with
+// others, or if Redis is older than 6.2 a transaction.
 func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok bool, err error) {
+	if len(pid) > maxPID {
+		return rooms.Session{}, false, nil
+	}
+	select {
+	case s.takes <- struct{}{}:
+		defer func() { <-s.takes }()
+	default:
+		s.refused.Add(1)
+		return rooms.Session{}, false, errBusy
+	}
 	s.saving.wait(ctx, pid)
 	client, err := s.b.get(ctx)
 	if err != nil {
 		return rooms.Session{}, false, err
 	}
 	key := s.o.SessionPrefix + pid
-	var value []byte
-	err = client.Dedicated(func(c rueidis.DedicatedClient) error {
-		all := c.DoMulti(ctx, c.B().Multi().Build(), c.B().Get().Key(key).Build(), c.B().Del().Key(key).Build(), c.B().Exec().Build())
-		results, err := all[len(all)-1].ToArray()
-		if err == nil && len(results) > 0 {
-			value, err = results[0].AsBytes()
-		}
-		return err
-	})
+	value, err := client.Do(ctx, client.B().Getdel().Key(key).Build()).AsBytes()
+	if refusal, ok := rueidis.IsRedisErr(err); ok && strings.Contains(refusal.Error(), "unknown command") {
+		value, err = takeOld(ctx, client, key)
+	}
 	if rueidis.IsRedisNil(err) {
 		return rooms.Session{}, false, nil
 	}
@@ -107,6 +125,18 @@ func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok boo
 	x = rooms.Session{ID: session.SID, PID: session.PID, Rooms: session.Rooms, Data: session.Data.Data, Namespace: session.Namespace}
 	x.Since, _ = rooms.ParsePlace(session.Since)
 	return x, true, nil
+}
+
+func takeOld(ctx context.Context, client rueidis.Client, key string) (value []byte, err error) {
+	err = client.Dedicated(func(c rueidis.DedicatedClient) error {
+		all := c.DoMulti(ctx, c.B().Multi().Build(), c.B().Get().Key(key).Build(), c.B().Del().Key(key).Build(), c.B().Exec().Build())
+		results, err := all[len(all)-1].ToArray()
+		if err == nil && len(results) > 0 {
+			value, err = results[0].AsBytes()
+		}
+		return err
+	})
+	return value, err
 }
 
 // Missed reads the stream of a namespace, a few entries at a time.

@@ -3,6 +3,8 @@ package redis
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,10 +98,16 @@ func (r *reader) run(client rueidis.Client) {
 
 // readOn reads on one connection until that fails.
 func (r *reader) readOn(client rueidis.Client) error {
+	at := r.b.master(client)
 	conn, release := client.Dedicate()
 	defer release()
 	stop := context.AfterFunc(r.b.ctx, conn.Close) // or a read would be waited for
 	defer stop()
+	if client.Mode() == rueidis.ClientModeSentinel {
+		if err := r.b.reached(client, conn); err != nil {
+			return err
+		}
+	}
 	for i := range r.names {
 		if err := r.locate(conn, i); err != nil {
 			return err
@@ -118,8 +126,36 @@ func (r *reader) readOn(client rueidis.Client) error {
 		}
 		for i, name := range r.names {
 			r.take(i, streams[name])
+			if len(streams[name]) > 0 {
+				r.unwind(conn, name, r.ids[i])
+			}
+		}
+		if err := r.b.stays(client, at); err != nil {
+			return err
 		}
 	}
+}
+
+// A stream's clock is Redis', and never goes back: if Redis' does, entries have the
+// time of the last one and a number that grows. A Place has not room for all
+// numbers. So before that is full, whoever reads adds an entry that is a millisecond
+// later, at which numbers begin again. It has no namespace: nobody looks at it.
+const windAt = 1 << 19
+
+// unwind does that if need be. It does not matter who does, or that somebody else
+// has.
+func (r *reader) unwind(conn rueidis.CoreClient, stream, last string) (done bool) {
+	ms, n, _ := strings.Cut(last, "-")
+	at, err1 := strconv.ParseUint(ms, 10, 64)
+	number, err2 := strconv.ParseUint(n, 10, 64)
+	if err1 != nil || err2 != nil || number < windAt {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(r.b.ctx, r.b.timeout)
+	defer cancel()
+	_ = conn.Do(ctx, conn.B().Xadd().Key(stream).Id(strconv.FormatUint(at+1, 10)+"-0").FieldValue().FieldValue("sioedge", "").Build()).Error()
+	r.b.log.Info("redis: a stream's clock is ahead of Redis', and was set on", "stream", stream, "last", last)
+	return true
 }
 
 // locate finds out where a stream ends, as far as that must be known: where it is
@@ -127,8 +163,18 @@ func (r *reader) readOn(client rueidis.Client) error {
 func (r *reader) locate(conn rueidis.CoreClient, i int) error {
 	ctx, cancel := context.WithTimeout(r.b.ctx, r.b.timeout)
 	defer cancel()
-	last, err := conn.Do(ctx, conn.B().Xrevrange().Key(r.names[i]).End("+").Start("-").Count(1).Build()).AsXRange()
-	if err != nil && !rueidis.IsRedisNil(err) {
+	newest := func() ([]rueidis.XRangeEntry, error) {
+		last, err := conn.Do(ctx, conn.B().Xrevrange().Key(r.names[i]).End("+").Start("-").Count(1).Build()).AsXRange()
+		if rueidis.IsRedisNil(err) {
+			err = nil
+		}
+		return last, err
+	}
+	last, err := newest()
+	if err == nil && len(last) > 0 && r.unwind(conn, r.names[i], last[0].ID) {
+		last, err = newest()
+	}
+	if err != nil {
 		return err
 	}
 	id, place := "0-0", rooms.Place(1) // before all entries

@@ -2,8 +2,10 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,9 +17,11 @@ import (
 )
 
 // control returns a connection to Redis for the test itself.
-func control(t testing.TB, addr string) func(words ...string) rueidis.RedisResult {
+func control(t testing.TB, addr string, password ...string) func(words ...string) rueidis.RedisResult {
 	t.Helper()
-	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, DisableCache: true, ForceSingleClient: true})
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{addr}, Password: strings.Join(password, ""), DisableCache: true, ForceSingleClient: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,5 +258,91 @@ func TestLogGivesASessionOnce(t *testing.T) {
 	got, ok, err = a.Take(ctx, "zHrO_QyNVBakYw5QAAAB")
 	if err != nil || !ok || got.ID != "v1hrDpBaqv4oJF94AAAA" || string(got.Data) != `{"user":{"n":"bob"}}` || got.Since != 0 || got.Rooms[1] != "room1" {
 		t.Errorf("Take of Node's = %v, %t, %v", got, ok, err)
+	}
+}
+
+// A Redis whose clock has stepped back counts on at the last time that it had; what
+// it counts is set on before a place has no room for it.
+func TestAStreamWhoseClockIsAhead(t *testing.T) {
+	addr := server(t)
+	do := control(t, addr)
+	const ahead, n = 9_999_999_999_999, 1000
+	add := func(number int) {
+		t.Helper()
+		if err := do("XADD", "socket.io", fmt.Sprintf("%d-%d", ahead, number), "x", "y").Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := func() (number int) {
+		t.Helper()
+		entries, err := do("XREVRANGE", "socket.io", "+", "-", "COUNT", "1").AsXRange()
+		if err != nil || len(entries) != 1 {
+			t.Fatal(entries, err)
+		}
+		_, text, _ := strings.Cut(entries[0].ID, "-")
+		number, _ = strconv.Atoi(text)
+		return number
+	}
+	add(600_000)
+	hosts, adapters := join(t, "streams", addr, 2, Options{Prefix: "socket.io"})
+	emit := func() {
+		t.Helper()
+		for i := range n {
+			adapters[0].Emit(rooms.Target{Namespace: "/"}, rooms.Event{Data: fmt.Appendf(nil, "[%d]", i)})
+		}
+		for i, note := range hosts[1].got(t, n) {
+			if want := fmt.Sprintf("deliver {/ [] []} [%d] [] false false", i); note != want {
+				t.Fatalf("received %s, want %s", note, want)
+			}
+		}
+		if got := last(); got > 2*n {
+			t.Errorf("the last number is %d, want it to have begun again", got)
+		}
+	}
+	emit() // they began when it was ahead already
+	if err := do("XADD", "socket.io", fmt.Sprintf("%d-%d", ahead+5, 1<<20-10), "x", "y").Error(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "setting it on", func() bool { return last() == 0 })
+	emit()
+	for i, a := range adapters {
+		if got := a.Status().Malformed; got != 0 {
+			t.Errorf("server %d: %d entries are malformed, want none", i, got)
+		}
+	}
+}
+
+// A session that a client names costs Redis one command, whether there is one or
+// not, and so many at one time.
+func TestSessionsThatClientsNameCostLittle(t *testing.T) {
+	addr := server(t)
+	do := control(t, addr)
+	_, adapters := join(t, "streams", addr, 1, Options{Prefix: "socket.io"})
+	s := adapters[0].(*streams)
+	ctx := context.Background()
+	before, err := do("INFO", "commandstats").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if _, ok, err := s.Take(ctx, fmt.Sprint("nobody", i)); ok || err != nil {
+			t.Fatalf("Take = %t, %v, want nothing", ok, err)
+		}
+	}
+	if _, ok, err := s.Take(ctx, strings.Repeat("x", 1000)); ok || err != nil {
+		t.Errorf("Take = %t, %v, want nothing", ok, err)
+	}
+	after, err := do("INFO", "commandstats").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(before, "getdel") || !strings.Contains(after, "cmdstat_getdel:calls=10,") || strings.Contains(after, "cmdstat_multi") {
+		t.Errorf("it cost %s, want a GETDEL each", after)
+	}
+	for range maxTakes {
+		s.takes <- struct{}{}
+	}
+	if _, ok, err := s.Take(ctx, "p"); ok || !errors.Is(err, errBusy) || s.Status().Refused != 1 {
+		t.Errorf("Take when there are too many = %t, %v, %d refused, want errBusy and 1", ok, err, s.Status().Refused)
 	}
 }

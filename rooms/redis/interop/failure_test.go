@@ -301,7 +301,7 @@ func (f *failing) withoutRedis(t *testing.T, fail, restore func(), counted ...st
 	k.flows(t, serving...)
 	eventually(t, "noticing", func() bool {
 		for name, s := range f.status(t) {
-			if s.Up || s.Reconnects == before[name].Reconnects || s.Lost == before[name].Lost {
+			if s.Up || s.Reconnects == before[name].Reconnects || s.Lost == before[name].Lost && s.Waiting == 0 {
 				return false
 			}
 		}
