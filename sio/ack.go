@@ -19,8 +19,25 @@ type pendingAck struct {
 // unless so many events wait that the client is not read from any more. So ctx
 // should have a deadline. In an inline handler the error is [ErrInline].
 func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
-	if s.srv().engine.OnLoop() {
+	var a Args
+	err := s.in.ns.outgoing(s.itself(), event, args, func(b BroadcastOperator, event string, args []any) (err error) {
+		a, err = s.question(ctx, event, args, b.plain)
+		return err
+	})
+	return a, err
+}
+
+// question is EmitAck behind the wrappers; what is plain is never compressed.
+func (s Socket) question(ctx context.Context, event string, args []any, plain bool) (Args, error) {
+	switch {
+	case s.gone():
+		return Args{}, ErrClosed
+	case s.srv().engine.OnLoop():
 		return Args{}, ErrInline
+	}
+	e, err := encodeEvent(event, args)
+	if err != nil {
+		return Args{}, err
 	}
 	type answer struct {
 		args Args
@@ -28,19 +45,11 @@ func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, e
 	}
 	answers := make(chan answer, 1)
 	id := s.in.acks.Add(1) - 1
-	var frames []byte
-	err := s.in.ns.outgoing(s.itself(), event, args, func(_ BroadcastOperator, event string, args []any) error {
-		e, err := encodeEvent(event, args)
-		frames = frame(s.in.name, e, id, true)
-		return err
-	})
-	if err != nil || frames == nil {
-		return Args{}, err
-	}
+	frames := frame(s.in.name, e, id, true)
 	pending := &pendingAck{done: func(a Args, err error) { answers <- answer{a, err} }}
 	sh := s.shard()
 	s.ordered(func() {
-		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames) })) {
+		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames, plain) })) {
 			pending.done(Args{}, ErrClosed)
 		}
 	})
@@ -59,7 +68,7 @@ func (s Socket) EmitAck(ctx context.Context, event string, args ...any) (Args, e
 }
 
 // askClient sends an event to be acknowledged.
-func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte) {
+func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte, plain bool) {
 	slot := sh.lookup(s.ref)
 	if slot == 0 || sh.sockets.At(slot).state == leaving {
 		p.done(Args{}, ErrClosed)
@@ -69,7 +78,7 @@ func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte) {
 		p.done(Args{}, ErrTooManyAcks)
 		return
 	}
-	sh.send(slot, frames, false)
+	sh.send(slot, frames, plain)
 }
 
 // await expects an acknowledgement of a socket; it is false if too many are due.

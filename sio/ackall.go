@@ -24,6 +24,13 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 }
 
 func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any) ([]Args, error) {
+	if b.direct {
+		a, err := b.socket().question(ctx, event, args, b.plain)
+		if err != nil {
+			return nil, err
+		}
+		return []Args{a}, nil
+	}
 	if b.server().engine.OnLoop() {
 		return nil, ErrInline
 	}
@@ -47,8 +54,10 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 		c.expect(1)
 		// ends when the other servers have answered, or with ctx
 		go func() {
-			remote = adapter.EmitAck(ctx, t, e, func(v rooms.Value) { c.add(argsOf(v)) })
-			c.settle()
+			defer c.settle()
+			remote = b.server().guard(func() error {
+				return adapter.EmitAck(ctx, t, e, func(v rooms.Value) { c.add(argsOf(v)) })
+			})
 		}()
 	}
 	c.settle()
@@ -70,7 +79,7 @@ func (b BroadcastOperator) poll(c *collection, p *pendingAck, e rooms.Event) {
 		m := newMessage(frame(in.name, e, id, true), e.Plain)
 		c.begin(len(b.server().shards))
 		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
-			if !sh.await(slot, id, p) {
+			if sh.sockets.At(slot).state == leaving || !sh.await(slot, id, p) {
 				return // as if it had left without answering
 			}
 			c.ask()

@@ -94,6 +94,9 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	if b.direct && !b.volatile {
 		return b.socket().emit(event, args, b.plain)
 	}
+	if b.direct && b.socket().gone() {
+		return ErrClosed
+	}
 	e, err := encodeEvent(event, args)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func (l *errorLog) add(_ sio.Socket, event string, err error) {
 func serve(t testing.TB, o sio.Options, register func(srv *sio.Server)) *server {
 	t.Helper()
 	log := &errorLog{new: make(chan string, 64)}
-	if o.OnError == nil {
+	if o.OnError == nil && o.Logger == nil {
 		o.OnError = log.add
 	}
 	if o.Logger == nil {

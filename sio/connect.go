@@ -135,39 +135,6 @@ func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 	}})
 }
 
-// admit runs the middlewares of a socket, on a goroutine, and tells the loop.
-func (sh *shard) admit(s Socket, use []Middleware) error {
-	var refused error
-	for _, m := range use {
-		// A panic is reported, and to the client an internal error.
-		err := sh.srv.call(s, "connect", func() error {
-			refused = m(s)
-			return nil
-		})
-		if err != nil {
-			refused = err
-		}
-		if refused != nil {
-			break
-		}
-	}
-	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-		slot := sh.lookup(s.ref)
-		if slot == 0 || sh.sockets.At(slot).state != connecting {
-			return // gone meanwhile
-		}
-		es := sh.session(slot)
-		if refused == nil {
-			sh.admitted(es, slot, s.in.ns.table.Load())
-			return
-		}
-		sh.crossed.end(sh, es, s.in.name)
-		sh.drop(es, slot)
-		sh.reject(es, s.in.name, clientError(refused))
-	}))
-	return nil
-}
-
 // admitted goes on with a socket that the middlewares let pass.
 func (sh *shard) admitted(es eio.Session, slot uint32, t *table) {
 	if _, ok := sh.claims[slot]; ok {
@@ -210,13 +177,19 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	}
 	s := sh.socket(slot)
 	sh.inbox(slot).put(task{name: "connect", hold: true, run: func() error {
-		for _, h := range t.connect {
-			if sh.srv.call(s, "connect", func() error { return h(s) }) != nil {
+		welcome := false
+		defer func() {
+			if !welcome { // also if a handler ends the goroutine
 				sh.sockets.Mark(s.ref.Slot(), s.ref.Gen())
 				s.Disconnect(false)
+			}
+		}()
+		for _, h := range t.connect {
+			if sh.srv.call(s, "connect", func() error { return h(s) }) != nil {
 				return nil
 			}
 		}
+		welcome = true
 		if sh.srv.o.DropHandshake {
 			s.post((*shard).settle)
 		}
@@ -237,11 +210,7 @@ func (sh *shard) settle(slot uint32) {
 // refuse answers a CONNECT with a CONNECT_ERROR.
 func (sh *shard) refuse(es eio.Session, name string, e *Error) {
 	sh.tally.refused.Add(1)
-	text, err := parser.AppendConnectError(nil, name, e.Message, e.Data)
-	if err != nil {
-		sh.srv.o.Logger.Warn("data of a refusal cannot be encoded", "namespace", name, "error", err)
-		text, _ = parser.AppendConnectError(nil, name, e.Message, nil)
-	}
+	text, _ := parser.AppendConnectError(nil, name, e.Message, e.Data) // which is JSON, if any: see refusal
 	sh.transmit(es, eio.AppendText(nil, text), false)
 }
 
@@ -280,11 +249,13 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 		return
 	}
 	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
+		defer func() { // also if a handler ends the goroutine
+			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason) })) {
+				sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
+			}
+		}()
 		for _, h := range t.disconnecting {
 			sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
-		}
-		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason) })) {
-			sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
 		}
 		return nil
 	}})
@@ -312,10 +283,10 @@ func (sh *shard) left(slot uint32, reason Reason) {
 // socket. It ends what leave began.
 func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Reason) {
 	defer srv.handlers.Done()
+	defer srv.details.remove(s.ref)
 	for _, h := range handlers {
 		srv.call(s, "disconnect", func() error { h(s, reason); return nil })
 	}
-	srv.details.remove(s.ref)
 }
 
 // disconnect makes a socket leave from our side: its client is told. With

@@ -24,7 +24,7 @@ func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 // badPacket ends a session whose client sent what cannot be a packet.
 func (sh *shard) badPacket(es eio.Session, err error) {
 	sh.tally.badPackets.Add(1)
-	sh.srv.o.Logger.Debug("bad packet", "session", es.ID(), "error", err)
+	sh.srv.notice.Info("a connection was closed for a packet that cannot be one", "client", later(es.RemoteAddr().String), "error", err)
 	es.Close()
 }
 
@@ -111,6 +111,6 @@ func (sh *shard) held(slot uint32) bool {
 
 // call runs the handler; a panic is an error.
 func (e *entry) call(s Socket, m *Msg) (err error) {
-	defer recovered(&err)
+	defer s.srv().recovered(&err)
 	return e.run(s, m)
 }

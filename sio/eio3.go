@@ -95,10 +95,6 @@ func (sh *shard) reject(es eio.Session, name string, e *Error) {
 		payload = e.Data
 	}
 	head := parser.AppendHead(nil, parser.ConnectError, 0, name, 0, false)
-	text, err := parser.AppendJSON(head, payload)
-	if err != nil {
-		sh.srv.o.Logger.Warn("data of a refusal cannot be encoded", "namespace", name, "error", err)
-		text, _ = parser.AppendJSON(head, e.Message)
-	}
+	text, _ := parser.AppendJSON(head, payload) // a text, or JSON: see refusal
 	sh.transmit(es, eio.AppendText(nil, text), false)
 }

@@ -7,7 +7,11 @@ import (
 	"github.com/sioedge/sioedge/eio"
 )
 
-// ErrClosed is returned for a socket that is no longer connected.
+// ErrClosed is returned for a socket that is no longer connected, by every method
+// that returns an error and reaches that socket alone: Emit, also Volatile's and
+// Compress's, EmitAck, Ask, JoinWait, CloseConnWith, and Msg.Ack. None of them waits
+// then. What addresses others, as Broadcast and To, still does. A handler may
+// return it: it is not logged.
 var ErrClosed = errors.New("sio: socket is closed")
 
 // ErrTooManyRooms is reported for a room that was not joined: Options.MaxRooms.
@@ -53,7 +57,7 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // A PanicError is a panic in a handler, which ended that call and nothing else.
 type PanicError struct {
 	Value any    // of the panic
-	Stack []byte // of its goroutine, as debug.Stack returns it
+	Stack []byte // of its goroutine, as debug.Stack returns it; nil if there were many panics within a second
 }
 
 // Error shows the value and the stack, on several lines.
@@ -75,8 +79,11 @@ func clientError(err error) *Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	return &Error{Message: "internal error"}
+	return internalError
 }
+
+// internalError is what a client sees of any other error. It is not changed.
+var internalError = &Error{Message: "internal error"}
 
 // An EncodeError says which argument could not be encoded.
 type EncodeError struct {

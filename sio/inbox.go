@@ -94,14 +94,22 @@ func (b *inbox) put(t task) {
 }
 
 func (b *inbox) work() {
-	defer b.sh.srv.handlers.Done()
+	empty := false
+	defer func() {
+		if empty {
+			b.sh.srv.handlers.Done()
+			return
+		}
+		// A handler has ended this goroutine. The next one
+		// ends when the inbox is empty
+		go b.work()
+	}()
 	for {
 		t, ok := b.take()
-		if !ok {
+		if empty = !ok; empty {
 			return
 		}
 		b.do(&t)
-		b.done(&t)
 	}
 }
 
@@ -127,9 +135,12 @@ func (b *inbox) take() (t task, ok bool) {
 }
 
 func (b *inbox) do(t *task) {
+	defer b.done(t)
 	srv := b.sh.srv
 	if t.run != nil {
-		srv.call(b.s, t.name, t.run)
+		if err := srv.guard(t.run); err != nil { // of handlers it has told already
+			srv.fail(b.s, t.name, err)
+		}
 		return
 	}
 	// In this order: when the socket is gone, and with it the bit, shut is set.

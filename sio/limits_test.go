@@ -218,8 +218,8 @@ func TestCloseConnWith(t *testing.T) {
 	if r := take(t, gone); r != eio.ForcedClose {
 		t.Errorf("reason = %q, want %q", r, eio.ForcedClose)
 	}
-	if err := s.CloseConnWith(4401, "again"); err != nil {
-		t.Errorf("CloseConnWith of one that has gone = %v, want nil", err)
+	if err := s.CloseConnWith(4401, "again"); err != sio.ErrClosed {
+		t.Errorf("CloseConnWith of one that has gone = %v, want %v", err, sio.ErrClosed)
 	}
 }
 

@@ -2,7 +2,6 @@ package sio
 
 import (
 	"encoding/json"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -170,22 +169,3 @@ func (n *Namespace) Except(rooms ...string) BroadcastOperator { return n.All().E
 
 // Emit sends an event to every socket of the namespace.
 func (n *Namespace) Emit(event string, args ...any) error { return n.All().Emit(event, args...) }
-
-// call runs f for s and reports its error or panic.
-func (srv *Server) call(s Socket, event string, f func() error) error {
-	err := func() (err error) {
-		defer recovered(&err)
-		return f()
-	}()
-	if err != nil {
-		srv.fail(s, event, err)
-	}
-	return err
-}
-
-// recovered, deferred, makes a panic an error.
-func recovered(err *error) {
-	if v := recover(); v != nil {
-		*err = &PanicError{v, debug.Stack()}
-	}
-}

@@ -93,7 +93,11 @@ type Options struct {
 
 	// OnError gets the error that a handler returned, or a panic as
 	// *PanicError, with the event's name ("connect" and "disconnect" for those
-	// handlers); and ErrTooManyRooms, with "join". It must be safe for concurrent use. Nil logs a warning.
+	// handlers); and ErrTooManyRooms, with "join". It must be safe for concurrent
+	// use, and must not block: for an inline handler it is called on the loop. Clients
+	// decide how often it is called. Nil logs a warning, one for each kind of
+	// error in ten seconds with the number of those left out, and nothing for
+	// ErrClosed; Stats counts all.
 	OnError func(s Socket, event string, err error)
 	// Logger gets what an operator should know. Nil means slog.Default().
 	Logger *slog.Logger
@@ -127,10 +131,12 @@ type Server struct {
 
 	registry registry
 	details  details
-	named    atomic.Bool    // some socket has had an id that is not that of its Ref
+	named    atomic.Bool // some socket has had an id that is not that of its Ref
+	failures failures
 	handlers sync.WaitGroup // goroutines that run handlers
 	served   atomic.Bool    // Serve was called
 	down     atomic.Bool    // Shutdown was called
+	stopped  chan struct{}  // closed when it has returned
 	parted   atomic.Bool    // from the cluster
 }
 
@@ -185,7 +191,7 @@ func newServer(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0), token: newToken()}
+	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0), token: newToken(), stopped: make(chan struct{})}
 	srv.tunnels = newTunnels(srv.forwards, o)
 	srv.searches = newSearches(func() rooms.Adapter { return srv.cluster })
 	srv.proof = proofOf(o.ClusterSecret, string(o.Engine.Node), o.Advertise, srv.token)
@@ -352,14 +358,25 @@ func (srv *Server) ListenAndServe(addrs ...string) error {
 // [ServerShuttingDown], and clients will reconnect elsewhere), sends what is
 // queued, and waits for that and for the handlers that run, those of
 // OnDisconnect included. When ctx is done, the rest is cut and its error
-// returned. A handler must not call it.
+// returned. A second call waits for the first, or for its own ctx. A handler must
+// not call it.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	if srv.engine.OnLoop() {
 		return ErrInline
 	}
 	if srv.down.Swap(true) {
-		return nil
+		select {
+		case <-srv.stopped:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	defer close(srv.stopped)
+	return srv.shutdown(ctx)
+}
+
+func (srv *Server) shutdown(ctx context.Context) error {
 	if !srv.served.Load() {
 		return errors.Join(srv.engine.Shutdown(ctx), srv.part(ctx)) // there is nobody, and no loop that runs
 	}
@@ -390,12 +407,3 @@ func (srv *Server) Engine() *loop.Engine { return srv.engine }
 
 // CompressionStats returns what compression did, of all connections.
 func (srv *Server) CompressionStats() eio.CompressionStats { return srv.eio.CompressionStats() }
-
-// fail reports an error of a handler.
-func (srv *Server) fail(s Socket, event string, err error) {
-	if srv.o.OnError != nil {
-		srv.o.OnError(s, event, err)
-		return
-	}
-	srv.o.Logger.Warn("handler returned an error", "namespace", s.in.name, "event", event, "socket", s.ID(), "error", err)
-}

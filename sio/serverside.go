@@ -87,7 +87,7 @@ func serverEvent(event string, args []any) (rooms.Event, error) {
 func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
 	var list parser.Packet
 	if err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), n.srv.o.Limits, &list); err != nil {
-		n.srv.o.Logger.Debug("bad event of a server", "namespace", n.name, "error", err)
+		n.srv.notice.Warn("another server sent an event that cannot be read", "namespace", n.name, "error", err)
 		return
 	}
 	h := n.table.Load().servers[string(list.Event)]
@@ -108,6 +108,7 @@ func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
 type ears struct {
 	mu      sync.Mutex
 	heard   []func()
+	rest    []func() // of those being run
 	running bool
 }
 
@@ -123,17 +124,28 @@ func (q *ears) put(f func()) {
 }
 
 func (q *ears) work() {
+	quiet := false
+	defer func() {
+		if !quiet { // a handler has ended this goroutine
+			// ends when nothing is left
+			go q.work()
+		}
+	}()
 	for {
 		q.mu.Lock()
-		heard := q.heard
-		q.heard, q.running = nil, len(heard) > 0
-		q.mu.Unlock()
-		if len(heard) == 0 {
+		if len(q.rest) == 0 {
+			q.rest, q.heard = q.heard, nil
+		}
+		quiet = len(q.rest) == 0
+		q.running = !quiet
+		if quiet {
+			q.mu.Unlock()
 			return
 		}
-		for _, f := range heard {
-			f()
-		}
+		f := q.rest[0]
+		q.rest = q.rest[1:]
+		q.mu.Unlock()
+		f()
 	}
 }
 

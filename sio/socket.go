@@ -281,6 +281,9 @@ func (s Socket) CloseConnWith(code uint16, reason string) error {
 	if err := eio.CheckClose(code, reason); err != nil {
 		return err
 	}
+	if s.gone() {
+		return ErrClosed
+	}
 	s.post(func(sh *shard, slot uint32) { _ = sh.session(slot).CloseWith(code, reason) })
 	return nil
 }

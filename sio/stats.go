@@ -22,6 +22,9 @@ type Stats struct {
 	Rooms      int64 // rooms that were not joined for MaxRooms
 	Acks       int64 // events that were not sent for MaxPendingAcks
 
+	Errors int64 // errors that handlers returned, but for ErrClosed
+	Panics int64 // panics of handlers
+
 	Forwarded     int64 // requests for sessions of other servers that these answered
 	ForwardFailed int64 // those that they did not: unknown, not reached, too late, or over MaxForwards
 	// ForwardLimited are those of ForwardFailed that MaxForwards refused, or that were
@@ -47,6 +50,7 @@ func (srv *Server) Stats() Stats {
 	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load(),
 		ForwardLimited: srv.forwards.limited.Load(), ForwardUnproven: srv.forwards.unproven.Load(), TunnelLimited: srv.tunnels.limited.Load(),
 		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load()}
+	st.Errors, st.Panics = srv.failures.errors.Load(), srv.failures.panics.Load()
 	for _, sh := range srv.shards {
 		t := &sh.tally
 		st.BadPackets += t.badPackets.Load()

@@ -27,14 +27,17 @@ func TypedAck[T, R any](h func(Socket, T) (R, error)) Handler {
 		if err == nil {
 			return nil
 		}
-		e := clientError(err)
-		answer := map[string]any{"error": e.Message}
-		if e.Data != nil {
-			answer["data"] = e.Data
-		}
-		if ackErr := m.Ack(answer); ackErr != nil {
-			delete(answer, "data")
-			return errors.Join(ackErr, m.Ack(answer))
+		e := internalError
+		answer := map[string]any{}
+		ackErr := s.srv().guard(func() error { // Data may panic as it is encoded
+			e = clientError(err)
+			if answer["error"] = e.Message; e.Data != nil {
+				answer["data"] = e.Data
+			}
+			return m.Ack(answer)
+		})
+		if ackErr != nil {
+			return errors.Join(ackErr, m.Ack(map[string]any{"error": e.Message}))
 		}
 		if e == err {
 			return nil // meant for the client, who has it
@@ -44,9 +47,21 @@ func TypedAck[T, R any](h func(Socket, T) (R, error)) Handler {
 }
 
 // ackResult has h called and the client answered. An error, or a panic, means
-// that it was not.
+// that it was not; but a client whose handler has ended the goroutine is.
 func ackResult[T, R any](h func(Socket, T) (R, error), s Socket, m *Msg) (err error) {
-	defer recovered(&err)
+	returned := false
+	defer func() {
+		if !returned {
+			_ = m.Ack(map[string]any{"error": internalError.Message})
+		}
+	}()
+	err = ackReturned(h, s, m)
+	returned = true
+	return err
+}
+
+func ackReturned[T, R any](h func(Socket, T) (R, error), s Socket, m *Msg) (err error) {
+	defer s.srv().recovered(&err)
 	var v T
 	if err := m.Decode(&v); err != nil {
 		return err
