@@ -381,7 +381,8 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // discarding what waits for a poll. Clients are to come back, elsewhere or later. Of
 // those that poll not all do when they are told that their session is closed, as
 // they are by Session.Close: to some that is final. So a poll that waits is
-// refused with 503, and later ones find no session. It must be called on l.
+// refused with 503, and later ones find no session. Tunnels end too, with a close
+// frame. It must be called on l.
 func (s *Server) CloseAll(l *loop.Loop) {
 	sh := s.shards[l.Index()]
 	sh.stopping = true
@@ -391,6 +392,9 @@ func (s *Server) CloseAll(l *loop.Loop) {
 			e.queue, e.queued = nil, 0
 		}
 		sh.close(slot, ForcedClose)
+	}
+	for _, t := range sh.tunnels {
+		t.end()
 	}
 }
 

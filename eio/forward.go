@@ -13,6 +13,9 @@ const (
 	// tunnels among them: they are never forwarded again. A client can send it too:
 	// what it proves is for Options.Proven to say.
 	ForwardedHeader = "Sioedge-Forwarded"
+	// ReleaseHeader is in a forwarded request that is no poll itself: it has the one of
+	// its session answered that waits, as the node stops that forwarded it.
+	ReleaseHeader = "Sioedge-Release"
 	// ReasonHeader says, in an answer, why the session of another node could not
 	// be asked. Clients compare the texts of errors, so that it cannot be there.
 	ReasonHeader = "Sioedge-Reason"
@@ -36,6 +39,11 @@ var (
 func (sh *shard) proven(r *http1.Request) bool {
 	claim := r.Get(ForwardedHeader)
 	return claim == nil || sh.srv.o.Proven == nil || sh.srv.o.Proven(r, claim)
+}
+
+// releases tells whether a request is another node's, to have a poll answered.
+func releases(r *http1.Request) bool {
+	return r.Get(ReleaseHeader) != nil && r.Get(ForwardedHeader) != nil
 }
 
 // stray answers a request whose session is not here: it has ended, or another

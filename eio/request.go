@@ -107,6 +107,9 @@ func (sh *shard) engineRequest(h *httpConn) {
 func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport string) {
 	s := sh.sessions.At(slot)
 	switch {
+	case releases(h.req):
+		sh.releasePoll(slot)
+		sh.answer(h, http.StatusOK, nil, nil, false)
 	case !h.upgrade && (transport == "websocket") != s.is(overWS):
 		sh.refuse(h, transportMismatch)
 	case s.is(revision3) != h.query.flags().has(revision3):

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/wsframe"
 )
 
 // A tunnel passes on the bytes between a client's WebSocket and the node that
@@ -35,6 +36,8 @@ type tunnel struct {
 	waiting bool   // the goroutine that reads waits for room
 	queued  int    // bytes that the client had not taken when timer was set
 	timer   loop.Timer
+	edge    frameEdge // where the node's frames end
+	ending  bool      // a close frame is due
 
 	// Of the goroutine that reads; the loop's from the Post of a delivery until
 	// room or left.
@@ -251,9 +254,24 @@ func (d *delivery) Run(*loop.Loop) {
 		return
 	}
 	t.waiting = true
+	t.edge.advance(t.chunk)
 	t.conn.WriteShared(t.chunk)
+	if t.ending {
+		t.end()
+		return
+	}
 	t.conn.AwaitDrained()
 	t.watch()
+}
+
+// end closes the tunnel because this server stops: with a close frame, as soon as
+// one may stand there, so that the client knows that it is meant.
+func (t *tunnel) end() {
+	t.ending = true
+	if t.edge.between() {
+		t.conn.Write(wsframe.AppendClose(nil, 0, ""))
+		t.conn.Close()
+	}
 }
 
 // drained lets the next chunk come when the last one has left.

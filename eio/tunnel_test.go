@@ -9,12 +9,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/wsframe"
 )
 
 // A roundTrip is a way to a node.
@@ -487,4 +489,55 @@ func TestTunnelledHeadHasEachFieldOnce(t *testing.T) {
 		}
 	}
 	x.nothingIsLeft()
+}
+
+// When this server stops, the client is told so by a close frame, where one may
+// stand: behind what the node has sent, and not inside a frame of it.
+func TestTunnelEndsWithAClose(t *testing.T) {
+	frame := wsframe.AppendFrame(nil, wsframe.Binary, noise(300))
+	closing := wsframe.AppendClose(nil, 0, "")
+	for cut := 0; cut <= len(frame); cut += 50 {
+		x := newTunnelled(t, loop.Options{})
+		x.apart(func() { _, _ = x.node.Write(slices.Concat(frame, frame[:cut])) })
+		x.sim.Engine().Loops()[0].Ask(func() { x.srv.CloseAll(x.sim.Engine().Loops()[0]) })
+		want := slices.Concat(frame, closing)
+		if cut%len(frame) > 0 {
+			if x.peer.Closed() {
+				t.Errorf("%d bytes into a frame: the client's connection has ended before its end", cut)
+			}
+			x.apart(func() { _, _ = x.node.Write(frame[cut:]) })
+		}
+		if cut > 0 {
+			want = slices.Concat(frame, frame, closing)
+		}
+		var got []byte
+		waitFor(t, x.sim, func() bool { got = append(got, x.peer.Received()...); return len(got) >= len(want) })
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes into a frame: the client received %d bytes, want the node's %d whole and a close frame behind them", cut, len(got), len(want)-len(closing))
+		}
+		x.nothingIsLeft()
+	}
+}
+
+func TestFrameEdge(t *testing.T) {
+	var all []byte
+	ends := map[int]bool{0: true}
+	for _, n := range []int{0, 1, 125, 126, 200, 65535, 65536, 70_000} {
+		all = wsframe.AppendFrame(all, wsframe.Binary, make([]byte, n))
+		ends[len(all)] = true
+	}
+	for _, size := range []int{1, 2, 3, 7, 100, 4096, len(all)} {
+		var e frameEdge
+		for at := 0; at < len(all); {
+			n := min(size, len(all)-at)
+			e.advance(all[at : at+n])
+			if at += n; e.between() != ends[at] {
+				t.Fatalf("in pieces of %d, between frames at %d: %t, want %t", size, at, e.between(), ends[at])
+			}
+		}
+	}
+	e := frameEdge{}
+	if e.advance([]byte{0xff, 0xff, 0xff}); e.between() {
+		t.Error("behind what is no frame a close may stand, want not")
+	}
 }

@@ -27,6 +27,7 @@ import (
 type forwards struct {
 	// Immutable after newForwards.
 	places   *shares
+	flights  flights
 	links    links
 	answers  *allowance // bytes of answers that are held
 	mistakes *mistakes
@@ -51,6 +52,7 @@ func newForwards(o Options) *forwards {
 	e := &o.Engine
 	f := &forwards{
 		places:   newShares(o.MaxForwards),
+		flights:  flights{all: map[*http.Request]rooms.Peer{}},
 		answers:  &allowance{free: maxForwardedAnswers},
 		mistakes: newMistakes(),
 		deadline: cmp.Or(e.PingInterval, eio.DefaultPingInterval) + cmp.Or(e.PingTimeout, eio.DefaultPingTimeout) + forwardSlack,
@@ -107,6 +109,10 @@ func (f *forwards) pass(w http.ResponseWriter, r *http.Request, peer rooms.Peer,
 		return 0, false
 	}
 	defer f.places.give(client, peer.Node)
+	if f.flights.begin(r, peer) {
+		w.Header().Set("Connection", "close") // the next request is another server's
+	}
+	defer f.flights.end(r)
 	ctx, cancel := context.WithTimeout(r.Context(), f.deadline)
 	defer cancel()
 	resp, err := f.ask(ctx, r, peer)
@@ -185,6 +191,7 @@ func (l *link) outgoing(ctx context.Context, r *http.Request) *http.Request {
 	out.Body, out.GetBody = http.NoBody, nil
 	endToEnd(out.Header)
 	out.Header.Del("Expect") // the body is there
+	out.Header.Del(eio.ReleaseHeader)
 	out.Header.Set(eio.ForwardedHeader, l.proof.request(out.Method, out.URL.RequestURI()))
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or one is added

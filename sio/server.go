@@ -382,6 +382,7 @@ func (srv *Server) shutdown(ctx context.Context) error {
 	}
 	srv.engine.StopAccepting()
 	srv.eio.Drain()
+	srv.forwards.land(ctx)
 	srv.settleAll()
 	for _, sh := range srv.shards {
 		sh.loop.Post(loop.TaskFunc(func(l *loop.Loop) { sh.shutdown() }))

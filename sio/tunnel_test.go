@@ -299,7 +299,7 @@ func TestTunnelEnds(t *testing.T) {
 	t.Run("the server that passes on", func(t *testing.T) {
 		x := newStrays(t, sio.Options{})
 		c, _ := x.joinUpgraded()
-		shutdown(t, x.away, func() { c.ended() })
+		shutdown(t, x.away, func() { c.ended("close -") })
 		if r := take(t, x.left); r != eio.TransportClose {
 			t.Errorf("the reason is %q, want %q", r, eio.TransportClose)
 		}
