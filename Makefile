@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 ATTACK ?= # -quick, -only deflate, -readme README.md
 BENCH ?= # -quick, -only idle,connect, -peers sioedge,node …
 
-.PHONY: run build test check unit race interop cluster redis browser fuzz attack bench clean
+.PHONY: run build test check unit race interop cluster deploy redis proxies browser fuzz attack bench clean
 
 run: build ## the server, and a chat to try it with
 	./bin/sioedge serve --demo
@@ -19,7 +19,7 @@ run: build ## the server, and a chat to try it with
 build: $(CLIENT) ## bin/sioedge and bin/sioload
 	go build -trimpath -o bin/ ./cmd/sioedge ./cmd/sioload
 
-test: check unit race interop cluster browser ## everything
+test: check unit race interop cluster deploy browser ## everything
 
 check: $(CLIENT) ## build, vet (also for kqueue systems), formatting, static analysis
 	go build ./... && go vet ./... && go vet -tags interop ./sio/interop ./rooms/redis/interop && GOOS=darwin go vet ./...
@@ -36,10 +36,16 @@ interop: $(NPM) ## the unmodified npm clients, against this server and Node's; t
 	go test -tags interop -count=1 -v -run Interop ./sio/interop
 
 cluster: $(CLUSTER) redis ## clusters of this server and Node's, joined by a real Redis; parts of which fail
-	go test -tags interop -count=1 -parallel 4 ./rooms/redis/interop
+	go test -tags interop -count=1 -parallel 4 -skip Deploy ./rooms/redis/interop
+
+deploy: $(CLUSTER) redis proxies ## whole deployments under numbered traffic: the binary behind nginx and HAProxy, parts of which fail; Redis Sentinel
+	go test -tags interop -count=1 -parallel 3 -run Deploy ./rooms/redis/interop
 
 redis: ## what tests of clusters need
 	command -v redis-server >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy redis-server; }
+
+proxies: ## what tests of deployments need
+	command -v nginx >/dev/null && command -v haproxy >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends nginx haproxy; }
 
 browser: $(NPM) ## two people chat on the demo page in Chromium; screenshots in build/
 	command -v chromium >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy chromium; }

@@ -47,6 +47,11 @@ type command struct {
 	Again   bool     `json:"again,omitempty"`
 	Clients []string `json:"clients,omitempty"`
 	Number  int      `json:"number,omitempty"`
+
+	// For traffic.mjs.
+	Transports []string `json:"transports,omitempty"`
+	Every      int      `json:"every,omitempty"` // ms
+	Origin     string   `json:"origin,omitempty"`
 }
 
 // bytes are binary in a command or an answer.

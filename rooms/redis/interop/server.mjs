@@ -38,6 +38,7 @@ const heard = [];
 function begin(nsp) {
   nsp.on("connection", (socket) => {
     socket.data.name = socket.handshake.auth.name;
+    socket.on("echo", (value, done) => done?.(value));
   });
   for (const event of ["news", "ask"]) {
     nsp.on(event, (...args) => {
