@@ -61,6 +61,7 @@ func TestHooksSetCookies(t *testing.T) {
 	u.Send(wsRequest("EIO=4&transport=websocket&sid=" + sid))
 	check("that to an upgrade", headOf(t, u), "4")
 	u.Send(textFrame("2probe"))
+	sim.Advance(100 * time.Millisecond)
 	check("that to a poll, asked for before the upgrade", answers(t, sim, c, 1)[0].Header, "3")
 	w.Send(wsRequest("EIO=4&transport=websocket"))
 	check("the first one of a WebSocket", headOf(t, w), "5", "a=1; Path=/", "b=2")

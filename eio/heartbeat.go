@@ -118,8 +118,9 @@ func (sh *shard) excused(slot uint32) bool {
 	return true
 }
 
-// heardBytes is called for what comes over a WebSocket, whole messages or not:
-// whoever is in the middle of a long one cannot send a pong.
+// heardBytes is called for what comes over a WebSocket, whole messages or not, and
+// over polling, requests or parts of them: whoever is in the middle of a long one
+// cannot send a pong.
 func (sh *shard) heardBytes(slot uint32) {
 	if sh.sessions.At(slot).is(awaitPong) {
 		sh.restartWait(slot)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
@@ -113,21 +112,14 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 	}
 	e.get, h.session = h.conn, sh.ref(slot)
 	sh.wait(h, statePoll)
-	switch {
-	case len(e.queue) > 0:
+	if len(e.queue) > 0 {
 		sh.pollLater(slot, e)
-	case e.probed:
-		// The client waits for its poll before it completes the upgrade, but
-		// answering at once would make it ask again at once.
-		sh.loop.Schedule(&e.release, releaseAfter, func() { sh.releasePoll(slot) })
 	}
 }
 
 // polled tells whether a poll waits that can still be answered. One whose
 // connection is just ending ends the session with it, at the end of the step.
 func (e *ext) polled() bool { return e.get.Valid() && !e.get.Ending() }
-
-const releaseAfter = 100 * time.Millisecond
 
 // releasePoll answers a waiting poll with a noop, so that a client that is
 // upgrading is free to go on.
@@ -206,7 +198,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	}
 	heard := func() {
 		if slot := sh.lookup(ref); slot != 0 && !sh.overdue(slot) {
-			sh.stirs(slot)
+			sh.heardBytes(slot)
 		}
 	}
 	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, heard, cut)

@@ -217,16 +217,8 @@ func (sh *shard) cameBack(h *httpConn, slot uint32, e *ext) bool {
 	}
 	e.gave, e.relayed, e.asked = loop.Conn{}, false, sh.loop.Now()
 	sh.polledFirst(slot)
-	sh.stirs(slot)
+	sh.heardBytes(slot)
 	return true
-}
-
-// stirs is called for whatever comes from a client over polling, a request or a
-// part of a long one: it is there, even if its pong is still behind that.
-func (sh *shard) stirs(slot uint32) {
-	if sh.sessions.At(slot).is(awaitPong) {
-		sh.restartWait(slot)
-	}
 }
 
 // received notes that the answer to a poll, the last thing on a connection, has

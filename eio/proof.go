@@ -36,7 +36,7 @@ func (s Session) Proven() int64 {
 // does nothing for a client of Engine.IO 3.
 func (s Session) Ping() {
 	r := s.at()
-	if r == nil || r.is(closing|awaitPong|revision3) {
+	if r == nil || r.is(closing|awaitPong|awaitPoll|revision3) {
 		return
 	}
 	s.sh.beatOne(s.slot, 0)
@@ -45,5 +45,5 @@ func (s Session) Ping() {
 // Answered tells whether the client owes no answer to a ping.
 func (s Session) Answered() bool {
 	r := s.at()
-	return r != nil && !r.is(awaitPong)
+	return r != nil && !r.is(awaitPong|awaitPoll)
 }

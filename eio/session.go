@@ -81,11 +81,10 @@ type ext struct {
 	charged  int        // bytes that reader holds, and those that it has not been given yet
 	callback string     // the function that polls' answers are given to: JSONP; "" if they are not
 	probing  loop.Conn  // the WebSocket of an upgrade in progress
-	probed   bool       // it was answered
 	upgrade  flags      // what the session is to have of noBinary, inflates and deflates then
 	timer    loop.Timer // the end of the probe, or of the wait for a poll while closing
 	slow     loop.Timer // the end of a client that does not ask for what waits
-	release  loop.Timer // answers a poll with noop while probing
+	release  loop.Timer // answers polls with noop while probing
 }
 
 // A shard is the server's part of one loop, which owns all of it.

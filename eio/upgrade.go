@@ -1,6 +1,8 @@
 package eio
 
 import (
+	"time"
+
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/wsframe"
 )
@@ -27,7 +29,7 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 	}
 	sh.polledFirst(slot)
 	e := sh.ext(slot)
-	e.probing, e.probed, e.upgrade = h.conn, false, zip|h.query.flags()
+	e.probing, e.upgrade = h.conn, zip|h.query.flags()
 	e.reader = sh.srv.newReader()
 	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)
@@ -53,7 +55,7 @@ func (sh *shard) dropProbe(slot uint32) {
 		sh.loop.Cancel(&e.timer)
 	}
 	sh.loop.Cancel(&e.release)
-	e.probing, e.probed = loop.Conn{}, false
+	e.probing = loop.Conn{}
 	e.reader = sh.srv.newReader()
 	sh.releasePoll(slot)
 }
@@ -85,9 +87,8 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 		endWS(c, m)
 	case m.Op == wsframe.Text && string(m.Data) == "2probe":
 		sh.heard(slot, false)
-		e.probed = true
 		c.Write(probeAnswer)
-		sh.releasePoll(slot)
+		sh.releasePolls(slot, e)
 	case m.Op == wsframe.Text && len(m.Data) == 1 && m.Data[0] == upgrade:
 		sh.finishUpgrade(c, slot, e)
 	default:
@@ -95,6 +96,18 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 	}
 	return n
 }
+
+// releasePolls has polls that wait answered with a noop, from now on until the
+// upgrade ends: the client waits for its poll before it completes that. As in Node
+// that is every 100 ms; who answered at once would be asked again at once.
+func (sh *shard) releasePolls(slot uint32, e *ext) {
+	sh.loop.Schedule(&e.release, releaseEvery, func() {
+		sh.releasePolls(slot, e)
+		sh.releasePoll(slot)
+	})
+}
+
+const releaseEvery = 100 * time.Millisecond
 
 // finishUpgrade makes c the session's transport. What was queued goes first,
 // so that nothing overtakes it. A session that was closed meanwhile and could
