@@ -34,7 +34,7 @@ func (w *watcher) wants(t rooms.Target) bool {
 }
 
 func (w *watcher) add(frames []byte, plain bool, most int64) {
-	w.bytes += int64(len(frames)) + messageBytes
+	w.bytes += int64(len(frames)) + replayBytes
 	if w.full = w.full || w.bytes > most; !w.full {
 		w.missed = append(w.missed, newMessage(frames, plain))
 	}

@@ -47,6 +47,7 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 	}
 	sh.forgetAssembly(es)
 	delete(sh.handshakes, es.Ref())
+	delete(sh.replayed, es.Ref())
 	sh.crossed.forget(es)
 }
 

@@ -23,6 +23,7 @@ func (srv *Server) Held() map[string]int {
 			held["brought"] += len(sh.brought)
 			held["handshakes"] += len(sh.handshakes)
 			held["crossings"] += len(sh.crossed.of)
+			held["recoveries"] += len(sh.claims) + len(sh.resumed) + len(sh.replayed)
 			held["instances"] += len(sh.places)
 		}
 		if !sh.loop.Ask(count) {

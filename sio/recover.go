@@ -102,7 +102,7 @@ func (srv *Server) identity(ref rooms.Ref) string {
 func (sh *shard) claimed(es eio.Session, slot uint32, c claim) {
 	saved := c.saved
 	if c.watch == nil {
-		c.found = sh.srv.log.gather(sh.srv.ids, saved, c.from, sh.srv.replayable())
+		c.found = sh.srv.log.gather(sh.srv.ids, saved, c.from, sh.replayable(es))
 	}
 	sh.claims[slot] = c
 	sh.rename(slot, saved.id)
@@ -158,13 +158,14 @@ func (sh *shard) resume(slot uint32) {
 // now, which is replayed, and before what will be, which is delivered. A socket
 // that cannot be made whole is a new one.
 func (sh *shard) reconnect(slot uint32) {
-	c, log, in := sh.claims[slot], sh.srv.log, sh.instance(slot)
+	c, log, in, es := sh.claims[slot], sh.srv.log, sh.instance(slot), sh.session(slot)
 	log.mu.Lock()
 	var missed []*message
 	ok, last := false, true
 	if c.watch != nil {
-		missed, ok = sh.srv.shared.end(c.watch, sh.srv.replayable())
+		missed, ok = sh.srv.shared.end(c.watch, sh.replayable(es))
 	} else {
+		c.found.most = sh.replayable(es)
 		missed, ok, last = c.found.finish()
 	}
 	switch {
@@ -175,8 +176,11 @@ func (sh *shard) reconnect(slot uint32) {
 	case !ok:
 		log.mu.Unlock()
 		sh.unname(slot)
-		sh.enterNamespace(sh.session(slot), slot)
+		sh.enterNamespace(es, slot)
 		return
+	}
+	for _, m := range missed {
+		sh.replayed[es.Ref()] += int64(m.json.Size()) + replayBytes
 	}
 	ref, resumed := sh.ref(slot), sh.srv.reached(in.name)
 	log.named[c.saved.pid] = ref
@@ -191,24 +195,25 @@ func (sh *shard) reconnect(slot uint32) {
 	}
 }
 
-// replayable returns how many bytes a client that comes back may be sent of what
-// it has missed: what may be queued for it, less some for what else there is.
-func (srv *Server) replayable() int64 {
-	most := int64(cmp.Or(srv.o.Loop.MaxOutbound, 256<<10))
-	return most - most/16
+// replayable returns how many bytes a session's client may be sent of what it has
+// missed: what may be queued for it, less some for what else there is, and what it
+// has been sent in other namespaces.
+func (sh *shard) replayable(es eio.Session) int64 {
+	o := &sh.srv.o.Loop
+	most := int64(cmp.Or(o.MaxOutbound, max(16<<20, o.SoftOutbound)))
+	return most - most/16 - sh.replayed[es.Ref()]
 }
+
+// replayBytes is what an event takes in a queue beside its bytes.
+const replayBytes = 96
 
 // watched returns the rooms of a socket that is being recovered, and its id.
 func (c claim) watched() []string {
 	if c.found == nil {
 		return append(c.saved.rooms[:len(c.saved.rooms):len(c.saved.rooms)], c.saved.id)
 	}
-	names := make([]string, 0, len(c.found.in)+1)
-	for _, room := range c.found.keys {
-		if c.found.in[room] {
-			names = append(names, room)
-		}
-	}
+	names := make([]string, 0, len(c.found.rooms)+1)
+	names = append(names, c.found.rooms...)
 	return append(names, c.saved.id)
 }
 

@@ -41,6 +41,8 @@ const (
 )
 
 // A membership chains the sockets that are away from one room.
+type roomKey struct{ name, room string }
+
 type membership struct {
 	key        roomKey
 	s          *savedSocket
@@ -177,6 +179,10 @@ func (a *away) remove(s *savedSocket) {
 		if a.byRef[ref] == s {
 			delete(a.byRef, ref)
 		}
+	}
+	if len(a.heap) == 0 && cap(a.heap) > 1000 {
+		*a = away{}
+		a.init() // maps do not shrink
 	}
 }
 

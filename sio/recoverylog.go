@@ -2,6 +2,7 @@ package sio
 
 import (
 	"crypto/rand"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,7 @@ type packetLog struct {
 	entries []logged
 	first   uint64 // place of entries[0]; places begin at 1
 	bytes   int64  // of entries and what leads to them
-	newest  newest
+	index   index
 	away    away
 	named   map[string]rooms.Ref // recovered sockets, whose pid is not that of their Ref
 	active  []*revision
@@ -56,16 +57,16 @@ type packetLog struct {
 	marked  uint64 // the last place of which the loops were told
 }
 
-// A logged is an event in the log, or a change of a membership. Entries for one
-// addressee are chained, from the last to the first.
+// A logged is an event in the log, or a change of a membership.
 type logged struct {
 	msg    *message // nil: a change
 	name   string   // of the instance
 	at     int64    // ms
 	ref    rooms.Ref
-	prev   uint64    // in the chain of ref, or of everybody, if to is nil
 	to     *audience // nil: for ref alone, if there is one, or for everybody
 	change *change
+	link   chained   // its chain
+	links  []chained // its further chains
 	cost   int32
 }
 
@@ -74,8 +75,7 @@ type logged struct {
 type audience struct {
 	rooms, except    []string
 	refs, exceptRefs []rooms.Ref
-	all              bool     // everybody in the namespace, but for those excepted
-	prev             []uint64 // in the chains of all or of rooms and refs
+	all              bool // everybody in the namespace, but for those excepted
 }
 
 // A change says that a socket has joined or left a room: what was emitted up to
@@ -86,14 +86,81 @@ type change struct {
 	effect uint64
 }
 
-type roomKey struct{ name, room string }
+// Entries for one addressee are chained, from the last to the first. To find them
+// again a fixed number of buckets has the last ones: addressees that share one have
+// one chain, in which nobody takes what is not for it. So what leads to the entries
+// takes the same however many rooms there are, and nothing has to be taken out.
+type chained struct {
+	bucket uint32
+	prev   uint64
+}
 
-// newest are the last entries of all chains that have one which is kept.
-type newest struct {
-	everybody map[string]uint64 // by instance
-	room      map[roomKey]uint64
-	ref       map[rooms.Ref]uint64
-	except    map[roomKey]uint64 // the last that was not for who is in a room
+// An index has the chains.
+type index struct {
+	seed     maphash.Seed
+	newest   []uint64 // by bucket
+	excepted []uint64 // by bucket: the last event that is not for who is in a room
+}
+
+const (
+	minBuckets    = 1 << 8
+	maxBuckets    = 1 << 20
+	bytesABucket  = 512 // of MaxBytes
+	exceptBuckets = 4   // buckets for one of excepted
+)
+
+func newIndex(most int64) index {
+	n := minBuckets
+	for n < maxBuckets && int64(n)*bytesABucket < most {
+		n *= 2
+	}
+	return index{maphash.MakeSeed(), make([]uint64, n), make([]uint64, n/exceptBuckets)}
+}
+
+func (x *index) bucket(hash uint64) uint32 { return uint32(hash) & uint32(len(x.newest)-1) }
+
+// ofAll, ofRoom and ofRef return the bucket of an addressee.
+func (x *index) ofAll(name string) uint32 { return x.bucket(maphash.String(x.seed, name)) }
+
+func (x *index) ofRoom(name, room string) uint32 {
+	return x.bucket(maphash.String(x.seed, name)*3 + maphash.String(x.seed, room))
+}
+
+func (x *index) ofRef(ref rooms.Ref) uint32 { return x.bucket(maphash.Comparable(x.seed, ref)) }
+
+// last returns the last event for, or not for, those in a room, or one behind it.
+func (x *index) last(name, room string) uint64 {
+	b := x.ofRoom(name, room)
+	return max(x.newest[b], x.excepted[b/exceptBuckets])
+}
+
+// put puts the newest entry into the chains of those it is for.
+func (x *index) put(place uint64, e *logged) {
+	chain := func(b uint32) chained {
+		l := chained{b, x.newest[b]}
+		x.newest[b] = place
+		return l
+	}
+	a := e.to
+	switch {
+	case a == nil && e.ref != 0:
+		e.link = chain(x.ofRef(e.ref))
+		return
+	case a == nil || a.all:
+		e.link = chain(x.ofAll(e.name))
+	default:
+		links := make([]chained, 0, len(a.rooms)+len(a.refs))
+		for _, room := range a.rooms {
+			links = append(links, chain(x.ofRoom(e.name, room)))
+		}
+		for _, ref := range a.refs {
+			links = append(links, chain(x.ofRef(ref)))
+		}
+		e.link, e.links = links[0], links[1:]
+	}
+	for i := 0; a != nil && i < len(a.except); i++ {
+		x.excepted[x.ofRoom(e.name, a.except[i])/exceptBuckets] = place
+	}
 }
 
 // What things take, about: with what leads to them, and what the allocator adds.
@@ -101,9 +168,9 @@ const (
 	entryBytes    = int64(unsafe.Sizeof(logged{})) * 5 / 4 // the slice grows
 	messageBytes  = int64(unsafe.Sizeof(message{})) + 160
 	audienceBytes = int64(unsafe.Sizeof(audience{})) + 16
-	roomBytes     = 16 + 8 + 96 // in an audience, and leading to it
-	refBytes      = 8 + 8 + 40
-	changeBytes   = 48
+	roomBytes     = 16 + int(unsafe.Sizeof(chained{}))
+	refBytes      = 8 + int(unsafe.Sizeof(chained{}))
+	changeBytes   = 64
 )
 
 // newPacketLog returns the log of a server with this heartbeat.
@@ -114,9 +181,9 @@ func newPacketLog(o Recovery, interval, timeout time.Duration) *packetLog {
 	began := time.Now()
 	l := &packetLog{
 		window: o.Window, most: o.MaxBytes, proof: interval + 2*timeout + time.Second, nonce: rand.Text()[:4], first: 1,
-		now:    func() int64 { return time.Since(began).Milliseconds() },
-		newest: newest{map[string]uint64{}, map[roomKey]uint64{}, map[rooms.Ref]uint64{}, map[roomKey]uint64{}},
-		named:  map[string]rooms.Ref{},
+		now:   func() int64 { return time.Since(began).Milliseconds() },
+		index: newIndex(o.MaxBytes),
+		named: map[string]rooms.Ref{},
 	}
 	l.away.init()
 	return l
@@ -138,11 +205,11 @@ func (l *packetLog) append(e logged, offset []byte) {
 	}
 	if a := e.to; a != nil {
 		cost += audienceBytes + int64((len(a.rooms)+len(a.except))*roomBytes+len(a.refs)*refBytes+len(a.exceptRefs)*8)
-		for _, name := range a.rooms {
-			cost += int64(len(name))
+		for _, names := range [][]string{a.rooms, a.except} {
+			for _, name := range names {
+				cost += int64(len(name)+7) &^ 7
+			}
 		}
-	} else if e.ref != 0 {
-		cost += refBytes
 	}
 	if e.change != nil {
 		cost += changeBytes
@@ -150,7 +217,7 @@ func (l *packetLog) append(e logged, offset []byte) {
 	e.cost = int32(min(cost, 1<<31-1))
 	l.entries = append(l.entries, e)
 	l.bytes += int64(e.cost)
-	l.link(l.last(), &l.entries[len(l.entries)-1])
+	l.index.put(l.last(), &l.entries[len(l.entries)-1])
 	if offset != nil {
 		l.write(offset, l.last())
 	}
@@ -166,61 +233,6 @@ func (l *packetLog) wanted() {
 	if !l.armed && l.arm != nil {
 		l.armed = true
 		l.arm()
-	}
-}
-
-// link puts the newest entry into the chains of those it is for.
-func (l *packetLog) link(place uint64, e *logged) {
-	n, a := &l.newest, e.to
-	for i := 0; a != nil && i < len(a.except); i++ {
-		n.except[roomKey{e.name, a.except[i]}] = place
-	}
-	switch {
-	case a == nil && e.ref == 0:
-		e.prev, n.everybody[e.name] = n.everybody[e.name], place
-	case a == nil:
-		e.prev, n.ref[e.ref] = n.ref[e.ref], place
-	case a.all:
-		a.prev = []uint64{n.everybody[e.name]}
-		n.everybody[e.name] = place
-	default:
-		a.prev = make([]uint64, 0, len(a.rooms)+len(a.refs))
-		for _, room := range a.rooms {
-			k := roomKey{e.name, room}
-			a.prev = append(a.prev, n.room[k])
-			n.room[k] = place
-		}
-		for _, ref := range a.refs {
-			a.prev = append(a.prev, n.ref[ref])
-			n.ref[ref] = place
-		}
-	}
-}
-
-// unlink takes the oldest entry out of the chains that end with it.
-func (l *packetLog) unlink(place uint64, e *logged) {
-	n, a := &l.newest, e.to
-	for i := 0; a != nil && i < len(a.except); i++ {
-		forgetIf(n.except, roomKey{e.name, a.except[i]}, place)
-	}
-	switch {
-	case a == nil && e.ref == 0 || a != nil && a.all:
-		forgetIf(n.everybody, e.name, place)
-	case a == nil:
-		forgetIf(n.ref, e.ref, place)
-	default:
-		for _, room := range a.rooms {
-			forgetIf(n.room, roomKey{e.name, room}, place)
-		}
-		for _, ref := range a.refs {
-			forgetIf(n.ref, ref, place)
-		}
-	}
-}
-
-func forgetIf[K comparable](m map[K]uint64, k K, place uint64) {
-	if m[k] == place {
-		delete(m, k)
 	}
 }
 
@@ -255,7 +267,6 @@ func (l *packetLog) prune(most int) bool {
 		if e.msg != nil {
 			e.msg.drop()
 		}
-		l.unlink(l.first, e)
 		l.bytes -= int64(e.cost)
 		*e = logged{} // append may keep the array for long
 		l.first++
@@ -264,7 +275,8 @@ func (l *packetLog) prune(most int) bool {
 	if l.entries = l.entries[drop:]; len(l.entries) == 0 {
 		l.entries = nil
 	}
-	return len(l.entries) == 0 || l.entries[0].at >= since
+	late := l.away.first() != nil && l.away.first().until < now
+	return !late && (len(l.entries) == 0 || l.entries[0].at >= since)
 }
 
 // tick is called about once a second while anything is kept; mu is held. It is

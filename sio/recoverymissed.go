@@ -20,15 +20,16 @@ type gathering struct {
 	most int64 // bytes that may be replayed
 
 	begun    bool
-	complete bool                // all up to upto has been found
-	version  int                 // of the socket's rooms
-	in       map[string]bool     // rooms that it is in
-	changes  map[string][]change // of that behind from, the newest first
-	keys     []string            // rooms that it is or was in
-	index    map[string]int      // of those in keys
-	refs     map[rooms.Ref]int   // the same, by the Ref that a name is made of
+	complete bool                 // all up to upto has been found
+	version  int                  // of the socket's rooms
+	rooms    []string             // that it is in
+	in       map[string]bool      // the same
+	changes  map[string][]change  // of that behind from, the newest first
+	refs     map[rooms.Ref]string // rooms that it is or was in, by the Ref that a name is made of
+	chains   []uint32             // buckets
+	isChain  map[uint32]bool
 
-	phase int    // of the chain that is followed: phases below, then keys
+	chain int    // that is followed; -1: that of changes, without which nobody knows who was meant
 	place uint64 // where in that
 	since uint64 // all up to there has been found
 	upto  uint64 // what came later is looked at when all chains have been followed
@@ -43,15 +44,6 @@ type found struct {
 	msg   *message
 }
 
-// The chains, in the order of following. The first is followed twice: for changes,
-// without which nobody knows what the others mean, and for events.
-const (
-	changesPhase = iota
-	ownPhase
-	everybodyPhase
-	roomsPhase
-)
-
 const (
 	gatherStep = 1024 // entries and names looked at in one piece
 	gatherTail = 256  // entries that the last step looks at
@@ -65,9 +57,10 @@ func (l *packetLog) gather(ids *eio.IDs, s *savedSocket, from uint64, most int64
 func (g *gathering) begin() {
 	*g = gathering{
 		log: g.log, ids: g.ids, s: g.s, from: g.from, most: g.most, begun: true,
-		version: g.s.version, since: g.from, upto: g.log.last(), place: g.log.newest.ref[g.s.home],
-		in: make(map[string]bool, len(g.s.rooms)), changes: map[string][]change{},
+		version: g.s.version, since: g.from, upto: g.log.last(), chain: -1,
+		rooms: g.s.rooms, in: make(map[string]bool, len(g.s.rooms)), changes: map[string][]change{},
 	}
+	g.place = g.log.index.newest[g.log.index.ofRef(g.s.home)]
 	for _, room := range g.s.rooms {
 		g.in[room] = true
 	}
@@ -90,7 +83,7 @@ func (g *gathering) step() (done bool) {
 				work -= (len(a.rooms) + len(a.refs) + len(a.except) + len(a.exceptRefs)) / 4
 			}
 			g.look(e)
-			g.place = g.before(e)
+			g.place = e.before(g.bucket())
 			continue
 		}
 		if g.nextChain() {
@@ -101,64 +94,84 @@ func (g *gathering) step() (done bool) {
 			return true
 		}
 		// Once more, for what was emitted meanwhile.
-		g.since, g.upto, g.phase = g.upto, l.last(), changesPhase
+		g.since, g.upto, g.chain = g.upto, l.last(), -1
 		g.nextChain()
 	}
 	return false
 }
 
+// bucket returns the bucket of the chain that is followed.
+func (g *gathering) bucket() uint32 {
+	if g.chain < 0 {
+		return g.log.index.ofRef(g.s.home)
+	}
+	return g.chains[g.chain]
+}
+
 // nextChain goes on to the next chain; it is false if that was the last.
 func (g *gathering) nextChain() bool {
-	if g.phase == changesPhase && g.index == nil {
+	if g.chains == nil {
 		g.know()
 	}
-	g.phase++
-	n := &g.log.newest
-	switch {
-	case g.phase == ownPhase:
-		g.place = n.ref[g.s.home]
-	case g.phase == everybodyPhase:
-		g.place = n.everybody[g.s.name]
-	case g.phase-roomsPhase < len(g.keys):
-		room := g.keys[g.phase-roomsPhase]
-		if ref, ok := g.ids.Parse([]byte(room)); ok {
-			g.place = n.ref[rooms.Ref(ref)]
-		} else {
-			g.place = n.room[roomKey{g.s.name, room}]
-		}
-	default:
+	if g.chain++; g.chain == len(g.chains) {
 		return false
 	}
+	g.place = g.log.index.newest[g.bucket()]
 	return true
 }
 
-// know makes the list of rooms, when all changes are known.
+// know makes the list of chains, when all changes are known.
 func (g *gathering) know() {
-	g.keys, g.index, g.refs = slices.Clone(g.s.rooms), map[string]int{}, map[rooms.Ref]int{}
-	for room := range g.changes {
-		if !g.in[room] {
-			g.keys = append(g.keys, room)
+	g.refs, g.isChain = map[rooms.Ref]string{}, map[uint32]bool{}
+	x := &g.log.index
+	add := func(b uint32) {
+		if !g.isChain[b] {
+			g.isChain[b] = true
+			g.chains = append(g.chains, b)
 		}
 	}
-	for i, room := range g.keys {
-		g.index[room] = i
-		if ref, ok := g.ids.Parse([]byte(room)); ok {
-			g.refs[rooms.Ref(ref)] = i
+	add(x.ofRef(g.s.home))
+	add(x.ofAll(g.s.name))
+	room := func(room string) {
+		ref, ok := g.ids.Parse([]byte(room))
+		if !ok {
+			add(x.ofRoom(g.s.name, room))
+			return
 		}
+		g.refs[rooms.Ref(ref)] = room
+		add(x.ofRef(rooms.Ref(ref)))
+	}
+	for name := range g.in {
+		room(name)
+	}
+	for name := range g.changes {
+		room(name)
 	}
 }
 
+// before returns the place of the entry before e in the chain of a bucket.
+func (e *logged) before(bucket uint32) uint64 {
+	if e.link.bucket == bucket {
+		return e.link.prev
+	}
+	return e.links[slices.IndexFunc(e.links, func(l chained) bool { return l.bucket == bucket })].prev
+}
+
 // look takes an event of the chain that is followed if it was for the socket and
-// is not found in an earlier one.
+// no chain of the socket's has it that comes before in the event.
 func (g *gathering) look(e *logged) {
 	switch {
 	case g.place > g.upto:
-	case g.phase == changesPhase:
-		if e.change != nil && e.change.effect > g.from {
+	case g.chain < 0:
+		if e.change != nil && e.ref == g.s.home && e.change.effect > g.from {
 			g.changes[e.change.room] = append(g.changes[e.change.room], *e.change)
 		}
 	case e.msg != nil:
-		if phase, ok := g.reached(e, g.place); ok && phase == g.phase {
+		first := e.link.bucket
+		for i := 0; !g.isChain[first]; i++ {
+			first = e.links[i].bucket
+		}
+		if first == g.bucket() && g.reached(e, g.place) {
 			g.take(g.place, e)
 		}
 	}
@@ -166,68 +179,30 @@ func (g *gathering) look(e *logged) {
 
 func (g *gathering) take(place uint64, e *logged) {
 	g.found = append(g.found, found{place, e.msg})
-	g.bytes += int64(e.msg.json.Size())
-	g.tooLarge = g.bytes > g.most
+	g.bytes += int64(e.msg.json.Size()) + replayBytes
+	g.tooLarge = g.tooLarge || g.bytes > g.most
 }
 
-// before returns the place of the entry before e in the chain that is followed.
-func (g *gathering) before(e *logged) uint64 {
+// reached tells whether an event was for the socket when it was emitted.
+func (g *gathering) reached(e *logged, place uint64) bool {
 	a := e.to
-	switch {
-	case a == nil:
-		return e.prev
-	case g.phase == everybodyPhase:
-		return a.prev[0]
-	case g.phase < roomsPhase:
-		return a.prev[len(a.rooms)+slices.Index(a.refs, g.s.home)]
-	}
-	room := g.keys[g.phase-roomsPhase]
-	if ref, ok := g.ids.Parse([]byte(room)); ok {
-		return a.prev[len(a.rooms)+slices.Index(a.refs, rooms.Ref(ref))]
-	}
-	return a.prev[slices.Index(a.rooms, room)]
-}
-
-// reached tells whether an event was for the socket when it was emitted, and
-// which chain has it first.
-func (g *gathering) reached(e *logged, place uint64) (phase int, ok bool) {
-	a := e.to
+	member := func(room string) bool { return g.member(room, place) }
+	named := func(ref rooms.Ref) bool { return g.named(ref, place) }
 	switch {
 	case e.name != g.s.name:
-		return 0, false
-	case a == nil && e.ref == 0:
-		return everybodyPhase, true
+		return false
 	case a == nil:
-		return ownPhase, e.ref == g.s.home
-	case a.all:
-		phase, ok = everybodyPhase, true
+		return e.ref == 0 || e.ref == g.s.home
+	case !a.all && !slices.ContainsFunc(a.refs, named) && !slices.ContainsFunc(a.rooms, member):
+		return false
 	}
-	for i := 0; i < len(a.refs) && !ok; i++ {
-		phase, ok = g.named(a.refs[i], place)
-	}
-	for i := 0; i < len(a.rooms) && !ok; i++ {
-		phase, ok = roomsPhase+g.index[a.rooms[i]], g.member(a.rooms[i], place)
-	}
-	if !ok {
-		return 0, false
-	}
-	for _, ref := range a.exceptRefs {
-		if _, ok := g.named(ref, place); ok {
-			return 0, false
-		}
-	}
-	return phase, !slices.ContainsFunc(a.except, func(room string) bool { return g.member(room, place) })
+	return !slices.ContainsFunc(a.exceptRefs, named) && !slices.ContainsFunc(a.except, member)
 }
 
 // named tells whether an id is the socket's, or that of a room that it was in.
-func (g *gathering) named(ref rooms.Ref, place uint64) (phase int, ok bool) {
-	if ref == g.s.home {
-		return ownPhase, true
-	}
-	if i, ok := g.refs[ref]; ok && g.member(g.keys[i], place) {
-		return roomsPhase + i, true
-	}
-	return 0, false
+func (g *gathering) named(ref rooms.Ref, place uint64) bool {
+	room, ok := g.refs[ref]
+	return ref == g.s.home || ok && g.member(room, place)
 }
 
 // member tells whether the socket was in a room when the event of a place was
@@ -254,7 +229,7 @@ func (g *gathering) finish() (missed []*message, ok, last bool) {
 	}
 	for place := g.upto + 1; g.complete && !l.lacks(g.upto) && place <= l.last(); place++ {
 		if e := l.at(place); e.msg != nil {
-			if _, ok := g.reached(e, place); ok {
+			if g.reached(e, place) {
 				g.take(place, e)
 			}
 		}
@@ -262,7 +237,7 @@ func (g *gathering) finish() (missed []*message, ok, last bool) {
 	switch {
 	case g.s.status != isClaimed:
 		l.counts.Unknown++
-	case g.tooLarge:
+	case g.tooLarge || g.bytes > g.most:
 		l.counts.TooLarge++
 	case !g.complete || l.lacks(g.upto):
 		l.counts.Lost++

@@ -199,8 +199,7 @@ func (sh *shard) changed(slot uint32, c change) {
 	start := sh.sockets.At(slot).start.get()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := roomKey{name, c.room}
-	last := max(l.newest.room[k], l.newest.except[k])
+	last := l.index.last(name, c.room)
 	if _, ok := sh.srv.ids.Parse([]byte(c.room)); ok {
 		last = l.last() // a room called as a socket: it is not looked for
 	}

@@ -82,6 +82,7 @@ type shard struct {
 	handshakes map[uint64]*Handshake // by session
 	claims     map[uint32]claim      // connecting sockets that are being recovered
 	resumed    map[uint32]milestone  // recovered sockets: what came up to there was replayed, and when
+	replayed   map[uint64]int64      // bytes that sessions were sent of what they had missed
 	passages   map[string]*passage   // by lane of a cluster's log, or ""
 	tally      tally
 	scratch    []byte
@@ -106,6 +107,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		handshakes: map[uint64]*Handshake{},
 		claims:     map[uint32]claim{},
 		resumed:    map[uint32]milestone{},
+		replayed:   map[uint64]int64{},
 		passages:   map[string]*passage{},
 	}
 	sh.local.OnDeliver(sh.deliver)

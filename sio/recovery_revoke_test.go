@@ -1,0 +1,246 @@
+package sio_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// A guest is a client of a stage that comes back as it is told to.
+type guest struct {
+	*extra
+	st       *stage
+	sid, pid string
+	missed   []string
+}
+
+// come connects, and has the ids of the answer and what came before it.
+func (g *guest) come(auth string) (recovered bool) {
+	g.t.Helper()
+	g.extra = &extra{t: g.st.t, peer: g.st.sim.Connect(0)}
+	g.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
+	g.peer.Received()
+	if auth == "" && g.pid != "" {
+		auth = fmt.Sprintf(`{"pid":%q}`, g.pid)
+	}
+	g.send("40" + auth)
+	var answer struct{ SID, PID string }
+	g.missed = nil
+	for _, p := range g.received() {
+		if strings.HasPrefix(p, "40") {
+			if err := json.Unmarshal([]byte(p[2:]), &answer); err != nil {
+				g.t.Fatal(err)
+			}
+			break
+		}
+		g.missed = append(g.missed, p)
+	}
+	if answer.SID == "" {
+		g.t.Fatalf("no answer to CONNECT")
+	}
+	recovered = answer.SID == g.sid
+	g.sid, g.pid = answer.SID, answer.PID
+	return recovered
+}
+
+func (g *guest) go_() {
+	g.peer.Close()
+	g.st.sim.Turn()
+}
+
+func newGuests(t *testing.T, o sio.Options, n int) (*stage, []*guest) {
+	if o.Recovery.Window == 0 {
+		o.Recovery.Window = time.Minute
+	}
+	st := newStage(t, o)
+	var all []*guest
+	for range n {
+		g := &guest{st: st, extra: &extra{t: t}}
+		g.come("")
+		all = append(all, g)
+	}
+	return st, all
+}
+
+// Revocation reaches who is away: each way to disconnect ends what is kept, and
+// nobody else's.
+func TestRevocationReachesWhoIsAway(t *testing.T) {
+	for name, revoke := range map[string]func(st *stage, s sio.Socket, id string){
+		"by id":             func(st *stage, _ sio.Socket, id string) { st.ns.To(id).Disconnect(true) },
+		"by room":           func(st *stage, _ sio.Socket, _ string) { st.ns.To("none", "banned").Disconnect(false) },
+		"all but the other": func(st *stage, _ sio.Socket, _ string) { st.ns.Except("other").Disconnect(true) },
+		"by its handle":     func(st *stage, s sio.Socket, _ string) { s.Disconnect(true) },
+		"out of the room that it needs": func(st *stage, s sio.Socket, id string) {
+			st.ns.To(id).Leave("banned")
+			s.Join("ignored") // it is not there
+			st.ns.To("banned").Disconnect(true)
+			st.ns.To(id).Disconnect(true)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st, g := newGuests(t, sio.Options{}, 2)
+			var handle sio.Socket
+			for _, s := range st.ns.All().Sockets() {
+				if s.ID() == g[0].sid {
+					handle = s
+					s.Join("banned")
+				} else {
+					s.Join("other")
+				}
+			}
+			st.sim.Turn()
+			for _, g := range g {
+				g.go_()
+			}
+			st.ns.Emit("missed")
+			revoke(st, handle, g[0].sid)
+			st.sim.Turn()
+			if g[0].come("") || len(g[0].missed) > 0 {
+				t.Errorf("who was disconnected was recovered, with %q", g[0].missed)
+			}
+			if !g[1].come("") || len(g[1].missed) != 1 {
+				t.Errorf("the other was not recovered: %+v", st.Recoveries())
+			}
+			if r := st.Recoveries(); r.Revoked != 1 || r.Unknown != 1 || r.Away != 0 {
+				t.Errorf("Recoveries = %+v", r)
+			}
+		})
+	}
+}
+
+// Rooms are joined and left for who is away, from then on.
+func TestRoomsOfWhoIsAway(t *testing.T) {
+	st, g := newGuests(t, sio.Options{}, 1)
+	st.ns.All().Join("a")
+	st.sim.Turn()
+	g[0].go_()
+	st.ns.To("a").Emit("one", 1)
+	st.ns.To("b").Emit("not yet", 2)
+	st.ns.To("a").Join("b")
+	st.ns.To("b").Emit("two", 3)
+	st.ns.To(g[0].sid).Leave("a")
+	st.ns.To("a").Emit("no more", 4)
+	st.ns.Except("a").Emit("three", 5)
+	st.ns.To("b").Leave("none")
+	if !g[0].come("") {
+		t.Fatalf("it was not recovered: %+v", st.Recoveries())
+	}
+	var names []string
+	for _, p := range g[0].missed {
+		names = append(names, strings.Split(p, `"`)[1])
+	}
+	if got := fmt.Sprint(names, st.ns.All().Sockets()[0].Rooms()[1:]); got != "[one two three] [b]" {
+		t.Errorf("what it has missed, and its rooms, are %s", got)
+	}
+}
+
+// Who leaves between an operator's call and its loop's turn is not forgotten: it is
+// neither in its loop nor among those that are saved at that moment.
+func TestRevocationOfWhoIsJustLeaving(t *testing.T) {
+	st, g := newGuests(t, sio.Options{}, 2)
+	st.ns.OnDisconnecting(func(s sio.Socket, _ sio.Reason) {})
+	st.ns.HandleInline("kick", func(s sio.Socket, m *sio.Msg) error {
+		st.ns.To(g[1].sid).Disconnect(true) // its task waits behind this step
+		g[1].peer.Close()
+		return nil
+	})
+	g[0].send(`42["kick"]`)
+	if g[1].come("") {
+		t.Errorf("it was recovered: %+v", st.Recoveries())
+	}
+}
+
+// Nor is who has come back and is being asked by its middlewares; it goes through
+// them as a new one then.
+func TestRevocationOfWhoIsComingBack(t *testing.T) {
+	st, g := newGuests(t, sio.Options{Recovery: sio.Recovery{RunMiddlewares: true}}, 1)
+	asked, admit := make(chan bool), make(chan bool)
+	st.ns.Use(func(s sio.Socket) error { asked <- s.Recovered(); <-admit; return nil })
+	g[0].go_()
+	x := &extra{t: t, peer: st.sim.Connect(0)}
+	x.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
+	x.peer.Received()
+	x.send(fmt.Sprintf(`40{"pid":%q}`, g[0].pid))
+	if !<-asked {
+		t.Fatal("it is not being recovered")
+	}
+	st.ns.To(g[0].sid).Disconnect(true)
+	admit <- true
+	// Its loop is the simulation's, which has to be turned.
+	again := make(chan bool, 1)
+	go func() { again <- <-asked; admit <- true }() // ends when it has been asked again
+	eventually(t, "the answer", func() bool {
+		st.sim.Turn()
+		got := x.received()
+		return len(got) > 0 && !strings.Contains(got[0], g[0].sid)
+	})
+	if <-again {
+		t.Error("its middlewares took it for recovered")
+	}
+}
+
+// What was missed counts against the hard bound of a queue alone; what cannot be
+// sent makes a new session, once, and nobody is closed for it.
+func TestRecoveryOfMuch(t *testing.T) {
+	for _, x := range []struct {
+		n    int
+		want bool
+	}{{300, true}, {560, false}} {
+		st, g := newGuests(t, sio.Options{Loop: loop.Options{MaxOutbound: 1 << 20, SoftOutbound: 64 << 10}}, 1)
+		g[0].go_()
+		for range x.n {
+			st.ns.Emit("large", strings.Repeat("x", 2000))
+		}
+		auth := fmt.Sprintf(`{"pid":%q}`, g[0].pid)
+		if got := g[0].come(auth); got != x.want || len(g[0].missed) != x.n*b2i(x.want) {
+			t.Errorf("%d events: recovered %t with %d, want %t; %+v", x.n, got, len(g[0].missed), x.want, st.Recoveries())
+		}
+		if r := st.Recoveries(); r.TooLarge != int64(1-b2i(x.want)) || r.Away != 0 {
+			t.Errorf("Recoveries = %+v", r)
+		}
+	}
+}
+
+// A polling client that missed much, and one that goes during its recovery again
+// and again: its time goes on.
+func TestRecoveryThatIsGivenUp(t *testing.T) {
+	st, g := newGuests(t, sio.Options{
+		Engine:   eio.Options{PingInterval: time.Second, PingTimeout: time.Second},
+		Recovery: sio.Recovery{Window: 5 * time.Second, RunMiddlewares: true},
+	}, 1)
+	sid := g[0].sid
+	admit := make(chan bool)
+	st.ns.Use(func(s sio.Socket) error { <-admit; return nil })
+	g[0].go_()
+	auth := fmt.Sprintf(`{"pid":%q}`, g[0].pid)
+	for range 6 {
+		x := &extra{t: t, peer: st.sim.Connect(0)}
+		x.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
+		x.peer.Received()
+		x.send("40" + auth) // waits in its middleware
+		if r := st.Recoveries(); r.Unknown != 0 {
+			t.Fatalf("Recoveries = %+v", r)
+		}
+		x.peer.Close()
+		st.sim.Advance(time.Second)
+		admit <- true
+	}
+	close(admit)
+	if r := st.Recoveries(); r.Away != 0 || r.Bytes != 0 {
+		t.Errorf("%s is kept for ever: %+v", sid, r)
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
