@@ -81,6 +81,8 @@ func (sh *shard) admit(h *httpConn, transport string) {
 			sh.refuse(h, r)
 		case sh.srv.draining.Load():
 			sh.unavailable(h)
+		case sh.srv.pressed.Load():
+			sh.press(h)
 		default:
 			sh.openSession(h, transport)
 		}

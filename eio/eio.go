@@ -267,6 +267,7 @@ type Server struct {
 
 	sessions atomic.Int64 // of all loops
 	draining atomic.Bool  // refuses new sessions; set by Drain
+	pressed  atomic.Bool  // by Press
 }
 
 // NewServer returns a Server that gives its sessions to h. Bind connects it to

@@ -172,7 +172,9 @@ type Stats struct {
 	Malformed int64                             // no HTTP, or too large, or too slow
 	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
 
-	Slow   int64 // sessions over polling closed because they did not ask for what waited, or for MaxQueueHard
+	Slow    int64 // sessions over polling closed because they did not ask for what waited, or for MaxQueueHard
+	Pressed int64 // with 503: new sessions while memory was short
+
 	Budget int64 // sessions closed for what they had kept on their behalf: ConnBudget
 	Stuck  int64 // sessions closed because handlers did nothing about what was kept
 	Pauses int64 // times a client was not read from until handlers had caught up with it
@@ -185,6 +187,7 @@ type tally struct {
 	origins, draining, malformed atomic.Int64
 	full, guests, slow           atomic.Int64
 	frames, unproven             atomic.Int64
+	pressed                      atomic.Int64
 	budget, stuck, pauses, held  atomic.Int64
 }
 
@@ -202,6 +205,7 @@ func (s *Server) Stats() (st Stats) {
 		st.Malformed += sh.tally.malformed.Load()
 		st.Frames += sh.tally.frames.Load()
 		st.Slow += sh.tally.slow.Load()
+		st.Pressed += sh.tally.pressed.Load()
 		st.Budget += sh.tally.budget.Load()
 		st.Stuck += sh.tally.stuck.Load()
 		st.Pauses += sh.tally.pauses.Load()

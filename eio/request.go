@@ -98,6 +98,8 @@ func (sh *shard) engineRequest(h *httpConn) {
 		sh.refuse(h, unsupportedVersion)
 	case srv.draining.Load():
 		sh.unavailable(h)
+	case srv.pressed.Load():
+		sh.press(h)
 	case sh.room(h):
 		sh.admit(h, transport)
 	}

@@ -103,6 +103,20 @@ func (c Conn) Slow() bool {
 	return r != nil && r.flags&flagSoft != 0
 }
 
+// Backlog returns the bytes that are held for the peer and, if they are so many
+// that it is watched, how long it has taken nothing.
+func (c Conn) Backlog() (held int, quiet time.Duration) {
+	r := c.record()
+	if r == nil || r.ext == 0 {
+		return 0, 0
+	}
+	e := c.l.exts[r.ext]
+	if r.flags&flagSoft != 0 {
+		quiet = time.Duration(c.l.now-e.since) * time.Millisecond
+	}
+	return e.size(), quiet
+}
+
 // Taking is for whoever waits for an answer of the peer, which may be behind
 // much that the peer has not got yet. Asked when the wait begins, and again when
 // the answer is late, it reports whether the peer has acknowledged something in

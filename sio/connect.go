@@ -68,6 +68,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	}
 	if sh.count(es) >= sh.srv.o.MaxNamespaces {
 		sh.tally.namespaces.Add(1)
+		sh.srv.notice.Warn("a connection has as many namespaces as it may have", "flag", "--max-namespaces", "max-namespaces", sh.srv.o.MaxNamespaces)
 		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
 		return
 	}
@@ -76,6 +77,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		e := &Error{Message: "Invalid namespace"}
 		if full {
 			sh.tally.namespaces.Add(1)
+			sh.srv.notice.Warn("there are as many live namespaces as there may be", "flag", "--max-instances", "max-instances", sh.srv.o.MaxInstances)
 			e.Message = "too many namespaces"
 		}
 		sh.refuse(es, string(p.Namespace), e)

@@ -47,6 +47,12 @@ func (srv *Server) Held() map[string]int {
 	return held
 }
 
+// Guard has memory be what sample says, and looks at it when look is called.
+func (srv *Server) Guard(sample func() int64) (look func()) {
+	srv.memory.sample = sample
+	return srv.memory.look
+}
+
 // Inboxes counts the inboxes, with those that are not freed yet.
 func (srv *Server) Inboxes() (n int) {
 	for _, sh := range srv.shards {
@@ -109,3 +115,6 @@ func RecordSize() (size, align uintptr) { return unsafe.Sizeof(record{}), unsafe
 
 // LoopIndex names the loop that the socket is on.
 func (s Socket) LoopIndex() string { return strconv.Itoa(s.ref.Loop()) }
+
+// MemoryInUse is what the guard of memory looks at.
+func (srv *Server) MemoryInUse() int64 { return srv.memory.sample() }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,6 +54,25 @@ func TestMaxRooms(t *testing.T) {
 	// The room that was not joined is not kept alive, nor does it get anything.
 	if err := srv.Of("/").To("d", "f").Emit("nobody"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A bound that bites says which it is, once a socket.
+func TestTooManyRoomsAreLogged(t *testing.T) {
+	var log strings.Builder
+	st := newStageWith(t, sio.Options{MaxRooms: 2, MaxNamespaces: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	x := st.enter(0)
+	for i := range 300 {
+		x.s.Join(fmt.Sprint("room ", i))
+	}
+	st.sim.Turn()
+	x.send("40/other,")
+	text := log.String()
+	if strings.Count(text, "--max-rooms") != 1 || strings.Count(text, "--max-namespaces") != 1 || strings.Count(text, "\n") != 2 {
+		t.Errorf("the log is %q, want one line each that names --max-rooms and --max-namespaces", text)
+	}
+	if n := st.Stats().Rooms; n != 298 {
+		t.Errorf("Stats().Rooms = %d, want 298", n)
 	}
 }
 

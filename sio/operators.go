@@ -67,13 +67,26 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 	case sh.isOwn(slot, room):
 	case most > 0 && int(r.rooms) >= most && !sh.local.Has(slot, id, room):
 		sh.tally.rooms.Add(1)
-		sh.srv.fail(sh.socket(slot), "join", ErrTooManyRooms)
+		sh.tooManyRooms(slot)
 	case sh.local.Join(slot, id, room):
 		if most > 0 {
 			r.rooms++
 		}
 		sh.changed(slot, change{room, true, effect})
 	}
+}
+
+// tooManyRooms tells of a room that was not joined: OnError of each, the log of
+// the first of a socket.
+func (sh *shard) tooManyRooms(slot uint32) {
+	r := sh.sockets.At(slot)
+	if sh.srv.o.OnError != nil {
+		sh.srv.fail(sh.socket(slot), "join", ErrTooManyRooms)
+	} else if r.is&crowded == 0 {
+		sh.srv.notice.Warn("a socket has as many rooms as it may have: others are not joined", "flag", "--max-rooms",
+			"max-rooms", sh.srv.o.MaxRooms, "namespace", sh.instance(slot).name, "socket", sh.id(slot))
+	}
+	r.is |= crowded
 }
 
 // leaveRoom takes a socket out of a room other than its own, behind what has been

@@ -43,7 +43,7 @@ type Options struct {
 	// MaxNamespaces bounds the namespaces of one connection. Zero means 128.
 	MaxNamespaces int
 	// MaxRooms bounds the rooms of a socket beside its own, up to 10000. One more
-	// is not joined, and OnError told ErrTooManyRooms. Zero means no bound.
+	// is not joined, the first one logged, and OnError told ErrTooManyRooms. Zero means no bound.
 	MaxRooms int
 	// MaxPendingAcks bounds the acknowledgements that a socket may owe: EmitAck
 	// returns ErrTooManyAcks beyond. Zero means 1024.
@@ -51,6 +51,14 @@ type Options struct {
 	// MaxEventName bounds the name of an event that a client sends, in bytes; its
 	// connection is closed beyond. Zero means 256.
 	MaxEventName int
+
+	// MemoryLimit bounds the memory that the process uses, in bytes: what Go's
+	// runtime holds but for what is free in it; the kernel's buffers are not in it.
+	// It is looked at each second while Serve runs. Above it new sessions get 503 and
+	// volatile events are dropped; at the next look the sessions for which most is
+	// held are closed, first those that take nothing or whose handlers do nothing, until
+	// a tenth is free. Zero: no bound.
+	MemoryLimit int64
 
 	// Recovery gives clients that come back soon their sockets again.
 	Recovery Recovery
@@ -122,6 +130,7 @@ type Server struct {
 	shards   []*shard
 	client   *clientFiles
 	notice   *notice.Log
+	memory   *memoryGuard
 
 	// What other servers are asked, and how this one proves who it is.
 	searches   *searches
@@ -183,6 +192,9 @@ func newServer(o Options) (*Server, error) {
 	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxForwards, o.MaxTunnels) < 1 {
 		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 10000")
 	}
+	if o.MemoryLimit < 0 {
+		return nil, errors.New("sio: MemoryLimit is negative")
+	}
 	if l := o.Limits; min(o.MaxInstances, l.MaxAttachments, l.MaxAttachmentBytes, l.MaxDepth, l.MaxArgs) < 0 {
 		return nil, errors.New("sio: a bound is negative")
 	}
@@ -192,6 +204,7 @@ func newServer(o Options) (*Server, error) {
 		}
 	}
 	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0), token: newToken(), stopped: make(chan struct{})}
+	srv.memory = newMemoryGuard(srv, o.MemoryLimit)
 	srv.tunnels = newTunnels(srv.forwards, o)
 	srv.searches = newSearches(func() rooms.Adapter { return srv.cluster })
 	srv.proof = proofOf(o.ClusterSecret, string(o.Engine.Node), o.Advertise, srv.token)
@@ -331,6 +344,11 @@ func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Lis
 // them all.
 func (srv *Server) Serve(ctx context.Context) error {
 	srv.served.Store(true)
+	if srv.o.MemoryLimit > 0 {
+		guarding, ended := context.WithCancel(ctx)
+		defer ended()
+		go srv.memory.run(guarding) // ends with Serve
+	}
 	err := srv.engine.Run(ctx)
 	if errors.Is(err, loop.ErrClosed) {
 		return err

@@ -39,6 +39,7 @@ type facts uint8
 const (
 	extended facts = 1 << iota // it has an extension in shard.exts
 	heard                      // its client has sent an event or an acknowledgement
+	crowded                    // a room was not joined for Options.MaxRooms, which was said
 )
 
 type state uint8
@@ -310,7 +311,8 @@ func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
 		return
 	}
 	es := sh.session(slot)
-	if run.Broadcasts[from].Volatile && !es.Writable() {
+	if run.Broadcasts[from].Volatile && (!es.Writable() || sh.srv.memory.above.Load()) {
+		sh.tally.volatile.Add(int64(len(run.Broadcasts) - from))
 		return
 	}
 	messages := run.Broadcasts[from:]

@@ -28,6 +28,12 @@ func newStage(t testing.TB, o sio.Options) *stage {
 	if o.OnError == nil {
 		o.OnError = func(_ sio.Socket, event string, err error) { t.Errorf("%s: %v", event, err) }
 	}
+	return newStageWith(t, o)
+}
+
+// newStageWith is newStage with the logger of the options, and its errors.
+func newStageWith(t testing.TB, o sio.Options) *stage {
+	t.Helper()
 	if o.Loop.Loops == 0 {
 		o.Loop.Loops = 1
 	}

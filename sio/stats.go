@@ -25,6 +25,10 @@ type Stats struct {
 	Errors int64 // errors that handlers returned, but for ErrClosed
 	Panics int64 // panics of handlers
 
+	Volatile     int64 // volatile events that were dropped, for each socket
+	Memory       int64 // bytes that the process used when that was last looked at: with MemoryLimit
+	MemoryClosed int64 // sessions closed for MemoryLimit
+
 	Forwarded     int64 // requests for sessions of other servers that these answered
 	ForwardFailed int64 // those that they did not: unknown, not reached, too late, or over MaxForwards
 	// ForwardLimited are those of ForwardFailed that MaxForwards refused, or that were
@@ -42,7 +46,7 @@ type Stats struct {
 // tally is what a loop counts of Stats. It is read from anywhere.
 type tally struct {
 	badPackets, violations, unfinished, timeouts, refused, namespaces, full, rooms, acks atomic.Int64
-	crossed                                                                              atomic.Int64
+	crossed, volatile                                                                    atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -51,12 +55,14 @@ func (srv *Server) Stats() Stats {
 		ForwardLimited: srv.forwards.limited.Load(), ForwardUnproven: srv.forwards.unproven.Load(), TunnelLimited: srv.tunnels.limited.Load(),
 		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load()}
 	st.Errors, st.Panics = srv.failures.errors.Load(), srv.failures.panics.Load()
+	st.Memory, st.MemoryClosed = srv.memory.used.Load(), srv.memory.closed.Load()
 	for _, sh := range srv.shards {
 		t := &sh.tally
 		st.BadPackets += t.badPackets.Load()
 		st.Violations += t.violations.Load()
 		st.Unfinished += t.unfinished.Load()
 		st.Crossed += t.crossed.Load()
+		st.Volatile += t.volatile.Load()
 		st.Timeouts += t.timeouts.Load()
 		st.Refused += t.refused.Load()
 		st.Namespaces += t.namespaces.Load()

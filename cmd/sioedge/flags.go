@@ -36,6 +36,7 @@ type config struct {
 	queueHard     string
 	slowAfter     time.Duration
 	connBudget    string
+	memory        string
 	serveClient   bool
 	clientDir     string
 	keepHandshake bool
@@ -104,6 +105,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.StringVar(&c.queueHard, "queue-hard-max", "16MiB", "bytes held for what is queued for one client before it is closed, however fast it takes them")
 	f.DurationVar(&c.slowAfter, "slow-after", 10*time.Second, "how long a client with more than --queue-max queued may take nothing before it is closed; at most --ping-timeout")
 	f.StringVar(&c.connBudget, "conn-budget", "0", "bytes kept on behalf of one client on the way in; it waits above half of it, and is closed beyond; 0: 4MiB, or four times --max-payload if that is more")
+	f.StringVar(&c.memory, "memory-limit", "auto", "bytes of memory above which new sessions are refused and volatile events dropped, and then clients closed, those first that take nothing; auto: three quarters of what the control group or the machine has; 0: none")
 	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
 	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")
 	f.BoolVar(&c.keepHandshake, "keep-handshake", false, "keep each session's first request in memory after it has joined a namespace")

@@ -126,6 +126,10 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
+	memory, err := c.memoryLimit()
+	if err != nil {
+		return sio.Options{}, err
+	}
 	lowat, err := size("tcp-notsent-lowat", c.lowat)
 	if err != nil {
 		return sio.Options{}, err
@@ -176,6 +180,7 @@ func (c *config) options() (sio.Options, error) {
 		ConnectTimeout: c.connect,
 		Parser:         packets,
 		MaxNamespaces:  c.maxNamespaces,
+		MemoryLimit:    memory,
 		MaxRooms:       c.maxRooms,
 		MaxPendingAcks: c.maxAcks,
 		MaxEventName:   c.maxEvent,
