@@ -230,6 +230,14 @@ func (sh *shard) unwait(h *httpConn) {
 	}
 }
 
+// Finish is called by the loop for a connection that is to be closed because the
+// engine shuts down. Requests that are being answered are; sessions have been
+// closed by then, or lose their connection.
+func (srv *Server) Finish(c loop.Conn) bool {
+	h := srv.shards[c.Loop().Index()].httpOf(c)
+	return h != nil && (h.state == stateDeciding || h.state == stateBody || h.state == stateApart || h.state == stateHeld)
+}
+
 // abandon ends the exchange of a connection that has ended, in the way of its
 // state. The connection's record is gone already.
 func (sh *shard) abandon(h *httpConn) {
@@ -259,7 +267,7 @@ func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []by
 // respond is answer. A body that is shared is not copied and must not be modified
 // from now on.
 func (sh *shard) respond(h *httpConn, status int, fields []http1.Field, body []byte, shared, end bool) {
-	if end = end || !h.keepAlive; end {
+	if end = end || !h.keepAlive || sh.loop.Draining(); end {
 		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueClose})
 	} else if h.isOld {
 		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueKeepAlive})

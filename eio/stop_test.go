@@ -1,11 +1,14 @@
 package eio
 
 import (
+	"context"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/wsframe"
 )
 
@@ -28,21 +31,21 @@ func TestStopEndsEverySession(t *testing.T) {
 	if m, err := plain.message(); err != nil || !strings.HasPrefix(string(m.Data), "0{") {
 		t.Fatalf("message = %q, %v, want the open packet", m.Data, err)
 	}
-	polls, silent, http := dial(t, addr), dial(t, addr), dial(t, addr)
-	sid := http.open()
+	polls, silent, idle := dial(t, addr), dial(t, addr), dial(t, addr)
+	sid := idle.open()
 	handshake(upgraded, sid)
 	upgraded.text("5")
 	upgraded.text("4x")
 	upgraded.expect("4x")
-	sid = http.open()
+	sid = idle.open()
 	handshake(upgrading, sid)
-	http.must(postRequest("EIO=4&transport=polling&sid="+sid, "4discarded"), 200)
+	idle.must(postRequest("EIO=4&transport=polling&sid="+sid, "4discarded"), 200)
 	silent.open()
 	query := "EIO=4&transport=polling&sid=" + polls.open()
 	if _, err := polls.Write(append(getRequest(query), getRequest(query)...)); err != nil { // the second one waits
 		t.Fatal(err)
 	}
-	http.must(postRequest(query, "4answered"), 200)
+	idle.must(postRequest(query, "4answered"), 200)
 	if got := polls.must(nil, 200); got != "4answered" {
 		t.Fatalf("poll = %q, want 4answered", got)
 	}
@@ -70,4 +73,81 @@ func TestStopEndsEverySession(t *testing.T) {
 		}
 		return n == 0
 	})
+}
+
+// TestStopLetsAnswersFinish: requests that are being answered when the engine
+// shuts down are, and their connections end behind it; those that wait for the
+// next one end at once.
+func TestStopLetsAnswersFinish(t *testing.T) {
+	release, asked := make(chan struct{}), make(chan struct{}, 1)
+	cut := false
+	srv, err := NewServer(&hooks{}, Options{Logger: quiet, Route: func(string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked <- struct{}{}
+			<-release
+			cut = r.Context().Err() != nil
+			_, _ = io.WriteString(w, "done")
+		})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := loop.New(srv, loop.Options{Loops: 1, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Bind(e.Loops())
+	a, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan error, 1)
+	// ends with the engine
+	go func() { ran <- e.Run(context.Background()) }()
+	busy, uploads, idle := dial(t, a.String()), dial(t, a.String()), dial(t, a.String())
+	sid := idle.open()
+	if _, err := busy.Write([]byte("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	body := postRequest("EIO=4&transport=polling&sid="+sid, "4whole")
+	if _, err := uploads.Write(body[:len(body)-3]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the body is being received", func() bool {
+		n := 0
+		e.Loops()[0].Ask(func() {
+			for _, h := range srv.shards[0].https {
+				if h != nil && h.state == stateBody {
+					n++
+				}
+			}
+		})
+		return n == 1
+	})
+	down := make(chan error, 1)
+	// ends when all connections have
+	go func() { down <- e.Shutdown(context.Background()) }()
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("an idle connection: %v, want the end", err)
+	}
+	if _, err := uploads.Write(body[len(body)-3:]); err != nil {
+		t.Fatal(err)
+	}
+	uploads.must(nil, 200)
+	close(release)
+	if got := busy.must(nil, 200); got != "done" || cut {
+		t.Errorf("the answer is %q, cut %v, want done and not cut", got, cut)
+	}
+	for name, w := range map[string]*wire{"busy": busy, "uploads": uploads} {
+		if _, err := w.r.ReadByte(); err != io.EOF {
+			t.Errorf("%s: behind the answer: %v, want the end", name, err)
+		}
+	}
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown() = %v", err)
+	}
+	if err := <-ran; err != nil {
+		t.Errorf("Run() = %v", err)
+	}
 }

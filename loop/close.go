@@ -307,10 +307,20 @@ func (l *Loop) discard(fd int32) {
 	l.engine.gone()
 }
 
+// finishes asks the handler whether it closes the connection by itself.
+func (l *Loop) finishes(slot uint32) (does bool) {
+	f, ok := l.h.(Finisher)
+	if !ok {
+		return false
+	}
+	defer l.recovered()
+	return f.Finish(l.conn(slot))
+}
+
 // closeSome closes a slice of all connections gracefully, or at once when the
 // loop is ending.
 func (l *Loop) closeSome() {
-	for n := 0; n < workSlice && l.closing > 0; n++ {
+	for n := 0; n < closeSlice && l.closing > 0; n++ {
 		l.closeSlot(l.closing)
 		l.closing--
 	}
@@ -322,7 +332,7 @@ func (l *Loop) closeSlot(slot uint32) {
 	case r.fd == noFD:
 	case l.ending:
 		l.fail(slot, r, ErrClosed)
-	case r.flags&(flagsDying|flagLinger) == 0:
+	case r.flags&(flagsDying|flagLinger) == 0 && !l.finishes(slot):
 		l.deferFor(slot, r, flagClose)
 	}
 }

@@ -146,8 +146,9 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // StopAccepting closes the listeners. Connections that the kernel has accepted
 // already are opened; a unix socket's path is removed. Called from outside the
-// loops, it returns when this has happened.
-func (e *Engine) StopAccepting() {
+// loops, it returns when this has happened, or with ctx's error when ctx is done
+// before: a handler may keep a loop from it.
+func (e *Engine) StopAccepting(ctx context.Context) error {
 	e.mu.Lock()
 	if e.state == created {
 		for _, l := range e.loops {
@@ -157,31 +158,48 @@ func (e *Engine) StopAccepting() {
 	run := e.state == running
 	e.mu.Unlock()
 	if !run {
-		return
+		return nil
 	}
-	wait := true
+	var left sync.WaitGroup
+	wait := !e.OnLoop()
 	for _, l := range e.loops {
-		wait = wait && !l.OnLoop()
-	}
-	for _, l := range e.loops {
-		if wait {
-			l.Ask(l.closeListeners)
-		} else {
-			l.Post(TaskFunc((*Loop).closeListeners))
+		left.Add(1)
+		if !l.Post(TaskFunc(func(l *Loop) {
+			defer left.Done()
+			l.closeListeners()
+		})) {
+			left.Done()
 		}
+	}
+	if !wait {
+		return nil
+	}
+	closed := make(chan struct{})
+	// ends when the last loop has come to it
+	go func() { left.Wait(); close(closed) }()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-// Shutdown stops accepting, closes every connection gracefully (see
-// Conn.Close) and waits until all are gone. When ctx is done it cuts the rest
-// and returns ctx's error. Either way the loops have ended when it returns. It
-// must not be called on a loop.
+// cutTime is how long Shutdown waits for the loops to end after its context is
+// done.
+const cutTime = time.Second
+
+// Shutdown stops accepting, closes every connection gracefully (see Conn.Close),
+// those at once whose handler is not about to answer (see Finisher), and waits
+// until all are gone. When ctx is done it cuts the rest and returns ctx's error.
+// The loops have ended when it returns, unless ctx is done and a handler keeps
+// one of them for longer than a second. It must not be called on a loop.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	if e.sim != nil {
 		e.sim.end()
 		return nil
 	}
-	e.StopAccepting()
+	_ = e.StopAccepting(ctx)
 	e.mu.Lock()
 	if e.state == created {
 		e.state = ended
@@ -192,16 +210,20 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	e.mu.Unlock()
 	e.drain()
-	var err error
 	select {
 	case <-e.drained:
 	case <-e.stopped:
 	case <-ctx.Done():
-		err = ctx.Err()
+		e.cut()
+		select {
+		case <-e.stopped:
+		case <-time.After(cutTime):
+		}
+		return ctx.Err()
 	}
 	e.cut()
 	<-e.stopped
-	return err
+	return nil
 }
 
 // drain has every loop close its connections gracefully.

@@ -63,12 +63,21 @@ type Handler interface {
 	Close(c Conn, err error)
 }
 
+// A Finisher is a Handler that has answers to give when the engine shuts down.
+type Finisher interface {
+	// Finish is called on the loop of a connection that is to be closed because
+	// the engine shuts down. It reports true if the handler closes c by itself
+	// when it has answered what it is about to answer; otherwise c is closed.
+	Finish(c Conn) bool
+}
+
 const (
-	arenaSize = 64 << 10 // copies made by Write in one step
-	burstSize = 64 << 10 // pieces put together for one send
-	maxReads  = 4        // reads of one connection in one step
-	maxRounds = 16       // repetitions of a step's end before sockets are served again
-	workSlice = 512      // connections closed in one slice of a shutdown
+	arenaSize  = 64 << 10 // copies made by Write in one step
+	burstSize  = 64 << 10 // pieces put together for one send
+	maxReads   = 4        // reads of one connection in one step
+	maxRounds  = 16       // repetitions of a step's end before sockets are served again
+	workSlice  = 512      // connections looked at in one slice
+	closeSlice = 64       // connections closed in one slice of a shutdown
 )
 
 // A Loop is one event loop. Post, PostQuiet, Wake, Mail, Ask, OnLoop, Index and
@@ -162,6 +171,9 @@ func (l *Loop) Engine() *Engine { return l.engine }
 // made, and stands still while the loop is away: late by a second or more. It is
 // read once for each step.
 func (l *Loop) Now() int64 { return l.now }
+
+// Draining reports whether the engine shuts down: no connection is to stay.
+func (l *Loop) Draining() bool { return l.draining }
 
 // OnTurn sets what is called at the end of each step, before connections with
 // queued output are flushed. The function may write, post and schedule.

@@ -328,7 +328,9 @@ func TestStopAccepting(t *testing.T) {
 		e, a := start(t, &hooks{data: echo}, Options{Loops: 2}, addr)
 		c := dial(t, a)
 		eventually(t, "it is open", func() bool { return e.Stats().Open == 1 })
-		e.StopAccepting()
+		if err := e.StopAccepting(context.Background()); err != nil {
+			t.Errorf("StopAccepting() = %v", err)
+		}
 		if c, err := net.Dial(a.Network(), a.String()); err == nil {
 			_ = c.Close()
 			t.Errorf("%s: accepted after StopAccepting", addr)

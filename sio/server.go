@@ -398,7 +398,7 @@ func (srv *Server) shutdown(ctx context.Context) error {
 	if !srv.served.Load() {
 		return errors.Join(srv.engine.Shutdown(ctx), srv.part(ctx)) // there is nobody, and no loop that runs
 	}
-	srv.engine.StopAccepting()
+	_ = srv.engine.StopAccepting(ctx)
 	srv.eio.Drain()
 	srv.forwards.land(ctx)
 	srv.settleAll()
