@@ -32,7 +32,13 @@ type Broadcast struct {
 	// one of the same name.
 	to, except []*entry
 	room       [2]*entry // what to and except usually fit in
+
+	left int32 // atomic: loops that have not visited all members
 }
+
+// cost is what a broadcast holds while it waits: message, record and its places in
+// queues, about.
+func (b *Broadcast) cost() int64 { return int64(b.Size) + 320 }
 
 // Bounds of a Run. A single message may be larger.
 const (

@@ -24,6 +24,8 @@ type Directory struct {
 	locals []*Local
 	seed   maphash.Seed
 
+	waiting atomic.Int64 // bytes
+
 	shards [numShards]shard
 }
 
@@ -108,10 +110,30 @@ func (d *Directory) Publish(b *Broadcast, post func(loop int, b *Broadcast)) {
 	defer d.unlock(locked)
 
 	loops := d.resolve(b, hashes)
+	left := 0
+	for _, word := range loops {
+		left += bits.OnesCount64(word)
+	}
+	if left > 0 {
+		atomic.StoreInt32(&b.left, int32(left))
+		d.waiting.Add(b.cost())
+	}
 	for w, word := range loops {
 		for ; word != 0; word &= word - 1 {
 			post(w*64+bits.TrailingZeros64(word), b)
 		}
+	}
+}
+
+// Waiting returns how many bytes are held by broadcasts that have been published
+// and have members that are still to be visited, each counted once, however many
+// loops it waits for. Any goroutine may ask.
+func (d *Directory) Waiting() int64 { return d.waiting.Load() }
+
+// visited says that a loop is done with b.
+func (d *Directory) visited(b *Broadcast) {
+	if atomic.AddInt32(&b.left, -1) == 0 {
+		d.waiting.Add(-b.cost())
 	}
 }
 

@@ -483,3 +483,36 @@ func mustPanic(t *testing.T, name string, f func()) {
 	}()
 	f()
 }
+
+// What waits is counted until the last member has been visited, and once, however
+// it ends.
+func TestWaitingIsCounted(t *testing.T) {
+	r := newRig()
+	r.add([]uint32{1, 2, 3}, "a")
+	if r.publish("0", Broadcast{To: []string{"nobody"}, Size: 1000}); r.dir.Waiting() != 0 {
+		t.Errorf("%d bytes wait for nobody", r.dir.Waiting())
+	}
+	b := Broadcast{To: []string{"a"}, Size: 1000}
+	r.publish("1", b)
+	r.publish("2", b)
+	b.To = nil
+	r.publish("3", b)
+	if got := r.dir.Waiting(); got < 3000 || got > 5000 {
+		t.Errorf("%d bytes wait, want those of three messages", got)
+	}
+	r.l.CatchUp(2) // who has had it before the others
+	r.l.Remove(3)
+	r.all()
+	if got := r.dir.Waiting(); got != 0 {
+		t.Errorf("%d bytes wait when all have been visited", got)
+	}
+	late := Broadcast{Namespace: 1, To: []string{"a"}, Message: "4", Size: 1000}
+	r.dir.Publish(&late, func(int, *Broadcast) {})
+	r.l.Remove(1)
+	r.l.Remove(2) // before it comes to the loop
+	r.l.Enqueue(&late)
+	r.all()
+	if got := r.dir.Waiting(); got != 0 {
+		t.Errorf("%d bytes wait for a room that has gone", got)
+	}
+}

@@ -55,6 +55,7 @@ func (l *Local) Enqueue(b *Broadcast) {
 	q := &l.queue
 	q.toSlots = l.appendSlots(q.toSlots[:0], b.ToRefs, b.Namespace)
 	if len(q.toSlots) == 0 && !slices.ContainsFunc(b.to, l.hasMembers) {
+		l.dir.visited(b)
 		return
 	}
 	q.exSlots = l.appendSlots(q.exSlots[:0], b.ExceptRefs, b.Namespace)

@@ -44,6 +44,9 @@ func (l *Local) visit(limit int) int {
 	}
 	g.next = next
 	if done {
+		for _, b := range g.run.Broadcasts {
+			l.dir.visited(b)
+		}
 		q.pop()
 	}
 	return max(n, 1)

@@ -97,6 +97,12 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	if b.direct && b.socket().gone() {
 		return ErrClosed
 	}
+	if b.server().overcrowded(b.volatile) {
+		if b.volatile {
+			return nil
+		}
+		return ErrOverloaded
+	}
 	e, err := encodeEvent(event, args)
 	if err != nil {
 		return err
@@ -114,6 +120,21 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 		c.Emit(t, e)
 	}
 	return nil
+}
+
+// overcrowded tells whether an event is not to be sent, since so much waits for the
+// loops already, and counts it then.
+func (srv *Server) overcrowded(volatile bool) bool {
+	waiting, most := srv.rooms.Waiting(), int64(srv.o.MaxBroadcasts)
+	if volatile {
+		most /= 2
+	}
+	if waiting < most {
+		return false
+	}
+	srv.overloaded.Add(1)
+	srv.notice.Warn("events are not sent, since too much waits for the loops", "flag", "--max-broadcasts", "bytes", waiting, "bound", most)
+	return true
 }
 
 // deliver sends an event to the sockets of this server.

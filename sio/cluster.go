@@ -193,7 +193,7 @@ func (h *host) Token() string { return h.srv.token }
 
 // Deliver sends an event to the sockets of this server.
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {
-	if b, ok := h.at(t); ok {
+	if b, ok := h.at(t); ok && !h.srv.overcrowded(e.Volatile) {
 		b.volatile, b.plain = e.Volatile, e.Plain
 		b.deliver(e)
 	}

@@ -21,6 +21,9 @@ var ErrTooManyRooms = errors.New("sio: too many rooms")
 // Options.MaxPendingAcks.
 var ErrTooManyAcks = errors.New("sio: too many acknowledgements are due")
 
+// ErrOverloaded is returned for an event that was not sent: Options.MaxBroadcasts.
+var ErrOverloaded = errors.New("sio: too much waits for the loops")
+
 // ErrInline is returned by a method that would wait for a client or for another
 // server, and was called by an inline handler: the loop may not wait.
 var ErrInline = errors.New("sio: an inline handler may not wait")

@@ -60,6 +60,13 @@ type Options struct {
 	// a tenth is free. Zero: no bound.
 	MemoryLimit int64
 
+	// MaxBroadcasts bounds the bytes of events that were emitted to rooms or
+	// namespaces and wait for the loops to visit their members, each event counted
+	// once: emitting returns ErrOverloaded beyond, and above half of it volatile events
+	// are dropped. What other servers emit is dropped in their place, too.
+	// Stats.Overloaded counts all these. Zero means 256 MiB.
+	MaxBroadcasts int
+
 	// Recovery gives clients that come back soon their sockets again.
 	Recovery Recovery
 
@@ -132,6 +139,8 @@ type Server struct {
 	notice   *notice.Log
 	memory   *memoryGuard
 
+	overloaded, unheard atomic.Int64 // of Stats
+
 	// What other servers are asked, and how this one proves who it is.
 	searches   *searches
 	token      string // of which proof is derived
@@ -158,6 +167,7 @@ func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
+	o.MaxBroadcasts = cmp.Or(o.MaxBroadcasts, 256<<20)
 	o.MaxForwards = cmp.Or(o.MaxForwards, 4096)
 	o.MaxTunnels = cmp.Or(o.MaxTunnels, 4096)
 	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
@@ -189,7 +199,7 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
-	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxForwards, o.MaxTunnels) < 1 {
+	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxBroadcasts, o.MaxForwards, o.MaxTunnels) < 1 {
 		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 10000")
 	}
 	if o.MemoryLimit < 0 {

@@ -96,31 +96,57 @@ func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
 	}
 	m := &Msg{event: string(list.Event), wants: answer != nil, reply: answer}
 	m.raw, m.buffers = list.Args, e.Attachments
+	size := len(e.Data) + earOverhead
+	for _, a := range e.Attachments {
+		size += len(a)
+	}
 	n.srv.handlers.Add(1)
-	n.ears.put(func() {
+	if !n.ears.put(size, func() {
 		defer n.srv.handlers.Done()
 		n.srv.call(Socket{in: &instance{ns: n, name: n.name}}, m.event, func() error { return h(m) })
-	})
+	}) {
+		n.srv.handlers.Done()
+		n.srv.unheard.Add(1)
+		n.srv.notice.Warn("events of other servers are not handled, since too much waits for the handlers", "namespace", n.name, "bytes", maxHeard)
+	}
 }
+
+const (
+	maxHeard    = 16 << 20 // bytes that may wait for the handlers of a namespace
+	earOverhead = 256      // bytes, of what waits beside its payload
+)
 
 // ears run what other servers said, in order, on a goroutine that exists while
 // there is something.
 type ears struct {
 	mu      sync.Mutex
-	heard   []func()
-	rest    []func() // of those being run
+	heard   []saying
+	rest    []saying // of those being run
+	bytes   int
 	running bool
 }
 
-func (q *ears) put(f func()) {
+// A saying is what another server said: run handles it.
+type saying struct {
+	size int
+	run  func()
+}
+
+// put is false if too much waits already.
+func (q *ears) put(size int, f func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.heard = append(q.heard, f)
+	if q.bytes+size > maxHeard && q.bytes > 0 {
+		return false
+	}
+	q.bytes += size
+	q.heard = append(q.heard, saying{size, f})
 	if !q.running {
 		q.running = true
 		// ends when nothing is left
 		go q.work()
 	}
+	return true
 }
 
 func (q *ears) work() {
@@ -142,10 +168,10 @@ func (q *ears) work() {
 			q.mu.Unlock()
 			return
 		}
-		f := q.rest[0]
-		q.rest = q.rest[1:]
+		x := q.rest[0]
+		q.rest, q.bytes = q.rest[1:], q.bytes-x.size
 		q.mu.Unlock()
-		f()
+		x.run()
 	}
 }
 

@@ -21,6 +21,8 @@ type Stats struct {
 	Full       int64 // of these: for want of a place on the client's loop
 	Rooms      int64 // rooms that were not joined for MaxRooms
 	Acks       int64 // events that were not sent for MaxPendingAcks
+	Overloaded int64 // events that were not sent for MaxBroadcasts, volatile ones among them
+	Unheard    int64 // events between servers that were not handled, since too many waited
 
 	Errors int64 // errors that handlers returned, but for ErrClosed
 	Panics int64 // panics of handlers
@@ -53,7 +55,8 @@ type tally struct {
 func (srv *Server) Stats() Stats {
 	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load(),
 		ForwardLimited: srv.forwards.limited.Load(), ForwardUnproven: srv.forwards.unproven.Load(), TunnelLimited: srv.tunnels.limited.Load(),
-		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load()}
+		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load(),
+		Overloaded: srv.overloaded.Load(), Unheard: srv.unheard.Load()}
 	st.Errors, st.Panics = srv.failures.errors.Load(), srv.failures.panics.Load()
 	st.Memory, st.MemoryClosed = srv.memory.used.Load(), srv.memory.closed.Load()
 	for _, sh := range srv.shards {

@@ -37,6 +37,7 @@ type config struct {
 	slowAfter     time.Duration
 	connBudget    string
 	memory        string
+	maxBroadcasts string
 	serveClient   bool
 	clientDir     string
 	keepHandshake bool
@@ -122,6 +123,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels, streams and sessions begin with")
 	f.IntVar(&c.maxTopics, "adapter-max-subscriptions", 1<<20, "channels that are subscribed to at one time; rooms beyond it get nothing from other servers")
 	f.StringVar(&c.clusterSecret, "cluster-secret", "", "what servers of a cluster prove to each other with that they are of it, the same for all, best as $SIOEDGE_CLUSTER_SECRET; empty: whoever can write to the cluster's Redis is believed")
+	f.StringVar(&c.maxBroadcasts, "max-broadcasts", "256MiB", "bytes of events that wait for loops to visit their recipients; more are not sent, volatile ones from half of it on")
 	f.IntVar(&c.maxForwards, "max-forwards", 4096, "requests at once that are forwarded to other servers, three quarters of them for one address or server")
 	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers, three quarters of them for one address or server; clients beyond go on polling")
 	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")

@@ -130,6 +130,10 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
+	broadcasts, err := size("max-broadcasts", c.maxBroadcasts)
+	if err != nil {
+		return sio.Options{}, err
+	}
 	lowat, err := size("tcp-notsent-lowat", c.lowat)
 	if err != nil {
 		return sio.Options{}, err
@@ -185,6 +189,7 @@ func (c *config) options() (sio.Options, error) {
 		MaxPendingAcks: c.maxAcks,
 		MaxEventName:   c.maxEvent,
 		MaxInstances:   c.maxInstances,
+		MaxBroadcasts:  broadcasts,
 		Advertise:      c.advertise,
 		ClusterSecret:  c.clusterSecret,
 		MaxForwards:    c.maxForwards,
