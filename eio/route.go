@@ -16,6 +16,10 @@ import (
 	"github.com/sioedge/sioedge/loop/http1"
 )
 
+// minShared is the length of a body from which on it is not copied: a handler's
+// answer is nobody else's, or may be shared.
+const minShared = 4 << 10
+
 // maxRouteBody bounds what is read of a request that is not Engine.IO's.
 const maxRouteBody = 1 << 20
 
@@ -70,7 +74,7 @@ func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) 
 			default:
 				fields, body, end := w.answer(h.isHead)
 				h.fields = besides(h.fields, fields)
-				sh.answer(h, w.status, fields, body, end)
+				sh.respond(h, w.status, fields, body, len(body) >= minShared, end)
 			}
 		}))
 	}()
@@ -105,7 +109,30 @@ type recorder struct {
 	header http.Header
 	status int         // 0 before WriteHeader
 	sent   http.Header // header as it was then
+	shared []byte      // the first part of the body
 	body   bytes.Buffer
+}
+
+// WriteShared is w.Write(p) for bytes that nobody modifies from now on. If w is
+// what a handler of Options.Route was given, and it is the whole body, they are
+// sent as they are: however many clients ask for a file, and however slowly they
+// take it, it is there once.
+func WriteShared(w http.ResponseWriter, p []byte) (int, error) {
+	r, ok := w.(*recorder)
+	if !ok || r.shared != nil || r.body.Len() > 0 {
+		return w.Write(p)
+	}
+	r.WriteHeader(http.StatusOK)
+	if !r.hasBody() {
+		return 0, http.ErrBodyNotAllowed
+	}
+	r.shared = p
+	return len(p), nil
+}
+
+// hasBody tells whether the status allows one.
+func (w *recorder) hasBody() bool {
+	return w.status != http.StatusNoContent && w.status != http.StatusNotModified
 }
 
 func (w *recorder) Header() http.Header { return w.header }
@@ -123,8 +150,12 @@ func (w *recorder) WriteHeader(status int) {
 
 func (w *recorder) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	if w.status == http.StatusNoContent || w.status == http.StatusNotModified {
+	if !w.hasBody() {
 		return 0, http.ErrBodyNotAllowed
+	}
+	if w.shared != nil {
+		w.body.Write(w.shared)
+		w.shared = nil
 	}
 	return w.body.Write(p)
 }
@@ -133,7 +164,10 @@ func (w *recorder) Write(p []byte) (int, error) {
 // decides itself, and whether the handler wants it to end. Of an answer to HEAD
 // the handler may give the length instead of a body.
 func (w *recorder) answer(isHead bool) (fields []http1.Field, body []byte, end bool) {
-	body = w.body.Bytes()
+	body = w.shared
+	if body == nil {
+		body = w.body.Bytes()
+	}
 	if _, typed := w.sent["Content-Type"]; !typed && len(body) > 0 && w.sent.Get("Content-Encoding") == "" {
 		fields = append(fields, http1.Field{Name: fieldType, Value: []byte(http.DetectContentType(body))})
 	}

@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -9,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
@@ -18,8 +17,8 @@ import (
 // its source map. Nothing else under the path is.
 var clientNames = []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"}
 
-// clientFiles serves the browser client from memory, and compressed to whoever
-// takes that.
+// clientFiles serves the browser client from memory, whole, and compressed to
+// whoever takes that. All clients share the bytes.
 type clientFiles struct {
 	files   map[string]*clientFile // by path
 	version string                 // the client's
@@ -73,6 +72,28 @@ func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, tag = file.gzipped(), tag+"-gzip"
 		h.Set("Content-Encoding", string(encoding.Gzip))
 	}
-	h.Set("ETag", strconv.Quote(tag))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	tag = strconv.Quote(tag)
+	h.Set("ETag", tag)
+	if isTagged(r.Header["If-None-Match"], tag) {
+		for _, name := range []string{"Content-Type", "Content-Encoding"} {
+			h.Del(name)
+		}
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = eio.WriteShared(w, body) // who has gone needs none
+}
+
+// isTagged tells whether a list of entity tags, that of If-None-Match, has one:
+// RFC 9110, 13.1.2. Weak ones count.
+func isTagged(lists []string, tag string) bool {
+	for _, list := range lists {
+		for t := range strings.SplitSeq(list, ",") {
+			if t = strings.TrimSpace(t); t == "*" || strings.TrimPrefix(t, "W/") == tag {
+				return true
+			}
+		}
+	}
+	return false
 }

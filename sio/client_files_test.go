@@ -3,9 +3,13 @@ package sio_test
 import (
 	"io"
 	"net/http"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
+	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -64,6 +68,17 @@ func TestClientFiles(t *testing.T) {
 	if resp, _ := get("GET", "/socket.io/socket.io.js", "If-None-Match", `"4.8.3"`); resp.StatusCode != 200 {
 		t.Errorf("GET with another If-None-Match = %d, want 200", resp.StatusCode)
 	}
+	for _, tag := range []string{`"a", W/"4.8.4"`, "*"} {
+		if resp, body := get("GET", "/socket.io/socket.io.js", "If-None-Match", tag); resp.StatusCode != 304 || body != "" || resp.Header.Get("ETag") != `"4.8.4"` {
+			t.Errorf("GET with If-None-Match %s = %d %q %v, want 304 and the tag", tag, resp.StatusCode, body, resp.Header)
+		}
+	}
+	if resp, body := get("GET", "/socket.io/socket.io.js", "Range", "bytes=0-4"); resp.StatusCode != 200 || body != script {
+		t.Errorf("GET of a range = %d %q, want 200 and the whole: RFC 9110, 14.2", resp.StatusCode, body)
+	}
+	if resp, _ := get("HEAD", "/socket.io/socket.io.js"); resp.ContentLength != int64(len(script)) {
+		t.Errorf("HEAD has the length %d, want %d", resp.ContentLength, len(script))
+	}
 	if resp, body := get("HEAD", "/socket.io/socket.io.js"); resp.StatusCode != 200 || body != "" || resp.Header.Get("ETag") == "" {
 		t.Errorf("HEAD = %d %q %v, want 200 and the header", resp.StatusCode, body, resp.Header)
 	}
@@ -78,6 +93,50 @@ func TestClientFiles(t *testing.T) {
 			t.Errorf("GET %s = %d %q, want the page", path, resp.StatusCode, body)
 		}
 	}
+}
+
+// TestClientFilesAreThereOnce: however many clients ask for a file and do not take
+// it, its bytes are not copied for each.
+func TestClientFilesAreThereOnce(t *testing.T) {
+	large := []byte("/*!\n * Socket.IO v4.8.4\n */\n" + strings.Repeat("x", 1<<20))
+	_, sim, err := sio.NewSim(sio.Options{Client: fstest.MapFS{"socket.io.js": {Data: large}}, Loop: loop.Options{Loops: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := heapInUse()
+	const clients = 100
+	var peers []*loop.Peer
+	for range clients {
+		p := sim.Connect(0)
+		p.Stall(true)
+		p.Send([]byte("GET /socket.io/socket.io.js HTTP/1.1\r\nHost: h\r\n\r\n"))
+		peers = append(peers, p)
+	}
+	want := int64(clients * len(large))
+	for deadline := time.Now().Add(patience); sim.Engine().Stats().Queued < want && time.Now().Before(deadline); {
+		sim.Turn() // the answers are made on goroutines
+		time.Sleep(time.Millisecond)
+	}
+	if n := sim.Engine().Stats().Queued; n < want {
+		t.Fatalf("%d bytes wait for the clients, want %d", n, want)
+	}
+	if held := heapInUse() - before; held > 4<<20 {
+		t.Errorf("%d bytes are held for a file of %d that %d clients wait for", held, len(large), clients)
+	}
+	for i, p := range peers {
+		p.Discard(true)
+		p.Stall(false)
+		if n := p.Count(); n < int64(len(large)) {
+			t.Errorf("client %d got %d bytes, want all %d", i, n, len(large))
+		}
+	}
+}
+
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestNoClientFiles(t *testing.T) {
