@@ -24,7 +24,7 @@ func (e *Refusal) Error() string { return e.Message }
 // was, with a copy of the request.
 func (sh *shard) apart(h *httpConn, work func(r *http.Request), done, lost func()) {
 	req := h.req.Clone()
-	r, err := netRequest(req, h.conn.RemoteAddr().String(), nil)
+	r, err := netRequest(req, h.conn.RemoteAddr(), nil)
 	if err != nil {
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
 		return

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
@@ -31,7 +32,7 @@ func (sh *shard) routed(h *httpConn, handler http.Handler) { sh.handled(h, handl
 // is written. The request's context ends with the connection.
 func (sh *shard) handled(h *httpConn, handler http.Handler, limit int64) {
 	req := h.req.Clone()
-	addr := h.conn.RemoteAddr().String()
+	addr := h.conn.RemoteAddr()
 	serve := func(body []byte) {
 		r, err := netRequest(req, addr, bytes.Clone(body))
 		if err != nil {
@@ -83,15 +84,18 @@ func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) 
 }
 
 // netRequest makes a net/http request of ours, as net/http's server would.
-func netRequest(r *http1.Request, addr string, body []byte) (*http.Request, error) {
+func netRequest(r *http1.Request, addr netip.AddrPort, body []byte) (*http.Request, error) {
 	u, err := url.ParseRequestURI(string(r.Target))
 	if err != nil {
 		return nil, err
 	}
 	q := &http.Request{
-		Method: string(r.Method), URL: u, RequestURI: string(r.Target), Host: string(r.Host), RemoteAddr: addr,
+		Method: string(r.Method), URL: u, RequestURI: string(r.Target), Host: string(r.Host),
 		Proto: "HTTP/1." + strconv.Itoa(r.Minor), ProtoMajor: 1, ProtoMinor: r.Minor,
 		Header: make(http.Header), Body: http.NoBody, ContentLength: int64(len(body)), Close: !r.KeepAlive,
+	}
+	if addr.IsValid() { // it is empty for a peer without an address: of a unix socket, or gone
+		q.RemoteAddr = addr.String()
 	}
 	if len(body) > 0 {
 		q.Body = io.NopCloser(bytes.NewReader(body))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -33,7 +34,9 @@ type listener struct {
 // a free one, or "unix:/path". It must be called before Run, which begins to
 // accept. On Linux each loop has a listener of its own on a TCP port
 // (SO_REUSEPORT). The address it returns has the port that was chosen. A path
-// that an ended process has left behind is taken over.
+// that an ended process has left behind is taken over; "unix:/path?mode=0660"
+// gives it these permissions in place of those that the umask leaves, which it
+// has from its first moment on if they are fewer.
 func (e *Engine) Listen(addr string) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -43,7 +46,10 @@ func (e *Engine) Listen(addr string) (net.Addr, error) {
 	var a net.Addr
 	var err error
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-		a, err = e.listenUnix(strings.TrimPrefix(path, "//"))
+		var mode os.FileMode
+		if path, mode, err = cutMode(strings.TrimPrefix(path, "//")); err == nil {
+			a, err = e.listenUnix(path, mode)
+		}
 	} else {
 		a, err = e.listenTCP(strings.TrimPrefix(addr, "tcp://"))
 	}
@@ -62,7 +68,7 @@ func (e *Engine) listenTCP(addr string) (net.Addr, error) {
 			return nil, err
 		}
 	}
-	first, fd, err := e.bind("tcp", addr, shared)
+	first, fd, err := e.bind("tcp", addr, 0, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +77,7 @@ func (e *Engine) listenTCP(addr string) (net.Addr, error) {
 		if !shared {
 			break
 		}
-		_, fd, err := e.bind("tcp", first.String(), shared)
+		_, fd, err := e.bind("tcp", first.String(), 0, shared)
 		if err != nil {
 			for _, ls := range made {
 				closeFD(int32(ls.fd))
@@ -95,7 +101,22 @@ func probe(addr string) error {
 	return ln.Close()
 }
 
-func (e *Engine) listenUnix(path string) (net.Addr, error) {
+// cutMode takes the permissions off the address of a unix socket; 0 if there are
+// none.
+func cutMode(addr string) (path string, mode os.FileMode, err error) {
+	path, query, ok := strings.Cut(addr, "?")
+	if !ok {
+		return path, 0, nil
+	}
+	octal, ok := strings.CutPrefix(query, "mode=")
+	n, err := strconv.ParseUint(octal, 8, 32)
+	if !ok || err != nil || n == 0 || n > 0o777 {
+		return "", 0, fmt.Errorf("unix:%s: want permissions such as ?mode=0660, or nothing, behind the path", addr)
+	}
+	return path, os.FileMode(n), nil
+}
+
+func (e *Engine) listenUnix(path string, mode os.FileMode) (net.Addr, error) {
 	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket != 0 {
 		if c, err := net.Dial("unix", path); err == nil {
 			_ = c.Close()
@@ -104,9 +125,16 @@ func (e *Engine) listenUnix(path string) (net.Addr, error) {
 			_ = os.Remove(path)
 		}
 	}
-	a, fd, err := e.bind("unix", path, false)
+	a, fd, err := e.bind("unix", path, mode, false)
 	if err != nil {
 		return nil, err
+	}
+	if mode != 0 { // the umask may have taken some away
+		if err := os.Chmod(path, mode); err != nil {
+			closeFD(int32(fd))
+			_ = os.Remove(path)
+			return nil, err
+		}
 	}
 	ls := &listener{fd: fd, spread: true, path: path}
 	ls.file, _ = os.Lstat(path)
@@ -116,12 +144,17 @@ func (e *Engine) listenUnix(path string) (net.Addr, error) {
 
 // bind returns a listening descriptor of our own, with the options that its
 // connections inherit.
-func (e *Engine) bind(network, addr string, shared bool) (net.Addr, int, error) {
+func (e *Engine) bind(network, addr string, mode os.FileMode, shared bool) (net.Addr, int, error) {
 	lc := net.ListenConfig{KeepAlive: -1}
 	lc.SetMultipathTCP(false) // its sockets cost more and know fewer options
 	lc.Control = func(_, _ string, rc syscall.RawConn) error {
 		var serr error
-		err := rc.Control(func(fd uintptr) { serr = e.tune(int(fd), network == "tcp", shared) })
+		err := rc.Control(func(fd uintptr) {
+			serr = e.tune(int(fd), network == "tcp", shared)
+			if mode != 0 {
+				_ = unix.Fchmod(int(fd), uint32(mode)) // on Linux the path gets these, less the umask
+			}
+		})
 		return errors.Join(err, serr)
 	}
 	ln, err := lc.Listen(context.Background(), network, addr)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -373,6 +374,38 @@ func TestUnixPaths(t *testing.T) {
 	}
 	if b, err := os.ReadFile(file); err != nil || string(b) != "precious" {
 		t.Errorf("the file holds %q, %v, want it as it was", b, err)
+	}
+}
+
+// A unix socket has the permissions that its address names, whatever the umask.
+func TestUnixMode(t *testing.T) {
+	for _, mode := range []os.FileMode{0o600, 0o660, 0o777} {
+		path := filepath.Join(t.TempDir(), "sock")
+		start(t, &hooks{data: echo}, Options{Loops: 1}, fmt.Sprintf("unix:%s?mode=%#o", path, mode))
+		st, err := os.Lstat(path)
+		if err != nil || st.Mode().Perm() != mode {
+			t.Errorf("the mode is %v (%v), want %v", st.Mode().Perm(), err, mode)
+		}
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte("x"))
+		if got := string(readN(t, c, 1)); got != "x" {
+			t.Errorf("echo = %q, want x", got)
+		}
+		_ = c.Close()
+	}
+	e, err := New(&hooks{}, Options{Loops: 1, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Shutdown(context.Background()) }()
+	for _, addr := range []string{"?mode=", "?mode=rw", "?mode=0", "?mode=1777", "?mode=0660&x=1", "?x", "?"} {
+		path := filepath.Join(t.TempDir(), "sock")
+		if _, err := e.Listen("unix:" + path + addr); err == nil {
+			t.Errorf("Listen(unix:…%s) = nil, want an error", addr)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 // badPacket ends a session whose client sent what cannot be a packet.
 func (sh *shard) badPacket(es eio.Session, err error) {
 	sh.tally.badPackets.Add(1)
-	sh.srv.notice.Info("a connection was closed for a packet that cannot be one", "client", later(es.RemoteAddr().String), "error", err)
+	sh.srv.notice.Info("a connection was closed for a packet that cannot be one", "client", es.RemoteAddr(), "error", err)
 	es.Close()
 }
 

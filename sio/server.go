@@ -345,7 +345,7 @@ func (srv *Server) OfFunc(match func(name string, auth json.RawMessage) bool) *N
 	return ns
 }
 
-// Listen binds an address: "host:port", "tcp://host:port" or "unix:/path". Port
+// Listen binds an address: "host:port", "tcp://host:port", "unix:/path" or "unix:/path?mode=0660". Port
 // 0 picks a free one, which the result names. Clients are served once Serve
 // runs.
 func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Listen(addr) }

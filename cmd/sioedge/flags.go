@@ -82,7 +82,7 @@ func flags(c *config) *pflag.FlagSet {
 	if p := os.Getenv("PORT"); p != "" {
 		port = ":" + p
 	}
-	f.StringArrayVar(&c.listen, "listen", []string{port}, "address to listen on, repeatable: host:port, tcp://host:port, unix:/path; $PORT sets the default")
+	f.StringArrayVar(&c.listen, "listen", []string{port}, "address to listen on, repeatable: host:port, tcp://host:port, unix:/path, unix:/path?mode=0660; $PORT sets the default")
 	f.StringVar(&c.path, "path", "/socket.io/", "path of Socket.IO's requests")
 	f.IntVar(&c.loops, "loops", 0, "event loops; 0: one for each core")
 	f.StringSliceVar(&c.transports, "transports", []string{"polling", "websocket"}, "transports that are served")
