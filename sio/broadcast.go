@@ -25,6 +25,7 @@ type BroadcastOperator struct {
 	sender     rooms.Ref // not sent to; zero: nobody
 	own        string    // the sender's Socket.own
 	direct     bool      // to sender alone, until rooms are named
+	narrowed   bool      // To has been called: without rooms it is nobody
 	volatile   bool
 	plain      bool // never compressed
 	local      bool // not to other servers
@@ -33,17 +34,23 @@ type BroadcastOperator struct {
 // add appends without touching what other operators share.
 func add(a []string, b []string) []string { return append(a[:len(a):len(a)], b...) }
 
-// To adds rooms.
+// To adds rooms. Without any, given an empty list, it addresses nobody until some
+// are added: what was narrowed to nothing is never everybody. Of a socket's own
+// operator (Self, Volatile, Compress) it names rooms instead, as Node's does.
 func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
-	b.to, b.direct = add(b.to, rooms), false
+	b.to, b.direct, b.narrowed = add(b.to, rooms), false, true
 	return b
 }
 
-// Except takes the sockets in the rooms out.
+// Except takes the sockets in the rooms out; nobody else comes in by that, so of a
+// socket's own operator it leaves that socket, unless it is in one of them.
 func (b BroadcastOperator) Except(rooms ...string) BroadcastOperator {
-	b.except, b.direct = add(b.except, rooms), false
+	b.except = add(b.except, rooms)
 	return b
 }
+
+// nobody tells whether b was narrowed to nothing.
+func (b BroadcastOperator) nobody() bool { return b.narrowed && len(b.to) == 0 }
 
 // Volatile lets the event be dropped for each socket that could not receive it
 // at once.
@@ -69,6 +76,8 @@ func (b BroadcastOperator) Local() BroadcastOperator {
 // targets returns the instances that b addresses.
 func (b BroadcastOperator) targets() []*instance {
 	switch r := &b.server().registry; {
+	case b.nobody():
+		return nil
 	case b.in != nil:
 		return []*instance{b.in}
 	case b.name != "":
@@ -91,7 +100,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 }
 
 func (b BroadcastOperator) emit(event string, args []any) error {
-	if b.direct && !b.volatile {
+	if b.direct && !b.volatile && len(b.except) == 0 {
 		return b.socket().emit(event, args, b.plain)
 	}
 	if b.direct && b.socket().gone() {
@@ -106,6 +115,9 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	e, err := encodeEvent(event, args)
 	if err != nil {
 		return err
+	}
+	if b.nobody() {
+		return nil
 	}
 	e.Volatile, e.Plain = b.volatile, b.plain
 	if b.server().cluster != nil {
@@ -159,7 +171,7 @@ func (b BroadcastOperator) deliver(e rooms.Event) {
 // this.
 func (b BroadcastOperator) cluster() (rooms.Adapter, rooms.Target) {
 	srv := b.server()
-	if srv.cluster == nil || b.local || b.direct {
+	if srv.cluster == nil || b.local || b.direct || b.nobody() {
 		return nil, rooms.Target{}
 	}
 	if b.in == nil && b.name == "" && b.ns.match != nil {

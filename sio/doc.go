@@ -19,7 +19,9 @@
 //	sio.On(chat, "chat", func(s sio.Socket, m Chat) error {
 //		return s.To(m.Room).Emit("chat", m.Text)
 //	})
-//	log.Fatal(srv.ListenAndServe(":3000"))
+//	if err := srv.ListenAndServe(":3000"); !errors.Is(err, sio.ErrServerClosed) {
+//		log.Fatal(err)
+//	}
 //
 // A [Socket] is a client's membership of a namespace: a small comparable value
 // to keep, or to use as a map key. When the client has left, its methods do

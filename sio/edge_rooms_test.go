@@ -84,6 +84,12 @@ func TestEdge40TheSenderIsLeftOut(t *testing.T) {
 	p.reaches(a, "a")
 	p.reaches(a.Volatile(), "a")
 	p.reaches(a.Volatile().To("r"), "bc")
+	p.reaches(a.Self(), "a")
+	p.reaches(a.Volatile().Except("none"), "a") // it stays the client itself
+	p.reaches(a.Compress(false).Except("none"), "a")
+	p.reaches(a.Self().Except("r"), "")
+	p.reaches(a.Volatile().Except(a.ID()), "")
+	p.reaches(a.Volatile().Except("r").To("r"), "") // all of r are left out
 	p.reaches(p.ns.To("r").To(a.ID()), "abc")
 	p.reaches(p.ns, "abcd")
 }
@@ -101,7 +107,41 @@ func TestEdge41ExceptAndDuplicates(t *testing.T) {
 	p.reaches(p.ns.Except("q", "none"), "ad")
 	p.reaches(p.ns.To("none"), "")
 	p.reaches(p.ns.To("none", "q"), "bc")
-	p.reaches(p.ns.To(), "abcd")
+	p.reaches(p.ns.To(), "")
+}
+
+// An operator that was narrowed to nothing, by an empty list, is nobody's, whatever
+// it is asked to do, here and on other servers.
+func TestNarrowedToNothing(t *testing.T) {
+	p := newPair(t, sio.Options{}, nil)
+	var none []string
+	for name, to := range map[string]sio.BroadcastOperator{
+		"Namespace.To": p.ns[0].To(none...), "Socket.To": p.sockets[0].To(none...), "To, twice": p.ns[0].To().To(),
+		"To, but for a room": p.ns[0].To().Except("r"), "Instance.To": p.ns[0].Instance("/").To(none...),
+	} {
+		if err := to.Emit("x"); err != nil {
+			t.Error(err)
+		}
+		if answers, err := to.EmitAck(within(patience), "x"); len(answers) != 0 || err != nil {
+			t.Errorf("%s: EmitAck = %v, %v, want nothing", name, answers, err)
+		}
+		to.Join("joined")
+		to.Leave("r")
+		to.Disconnect(true)
+		if all, err := to.FetchSockets(within(patience)); len(all)+len(to.Sockets()) != 0 || err != nil {
+			t.Errorf("%s: FetchSockets = %v, %v, want nobody", name, all, err)
+		}
+	}
+	for i, c := range p.clients {
+		c.quiet("")
+		if rooms := p.sockets[i].Rooms(); len(rooms) != 1 {
+			t.Errorf("the socket is in %q, want its own room alone", rooms)
+		}
+	}
+	if err := p.ns[0].To().To(p.sockets[1].ID()).Emit("x"); err != nil {
+		t.Error(err)
+	}
+	p.clients[1].expect(`42["x"]`)
 }
 
 // Operators are values: deriving does not change what they are derived from.

@@ -14,6 +14,9 @@ import (
 // return it: it is not logged.
 var ErrClosed = errors.New("sio: socket is closed")
 
+// ErrServerClosed is returned by ListenAndServe after Shutdown, as net/http's.
+var ErrServerClosed = errors.New("sio: server closed")
+
 // ErrTooManyRooms is reported for a room that was not joined: Options.MaxRooms.
 var ErrTooManyRooms = errors.New("sio: too many rooms")
 

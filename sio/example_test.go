@@ -25,7 +25,9 @@ func Example() {
 	sio.On(chat, "chat", func(s sio.Socket, m Chat) error {
 		return s.To(m.Room).Emit("chat", m.Text)
 	})
-	log.Fatal(srv.ListenAndServe(":3000"))
+	if err := srv.ListenAndServe(":3000"); !errors.Is(err, sio.ErrServerClosed) {
+		log.Fatal(err)
+	}
 }
 
 // An event whose argument is decoded before the handler is called. What does not

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // A Handler handles an event. Its error goes to Options.OnError and never
@@ -115,7 +117,9 @@ func (n *Namespace) UseEvent(wrap func(Handler) Handler) {
 }
 
 // Handle sets the handler of an event. It runs on a goroutine of the socket's
-// and may block. A second one for the same event replaces the first.
+// and may block. A second one for the same event replaces the first. It panics for
+// the names that Socket.IO keeps for itself, which no client can send: connect,
+// connect_error, disconnect, disconnecting, newListener and removeListener.
 func (n *Namespace) Handle(event string, h Handler) { n.handle(event, h, false) }
 
 // HandleInline sets a handler that runs on the event loop: it saves the
@@ -129,6 +133,9 @@ func (n *Namespace) Handle(event string, h Handler) { n.handle(event, h, false) 
 func (n *Namespace) HandleInline(event string, h Handler) { n.handle(event, h, true) }
 
 func (n *Namespace) handle(event string, h Handler, inline bool) {
+	if parser.Reserved(event) {
+		panic("sio: no client can send " + event + ": see OnConnect, OnDisconnecting and OnDisconnect")
+	}
 	n.change(func(t *table) { t.events[event] = t.wrapped(entry{event: event, handler: h, inline: inline}) })
 }
 

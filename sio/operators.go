@@ -23,10 +23,11 @@ func (sh *shard) matching(b BroadcastOperator, in *instance) (slots []uint32) {
 		return true
 	}
 	if b.direct {
-		if slot := sh.own(b.sender); slot != 0 {
-			return []uint32{slot}
+		slot := sh.own(b.sender)
+		if slot == 0 || slices.ContainsFunc(b.except, func(room string) bool { return sh.in(slot, room) }) {
+			return nil
 		}
-		return nil
+		return []uint32{slot}
 	}
 	if len(b.to) == 0 {
 		sh.local.Each(in.id, take)

@@ -180,6 +180,14 @@ func (j *journey) socket(w *wanderer) (found sio.Socket, ok bool) {
 
 var journeyRooms = []string{"r1", "r2", "r3"}
 
+// to addresses rooms, or everybody if there are none.
+func (j *journey) to(names []string) sio.BroadcastOperator {
+	if len(names) == 0 {
+		return j.ns.All()
+	}
+	return j.ns.To(names...)
+}
+
 // some returns some rooms, or ids of clients, or nothing.
 func (j *journey) some(most int) (names []string) {
 	for range j.rng.IntN(most + 1) {
@@ -213,7 +221,7 @@ func (j *journey) emit() {
 	to, except := j.some(2), j.some(1)
 	volatile := j.rng.IntN(8) == 0
 	j.note("%d to %q except %q, volatile %t", j.n, to, except, volatile)
-	if b := j.ns.To(to...).Except(except...); volatile {
+	if b := j.to(to).Except(except...); volatile {
 		_ = b.Volatile().Emit("v", filler)
 		return
 	} else if err := b.Emit("e", j.n, filler); err != nil {
@@ -251,7 +259,7 @@ func (j *journey) operate() {
 		delete(w.rooms, room)
 	case op < 22:
 		to := j.some(1)
-		j.ns.To(to...).Join(room)
+		j.to(to).Join(room)
 		for _, w := range j.all {
 			if !w.revoked && (len(to) == 0 || w.in(to)) {
 				w.rooms[room] = true

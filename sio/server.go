@@ -372,14 +372,23 @@ func (srv *Server) Serve(ctx context.Context) error {
 	return errors.Join(err, srv.part(context.Background()))
 }
 
-// ListenAndServe binds the addresses and serves until Shutdown.
+// ListenAndServe binds the addresses and serves until Shutdown has finished. Its
+// error is then [ErrServerClosed], as also when Shutdown was first; it is never nil.
 func (srv *Server) ListenAndServe(addrs ...string) error {
 	for _, addr := range addrs {
 		if _, err := srv.Listen(addr); err != nil {
-			return err
+			return srv.ended(err)
 		}
 	}
-	return srv.Serve(context.Background())
+	return srv.ended(srv.Serve(context.Background()))
+}
+
+// ended is err, unless it is only that the server has been shut down.
+func (srv *Server) ended(err error) error {
+	if err == nil || errors.Is(err, loop.ErrClosed) {
+		return ErrServerClosed
+	}
+	return err
 }
 
 // Shutdown stops accepting, ends every session (its sockets see the reason

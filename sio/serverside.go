@@ -62,8 +62,11 @@ func (n *Namespace) ServerSideAsk(ctx context.Context, event string, args ...any
 // HandleServerSide sets the handler of an event that other servers send with
 // ServerSideEmit. Handlers run in order, one at a time for the namespace, on a
 // goroutine, and may block. If [Msg.WantsAck], the first argument of Ack is
-// the answer. Node: nsp.on.
+// the answer. It panics for a reserved name. Node: nsp.on.
 func (n *Namespace) HandleServerSide(event string, h func(m *Msg) error) {
+	if serverReserved(event) {
+		panic("sio: no server can send " + event)
+	}
 	n.change(func(t *table) {
 		t.servers = maps.Clone(t.servers)
 		if t.servers == nil {
@@ -76,11 +79,15 @@ func (n *Namespace) HandleServerSide(event string, h func(m *Msg) error) {
 // serverEvent encodes an event between servers. Node's reserved names are no
 // events there.
 func serverEvent(event string, args []any) (rooms.Event, error) {
-	if slices.Contains([]string{"connect", "connection", "new_namespace"}, event) {
+	if serverReserved(event) {
 		return rooms.Event{}, fmt.Errorf("sio: %w %q", parser.ErrReserved, event)
 	}
 	e, err := encodeEvent(event, args)
 	return own(e), err // others keep it
+}
+
+func serverReserved(event string) bool {
+	return slices.Contains([]string{"connect", "connection", "new_namespace"}, event) || parser.Reserved(event)
 }
 
 // heard hands an event of another server to its handler.

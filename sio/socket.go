@@ -152,6 +152,10 @@ func (s Socket) emit(event string, args []any, plain bool) error {
 	return s.mail(text, attachments, plain)
 }
 
+// Self addresses the client itself, as Emit does: for what operators are passed on
+// to, and for what they can say.
+func (s Socket) Self() BroadcastOperator { return s.itself() }
+
 // Volatile addresses the client itself; the event is dropped if it cannot be
 // sent at once.
 func (s Socket) Volatile() BroadcastOperator {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -146,8 +147,13 @@ func flags(c *config) *pflag.FlagSet {
 	return f
 }
 
-// environment sets the flags that were not given from SIOEDGE_… variables, and
-// refuses variables that name no flag.
+// foreign are the variables that Kubernetes and Docker set for a Service, or a
+// linked container, called sioedge or sioedge-something: they name no flag and are
+// nobody's mistake.
+var foreign = regexp.MustCompile(`^SIOEDGE_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+// environment sets the flags that were not given from SIOEDGE_… variables, those
+// of lists split at commas, and refuses variables that name no flag.
 func environment(f *pflag.FlagSet, environ []string) error {
 	names := map[string]*pflag.Flag{}
 	f.VisitAll(func(g *pflag.Flag) {
@@ -159,14 +165,23 @@ func environment(f *pflag.FlagSet, environ []string) error {
 			continue
 		}
 		g := names[name]
+		if g == nil && foreign.MatchString(name) {
+			continue
+		}
 		if g == nil {
 			return fmt.Errorf("environment variable %s names no flag", name)
 		}
 		if g.Changed {
 			continue
 		}
-		if err := f.Set(g.Name, value); err != nil {
-			return fmt.Errorf("environment variable %s: %w", name, err)
+		values := []string{value}
+		if g.Value.Type() == "stringArray" {
+			values = strings.Split(value, ",")
+		}
+		for _, value := range values {
+			if err := f.Set(g.Name, strings.TrimSpace(value)); err != nil {
+				return fmt.Errorf("environment variable %s: %w", name, err)
+			}
 		}
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/sioedge/sioedge/eio"
 )
 
@@ -109,9 +111,43 @@ func TestOldClientsAreServedIfAsked(t *testing.T) {
 }
 
 func TestUnknownEnvironmentIsRefused(t *testing.T) {
+	for _, name := range []string{"SIOEDGE_PING_INTERVALL", "SIOEDGE_LISTEN_PORTS", "SIOEDGE_SERVICE", "SIOEDGE_PORT_TCP"} {
+		if err := environment(flags(new(config)), []string{name + "=3s"}); err == nil {
+			t.Errorf("environment with %s = nil, want an error", name)
+		}
+	}
+}
+
+// Kubernetes tells every container of a Service by the names of its variables.
+func TestVariablesOfAServiceAreNotOurs(t *testing.T) {
 	var c config
-	if err := environment(flags(&c), []string{"SIOEDGE_PING_INTERVALL=3s"}); err == nil {
-		t.Error("environment with SIOEDGE_PING_INTERVALL = nil, want an error")
+	f := flags(&c)
+	want := c
+	err := environment(f, []string{
+		"SIOEDGE_SERVICE_HOST=10.0.0.1", "SIOEDGE_SERVICE_PORT=3000", "SIOEDGE_SERVICE_PORT_HTTP=3000", "SIOEDGE_PORT=tcp://10.0.0.1:3000",
+		"SIOEDGE_PORT_3000_TCP=tcp://10.0.0.1:3000", "SIOEDGE_PORT_3000_TCP_PROTO=tcp", "SIOEDGE_PORT_3000_TCP_PORT=3000", "SIOEDGE_PORT_3000_TCP_ADDR=10.0.0.1",
+		"SIOEDGE_REDIS_SERVICE_HOST=10.0.0.2", "SIOEDGE_REDIS_PORT_6379_TCP_ADDR=10.0.0.2", "SIOEDGE_REDIS_PORT=tcp://10.0.0.2:6379",
+	})
+	if err != nil || !reflect.DeepEqual(c, want) {
+		t.Errorf("environment of a Service = %v and %+v, want nothing set", err, c)
+	}
+	f.VisitAll(func(g *pflag.Flag) {
+		if name := "SIOEDGE_" + strings.ToUpper(strings.ReplaceAll(g.Name, "-", "_")); foreign.MatchString(name) {
+			t.Errorf("--%s cannot be told from a variable of Kubernetes", g.Name)
+		}
+	})
+}
+
+func TestListsInTheEnvironment(t *testing.T) {
+	var c config
+	err := environment(flags(&c), []string{"SIOEDGE_NAMESPACE=/,/chat, /c/:id", "SIOEDGE_LISTEN=:1,unix:/run/s", "SIOEDGE_ORIGINS=https://a.example,https://b.example", "SIOEDGE_TRANSPORTS=websocket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := [][]string{c.namespaces, c.listen, c.origins, c.transports}
+	want := [][]string{{"/", "/chat", "/c/:id"}, {":1", "unix:/run/s"}, {"https://a.example", "https://b.example"}, {"websocket"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("lists of the environment are %q, want %q", got, want)
 	}
 }
 

@@ -30,6 +30,8 @@ type Emission struct {
 	c      *classic
 	target rooms.Target
 	event  rooms.Event // its flags
+
+	narrowed bool // To has been called
 }
 
 // NewEmitter returns an emitter for servers with the classic adapter: those of
@@ -59,12 +61,15 @@ func (e Emission) Of(namespace string) Emission {
 	return e
 }
 
-// To adds rooms. Without any, an event goes to the whole namespace. A socket's
-// id is a room.
+// To adds rooms. Without a call of it the whole namespace is addressed, and with
+// an empty list nobody, until some are added. A socket's id is a room.
 func (e Emission) To(names ...string) Emission {
-	e.target.Rooms = slices.Concat(e.target.Rooms, names)
+	e.target.Rooms, e.narrowed = slices.Concat(e.target.Rooms, names), true
 	return e
 }
+
+// nobody tells whether e was narrowed to nothing.
+func (e Emission) nobody() bool { return e.narrowed && len(e.target.Rooms) == 0 }
 
 // Except takes the sockets in the rooms out.
 func (e Emission) Except(names ...string) Emission {
@@ -93,19 +98,33 @@ func (e Emission) Emit(event string, args ...any) error {
 		return err
 	}
 	e.event.Data, e.event.Attachments = data, attachments
-	e.c.Emit(e.target, e.event)
+	if !e.nobody() {
+		e.c.Emit(e.target, e.event)
+	}
 	return nil
 }
 
 // Join puts the sockets addressed into rooms.
-func (e Emission) Join(names ...string) { e.c.Join(e.target, names) }
+func (e Emission) Join(names ...string) {
+	if !e.nobody() {
+		e.c.Join(e.target, names)
+	}
+}
 
 // Leave takes the sockets addressed out of rooms.
-func (e Emission) Leave(names ...string) { e.c.Leave(e.target, names) }
+func (e Emission) Leave(names ...string) {
+	if !e.nobody() {
+		e.c.Leave(e.target, names)
+	}
+}
 
 // Disconnect disconnects the sockets addressed; with closing, their connections
 // too.
-func (e Emission) Disconnect(closing bool) { e.c.Disconnect(e.target, closing) }
+func (e Emission) Disconnect(closing bool) {
+	if !e.nobody() {
+		e.c.Disconnect(e.target, closing)
+	}
+}
 
 // ServerSideEmit sends an event to the namespace's servers themselves.
 func (e Emission) ServerSideEmit(event string, args ...any) error {

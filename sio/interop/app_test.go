@@ -247,7 +247,9 @@ func rooms(ns *sio.Namespace) {
 		if how.From == "socket" {
 			to = s.Broadcast()
 		}
-		to = to.To(how.Rooms...).Except(how.Except...)
+		if to = to.Except(how.Except...); len(how.Rooms) > 0 {
+			to = to.To(how.Rooms...)
+		}
 		if how.Volatile {
 			to = to.Volatile()
 		}

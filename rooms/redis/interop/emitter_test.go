@@ -26,7 +26,9 @@ func ourEmitter(t testing.TB, o ourOptions) *peer {
 }
 
 func performEmission(e redis.Emission, c command) error {
-	e = e.To(strs(c.Rooms)...).Except(strs(c.Except)...)
+	if e = e.Except(strs(c.Except)...); len(strs(c.Rooms)) > 0 {
+		e = e.To(strs(c.Rooms)...)
+	}
 	if c.Volatile {
 		e = e.Volatile()
 	}

@@ -131,7 +131,9 @@ func (n *ours) to(c command) (sio.BroadcastOperator, error) {
 		}
 		b = s.Broadcast()
 	}
-	b = b.To(strs(c.Rooms)...).Except(strs(c.Except)...)
+	if b = b.Except(strs(c.Except)...); len(strs(c.Rooms)) > 0 {
+		b = b.To(strs(c.Rooms)...)
+	}
 	if c.Volatile {
 		b = b.Volatile()
 	}

@@ -49,7 +49,10 @@ func recovering(t *testing.T, addr string) (srv *sio.Server, url string) {
 		for i, b := range m.Binary() {
 			raw[i] = b
 		}
-		b := ns.All().To(to...).Except(except...)
+		b := ns.All().Except(except...)
+		if len(to) > 0 {
+			b = b.To(to...)
+		}
 		if volatile {
 			b = b.Volatile()
 		}
