@@ -39,7 +39,7 @@ cluster: $(CLUSTER) redis ## clusters of this server and Node's, joined by a rea
 	go test -tags interop -count=1 -parallel 4 -skip Deploy ./rooms/redis/interop
 
 deploy: $(CLUSTER) redis proxies ## whole deployments under numbered traffic: the binary behind nginx and HAProxy, parts of which fail; Redis Sentinel
-	go test -tags interop -count=1 -parallel 3 -run Deploy ./rooms/redis/interop
+	go test -tags interop -count=1 -parallel 4 -run Deploy ./rooms/redis/interop
 
 redis: ## what tests of clusters need
 	command -v redis-server >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy redis-server; }

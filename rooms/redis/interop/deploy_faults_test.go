@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis"
 	"github.com/sioedge/sioedge/sio"
 )
@@ -21,25 +20,26 @@ import (
 // starts is how often a server is started beside others: more find more.
 var starts = flag.Int("starts", 3, "starts of a server in the tests of deployments")
 
-// deployKinds are the adapters of deployments: with the binary's URL of each, and
+// deployKinds are the adapters of deployments, with the scheme of their URLs, and
 // whether what a client missed can be recovered at another server.
 var deployKinds = []struct {
 	name, scheme string
-	adapter      func(addr string, o redis.Options) rooms.Adapter
 	recovers     bool
 }{
-	{"classic", "redis", redis.PubSub, false},
-	{"streams", "redis+streams", redis.Streams, true},
+	{"classic", "redis", false},
+	{"streams", "redis+streams", true},
 }
 
-// emitterOf returns what emits numbers to all clients of a cluster: a server without
+// emitter returns what emits numbers to all clients of a cluster: a server without
 // clients.
-func emitterOf(t testing.TB, addr string, adapter func(string, redis.Options) rooms.Adapter) func(n int) {
+func emitter(t testing.TB, url string) (*sio.Server, func(n int)) {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	srv, err := sio.New(sio.Options{
-		Adapter: adapter(addr, redis.Options{Name: "emitter", Logger: quiet}), Logger: quiet, Recovery: sio.Recovery{Window: time.Minute},
-	})
+	adapter, err := redis.Parse(url, redis.Options{Name: "emitter", Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := sio.New(sio.Options{Adapter: adapter, Logger: quiet, Recovery: sio.Recovery{Window: time.Minute}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,16 +57,24 @@ func emitterOf(t testing.TB, addr string, adapter func(string, redis.Options) ro
 	})
 	eventually(t, "the emitter being in the cluster", func() bool { return srv.Cluster().Up })
 	all := srv.Of("/").All()
-	return func(n int) {
+	return srv, func(n int) {
 		if err := all.Emit("n", n); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
+// emitterOf is emitter for who needs no more than that.
+func emitterOf(t testing.TB, url string) func(n int) {
+	t.Helper()
+	_, emit := emitter(t, url)
+	return emit
+}
+
 // A server that starts beside others, behind nginx that gives it their clients'
 // requests from the first moment, costs nobody anything.
 func TestDeployStartedServer(t *testing.T) {
+	t.Parallel()
 	for _, k := range deployKinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +83,7 @@ func TestDeployStartedServer(t *testing.T) {
 			a := sioedge(t, "a", adapter, "--recovery", "0")
 			b := sioedge(t, "b", adapter, "--recovery", "0")
 			url := nginx(t, a, b)
-			tr := newTraffic(t, emitterOf(t, r.addr, k.adapter))
+			tr := newTraffic(t, emitterOf(t, adapter))
 			b.kill() // and all clients are at a
 			for mode := range modes {
 				tr.open(url, mode, mode, 4)
@@ -102,6 +110,7 @@ func TestDeployStartedServer(t *testing.T) {
 // Servers that are stopped, killed and hung under traffic: every client comes back,
 // and has lost nothing while it was connected; with streams, nothing at all.
 func TestDeployServersFail(t *testing.T) {
+	t.Parallel()
 	for _, k := range deployKinds {
 		for _, way := range []string{"stopped", "killed", "hung"} {
 			t.Run(k.name+", "+way, func(t *testing.T) {
@@ -117,7 +126,7 @@ func TestDeployServersFail(t *testing.T) {
 					servers = append(servers, sioedge(t, fmt.Sprint("server ", i), adapter, "--recovery", recovery))
 				}
 				url := nginx(t, servers...)
-				tr := newTraffic(t, emitterOf(t, r.addr, k.adapter))
+				tr := newTraffic(t, emitterOf(t, adapter))
 				for mode := range modes {
 					tr.open(url, mode, mode, 4)
 				}
@@ -194,6 +203,7 @@ func (tr *traffic) disconnects() (n int) {
 // Behind nginx with the usual Host, a page of the same host is served also on a port
 // that is not the usual one, or the operator is told why not.
 func TestDeployUnusualPort(t *testing.T) {
+	t.Parallel()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)

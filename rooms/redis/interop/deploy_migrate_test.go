@@ -27,7 +27,7 @@ func TestDeployMigration(t *testing.T) {
 	}
 	allReady(old...)
 	url := haproxy(t, addrs...)
-	tr := newTraffic(t, emitterOf(t, r.addr, deployKinds[0].adapter))
+	tr := newTraffic(t, emitterOf(t, "redis://"+r.addr))
 	tr.open(url, "websocket", "old", 6)
 	tr.begin()
 	tr.pass(50)
