@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
 )
 
@@ -69,5 +70,35 @@ func TestQueryIsReadOnce(t *testing.T) {
 		if string(q.sid) != "last" || string(q.transport) != "x" || string(q.revision) != "4" || !q.jsonp || len(q.j) > 0 || q.b64 != nil {
 			t.Errorf("%s: %+v", name, q)
 		}
+	}
+}
+
+// TestHookEndsTheSession: what the application does while it is asked for header
+// fields does not leave the request with a session that has gone.
+func TestHookEndsTheSession(t *testing.T) {
+	for name, request := range map[string]func(query string) []byte{
+		"poll": getRequest, "post": func(query string) []byte { return postRequest(query, "4x") },
+		"upgrade": func(query string) []byte { return wsRequest(strings.Replace(query, "polling", "websocket", 1)) },
+	} {
+		var now Session
+		var srv *Server
+		var sim *loop.Sim
+		srv, sim = newSim(t, &hooks{open: func(s Session, _ *http1.Request) { now = s }}, Options{
+			Headers: func(_ http.Header, r *http1.Request) {
+				if sid, _ := r.Query("sid"); sid != "" {
+					srv.CloseAll(sim.Engine().Loops()[0])
+				}
+			},
+		}, loop.Options{})
+		a := sim.Connect(0)
+		a.Send(getRequest("EIO=4&transport=polling"))
+		a.Received()
+		a.Send(request("EIO=4&transport=polling&sid=" + now.ID()))
+		if got := string(a.Received()); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "Session ID unknown") {
+			t.Errorf("%s: %q, want that the session is unknown", name, got)
+		}
+		a.Close()
+		sim.Advance(time.Minute)
+		checkEmpty(t, srv, sim.Engine())
 	}
 }

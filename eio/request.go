@@ -121,14 +121,27 @@ func (sh *shard) sessionRequest(h *httpConn, slot uint32, transport string) {
 	case h.upgrade, transport != "polling":
 		sh.refuse(h, transportMismatch)
 	case string(h.req.Method) == http.MethodGet:
-		sh.hook(h)
-		sh.poll(h, slot)
+		if sh.hookSession(h, slot) {
+			sh.poll(h, slot)
+		}
 	case string(h.req.Method) == http.MethodPost:
-		sh.hook(h)
-		sh.post(h, slot)
+		if sh.hookSession(h, slot) {
+			sh.post(h, slot)
+		}
 	default:
 		sh.answer(h, http.StatusInternalServerError, nil, nil, false)
 	}
+}
+
+// hookSession is hook for a request of a session, which the application may end
+// there: then it is false, and the request has been refused.
+func (sh *shard) hookSession(h *httpConn, slot uint32) bool {
+	ref := sh.ref(slot)
+	if sh.hook(h); sh.lookup(ref) != 0 {
+		return true
+	}
+	sh.refuse(h, unknownSID)
+	return false
 }
 
 // appendOpen appends the open packet. The five keys are all required by

@@ -18,8 +18,13 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 		sh.refuse(h, badRequest)
 		return
 	}
+	ref := sh.ref(slot)
 	protocol, ok := sh.checkUpgrade(h)
 	if !ok {
+		return
+	}
+	if sh.lookup(ref) == 0 { // the application has ended it
+		sh.refuse(h, unknownSID)
 		return
 	}
 	zip := sh.acceptUpgrade(h, protocol)

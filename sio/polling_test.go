@@ -173,9 +173,9 @@ func TestUpgradeKeepsTheSocket(t *testing.T) {
 
 // TestGreetingLargerThanAQueue: what a program says at the start, to a client that
 // has not asked yet, is not what makes it slow. Each of twenty gets all of it on
-// its first connect.
+// its first connect, also one that upgrades meanwhile.
 func TestGreetingLargerThanAQueue(t *testing.T) {
-	large := strings.Repeat("x", 50_000)
+	large, greeted := strings.Repeat("x", 50_000), make(chan sio.Socket, 1)
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").OnConnect(func(s sio.Socket) error {
 			for i := range 6 {
@@ -183,15 +183,30 @@ func TestGreetingLargerThanAQueue(t *testing.T) {
 					return err
 				}
 			}
+			greeted <- s
 			return nil
 		})
 	})
 	for range 20 {
 		p := srv.joinPolling()
+		take(t, greeted)
 		for i := range 6 {
 			p.expect(`42["part",` + string(rune('0'+i)) + `,"` + large + `"]`)
 		}
 		p.send("1")
+	}
+	for range 20 {
+		p := srv.poll()
+		c := srv.handshake("EIO=4&transport=websocket&sid=" + p.sid)
+		c.send("2probe")
+		c.expect("3probe")
+		p.send("40")
+		take(t, greeted) // all of it waits for the upgrade, as the client does not poll
+		c.send("5")
+		c.expect(`40{"sid":"$sid"}`)
+		for i := range 6 {
+			c.expect(`42["part",` + string(rune('0'+i)) + `,"` + large + `"]`)
+		}
 	}
 	if n := srv.Stats().Requests.Slow; n != 0 {
 		t.Errorf("%d were closed for being slow, want none", n)
