@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	if err := flag.Set("test.parallel", "8"); err != nil { // they wait most of the time
+	if err := flag.Set("test.parallel", "12"); err != nil { // they wait most of the time
 		panic(err)
 	}
 	code := m.Run()

@@ -207,9 +207,10 @@ var engineAttacks = []*attack{
 	}},
 }
 
-// some sends a unit until that many bytes were sent.
+// some sends a unit until that many bytes were sent, or a part of what the attacker
+// sends in all.
 func (h *hostile) some(unit []byte, n int) error {
-	for ; n > 0 && !closed(h.a.over); n -= piece {
+	for n = min(n, max(int(h.a.limit/4), 2048)); n > 0 && !closed(h.a.over); n -= piece {
 		if _, err := h.Write(bytes.Repeat(unit, max(1, min(n, piece)/max(len(unit), 1)))); err != nil {
 			return err
 		}

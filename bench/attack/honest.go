@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -12,12 +13,16 @@ import (
 const rest = 10 * time.Millisecond
 
 // An honest client has joined / and asks for echoes, each when the one before it
-// has come; it answers pings.
+// has come; it answers pings. One that polls does so on a connection of its own, all
+// the time, as a browser does.
 type honest struct {
 	*peer
 	sid      string // empty: over WebSocket
+	polls    *peer
 	answered atomic.Int64
-	pending  []string // packets of a poll that were not looked at yet
+	pending  []string // packets of a message, or an answer to a poll, that were not looked at yet
+	polled   chan []string
+	err      error // of polling; to be read when polled is closed
 }
 
 // befriend connects n honest clients, of which a tenth poll.
@@ -39,7 +44,9 @@ func befriend(addr string, n int) (all []*honest, err error) {
 func (h *honest) join(polls bool) (err error) {
 	_ = h.SetDeadline(time.Now().Add(2 * patience))
 	if polls {
-		h.sid, err = h.open("EIO=4")
+		if h.sid, err = h.open("EIO=4"); err == nil {
+			err = h.poll()
+		}
 	} else {
 		err = h.websocket("EIO=4", "")
 	}
@@ -87,23 +94,52 @@ func (h *honest) next() (string, error) {
 }
 
 func (h *honest) receive() error {
-	if h.sid == "" {
-		op, payload, err := h.read()
-		switch {
-		case err != nil:
-		case op == opClose:
-			err = fmt.Errorf("closed with %q", payload)
-		case op == opText:
-			h.pending = append(h.pending, string(payload))
+	if h.sid != "" {
+		select {
+		case some, ok := <-h.polled:
+			if !ok {
+				return h.err
+			}
+			h.pending = some
+			return nil
+		case <-time.After(patience):
+			return errors.New("nothing comes")
 		}
+	}
+	op, payload, err := h.read()
+	switch {
+	case err != nil:
+	case op == opClose:
+		err = fmt.Errorf("closed with %q", payload)
+	case op == opText:
+		h.pending = append(h.pending, string(payload))
+	}
+	return err
+}
+
+// poll begins to poll.
+func (h *honest) poll() (err error) {
+	if h.polls, err = dial(h.RemoteAddr().String()); err != nil {
 		return err
 	}
-	status, body, err := h.request(get("EIO=4&sid=" + h.sid))
-	if err == nil && status != 200 {
-		err = fmt.Errorf("a poll was answered with %d %s", status, body)
-	}
-	h.pending = strings.Split(body, "\x1e")
-	return err
+	h.polled = make(chan []string, 1024)
+	// ends with the session or the connection
+	go func() {
+		defer close(h.polled)
+		for {
+			_ = h.polls.SetDeadline(time.Now().Add(2 * patience))
+			status, body, err := h.polls.request(get("EIO=4&sid=" + h.sid))
+			if err == nil && status != 200 {
+				err = fmt.Errorf("a poll was answered with %d %s", status, body)
+			}
+			if err != nil {
+				h.err = err
+				return
+			}
+			h.polled <- strings.Split(body, "\x1e")
+		}
+	}()
+	return nil
 }
 
 // echo asks for an echo and waits for it, whatever else comes.
@@ -130,6 +166,9 @@ func (h *honest) leave() {
 	_ = h.SetDeadline(time.Now().Add(patience))
 	_ = h.send("1")
 	_ = h.Close()
+	if h.polls != nil {
+		_ = h.polls.Close()
+	}
 }
 
 // echoes has all of them ask for as many echoes at least, and go on until over is

@@ -34,7 +34,7 @@ func main() {
 
 // attacks returns all attacks.
 func attacks() []*attack {
-	return slices.Concat(engineAttacks, socketAttacks, pollingAttacks)
+	return slices.Concat(engineAttacks, socketAttacks, pollingAttacks, redisAttacks)
 }
 
 func run(only string, quick bool, readme string) error {

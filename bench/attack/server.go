@@ -33,8 +33,9 @@ func build(dir string) (programs, error) {
 // A process is a server that is attacked. It belongs to who started it.
 type process struct {
 	*exec.Cmd
-	addr  string
-	debug string // empty: the server, which tells nothing
+	addr   string
+	debug  string // empty: the server, which tells nothing
+	broker string // where its Redis is
 
 	mu         sync.Mutex // guards what follows
 	lines, log int64      // lines and bytes that were written to the log
@@ -52,7 +53,7 @@ type held struct {
 }
 
 // soon makes what a server waits for come soon enough for a test.
-var soon = []string{"--ping-interval=4s", "--ping-timeout=4s", "--connect-timeout=6s"}
+var soon = []string{"--ping-interval=2s", "--ping-timeout=8s", "--connect-timeout=15s"}
 
 // start starts the target, or the server with its defaults and its demonstration.
 // few is how many descriptors it may have; 0: as many as this process.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,27 +18,29 @@ type attack struct {
 	name   string   // what it does, for the table
 	server bool     // it is the server that is attacked, not the library's program
 	args   []string // for the program
+	redis  string   // kind of cluster that the program is in; empty: none
+	peers  int      // attackers at most, who are in Redis and not clients; 0: as many as there are
 	few    uint64   // descriptors that it may have; 0: as many as this process
 	bytes  int64    // that an attacker sends when it has the time; 0: as all others
 	conns  int      // that one attacker has open at a time; 0 is 1
 	queued bool     // it makes the program send it more than it takes, up to --queue-hard-max
-	before func(s *process) (undo func(), err error)
 	do     func(a *attacker) error
 }
 
 // scale is how hard it is tried.
 type scale struct {
-	bytes     int64         // that one attacker sends, and a hundred together ten times of
+	bytes     int64         // that one attacker sends, and each of many a tenth of
 	attackers int           // in the second part
 	honest    int           // clients beside them
 	echoes    [2]int64      // of an honest client, in both parts
+	lives     [2]int        // of an attacker, one connection after the other
 	longest   time.Duration // that an attack goes on when it never stops sending
 	calm      time.Duration // that everything may take to be as before
 }
 
 var (
-	short = scale{bytes: 512 << 10, attackers: 100, honest: 20, echoes: [2]int64{20, 100}, longest: 3 * time.Second, calm: 30 * time.Second}
-	long  = scale{bytes: 32 << 20, attackers: 100, honest: 100, echoes: [2]int64{100, 100}, longest: 15 * time.Second, calm: 2 * time.Minute}
+	short = scale{bytes: 512 << 10, attackers: 100, honest: 20, echoes: [2]int64{20, 100}, lives: [2]int{300, 30}, longest: 3 * time.Second, calm: time.Minute}
+	long  = scale{bytes: 32 << 20, attackers: 100, honest: 100, echoes: [2]int64{100, 100}, lives: [2]int{5000, 300}, longest: 15 * time.Second, calm: 2 * time.Minute}
 )
 
 // budget is what one connection may cost: the default of --conn-budget, and what
@@ -55,6 +58,10 @@ const slack = 16 << 20
 // that does not tell.
 const garbage = 3
 
+// pooled are connections to Redis, with two goroutines each, that a server may have
+// found that it needs, and keeps for the next time.
+const pooled = 2
+
 // maxLines and maxLog bound what one attack may write to the log.
 const (
 	maxLines = 400
@@ -64,9 +71,10 @@ const (
 // An attacker is one hostile client.
 type attacker struct {
 	addr  string
-	index int
+	redis string          // where the program's Redis is
 	over  <-chan struct{} // closed when it is to send no more
 	limit int64           // bytes that it sends
+	lives int             // how often it begins again, at most, when it was thrown out or had to leave
 	sent  atomic.Int64
 	begun chan<- struct{} // gets one value, when the first bytes were sent
 	once  sync.Once
@@ -88,8 +96,10 @@ var errOver = errors.New("the attack is over")
 
 // dial opens a connection, which stays open until the attack has been measured,
 // unless drop is called.
-func (a *attacker) dial() (*hostile, error) {
-	p, err := dial(a.addr)
+func (a *attacker) dial() (*hostile, error) { return a.dialTo(a.addr) }
+
+func (a *attacker) dialTo(addr string) (*hostile, error) {
+	p, err := dial(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -195,14 +205,10 @@ func (h *hostile) flood(unit []byte) error {
 // discard reads what comes, so that the server can go on sending.
 func (h *hostile) discard() { go func() { _, _ = io.Copy(io.Discard, h.r) }() } // ends with the connection
 
-// maxLives is how often an attacker begins again when the server has closed its
-// connection.
-const maxLives = 300
-
 // live is the attacker's goroutine.
 func (a *attacker) live(x *attack) {
 	defer a.once.Do(func() { a.begun <- struct{}{} })
-	for lives := 0; a.more() && lives < maxLives; lives++ {
+	for lives := 0; a.more() && lives < a.lives; lives++ {
 		if err := x.do(a); err == nil || errors.Is(err, errOver) {
 			return // it has done all that it does
 		}
@@ -222,19 +228,25 @@ type result struct {
 
 // try starts a process and attacks it, by one and by many.
 func (x *attack) try(p programs, sc scale) (all [2]result, err error) {
-	s, err := start(p, x.server, x.few, x.args)
+	args, broker := x.args, ""
+	if x.redis != "" {
+		addr, stop, err := startRedis()
+		if err != nil {
+			return all, err
+		}
+		defer stop()
+		broker, args = addr, append([]string{"-adapter=" + x.redis + "://" + addr, "-prefix=" + prefix}, args...)
+	}
+	s, err := start(p, x.server, x.few, args)
 	if err != nil {
 		return all, err
 	}
 	defer s.stop()
-	if x.before != nil {
-		undo, err := x.before(s)
-		if err != nil {
-			return all, err
-		}
-		defer undo()
+	s.broker = broker
+	if err := s.settle(); err != nil {
+		return all, err
 	}
-	for i, n := range []int{1, sc.attackers} {
+	for i, n := range []int{1, min(sc.attackers, cmp.Or(x.peers, sc.attackers))} {
 		if all[i], err = x.part(s, n, sc, sc.echoes[i]); err != nil {
 			return all, fmt.Errorf("%d attackers: %w", n, err)
 		}
@@ -266,7 +278,7 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 	}
 	s.logged() // of what came before
 	over, begun := make(chan struct{}), make(chan struct{}, n)
-	attackers, done := x.begin(s.addr, n, sc, over, begun)
+	attackers, done := x.begin(s, n, sc, over, begun)
 	for range n {
 		select {
 		case <-begun:
@@ -300,6 +312,9 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 	leave()
 	var causes string
 	r.lines, r.log, causes = s.logged()
+	if err != nil {
+		err = fmt.Errorf("%w (%s; %s)", err, r.refused, causes)
+	}
 	if s.debug == "" {
 		r.refused = causes
 	}
@@ -307,23 +322,27 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 		err = x.judge(&r, causes)
 	}
 	if err == nil {
+		if x.redis != "" {
+			before.descriptors += pooled
+			before.goroutines += 2 * pooled
+		}
 		err = s.calm(before, sc.calm)
 	}
 	return r, err
 }
 
 // begin starts the attackers. done is closed when all have ended.
-func (x *attack) begin(addr string, n int, sc scale, over <-chan struct{}, begun chan<- struct{}) (all []*attacker, done chan struct{}) {
-	limit := sc.bytes
+func (x *attack) begin(s *process, n int, sc scale, over <-chan struct{}, begun chan<- struct{}) (all []*attacker, done chan struct{}) {
+	limit, lives := sc.bytes, sc.lives[0]
 	if x.bytes > 0 {
 		limit = min(limit, x.bytes)
 	}
 	if n > 1 {
-		limit = max(limit*10/int64(n), 1)
+		limit, lives = max(limit/10, 1), sc.lives[1]
 	}
 	var wg sync.WaitGroup
-	for i := range n {
-		a := &attacker{addr: addr, index: i, over: over, limit: limit, begun: begun}
+	for range n {
+		a := &attacker{addr: s.addr, redis: s.broker, over: over, limit: limit, lives: lives, begun: begun}
 		all = append(all, a)
 		wg.Add(1)
 		// ends when over is closed
@@ -387,6 +406,22 @@ func (x *attack) judge(r *result, causes string) error {
 		return fmt.Errorf("%d bytes sent wrote %d lines, %d bytes, to the log: %.1000s", r.sent, r.lines, r.log, causes)
 	}
 	return nil
+}
+
+// settle waits until the process has begun all that it does by itself.
+func (s *process) settle() error {
+	last, err := s.hold()
+	for still := 0; err == nil && still < 3; {
+		time.Sleep(50 * time.Millisecond)
+		var now held
+		if now, err = s.hold(); now.goroutines == last.goroutines && now.descriptors == last.descriptors {
+			still++
+		} else {
+			still = 0
+		}
+		last = now
+	}
+	return err
 }
 
 // calm waits until the process holds what it held before, but for memory.

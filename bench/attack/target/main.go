@@ -138,6 +138,16 @@ func application(srv *sio.Server, sockets *atomic.Int64) {
 			}
 			return nil
 		})
+		ns.Handle("fetch", func(s sio.Socket, _ *sio.Msg) error { // all that servers of a cluster ask each other
+			ctx, done := context.WithTimeout(s.Context(), slowness)
+			defer done()
+			all := s.Namespace().All()
+			_, _ = all.FetchSockets(ctx)
+			_, _ = all.FetchRooms(ctx)
+			_, _ = all.ServerSideAsk(ctx, "asked")
+			_, _ = s.To("a room").EmitAck(ctx, "asked")
+			return nil
+		})
 		ns.Handle("ask", func(s sio.Socket, m *sio.Msg) error { // what it will not answer
 			ctx, done := context.WithTimeout(s.Context(), slowness)
 			defer done()
