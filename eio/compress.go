@@ -108,13 +108,14 @@ type zipper struct {
 	o        *Compression // nil: off
 	deflater wsframe.Compressor
 	inflater wsframe.Inflater
+	left     int    // bytes that may be inflated before sockets are served again
 	scratch  []byte // what deflate made for one session, valid until the next use
 
 	deflated, deflatedFrom, deflatedTo, inflated, refused, polls atomic.Int64
 }
 
 func (z *zipper) init(o *Compression) {
-	z.o = o
+	z.o, z.left = o, sliceInflated
 	if o != nil {
 		z.deflater.Level = o.Level
 	}
@@ -194,11 +195,18 @@ func (z *zipper) inflate(m wsframe.Message) (wsframe.Message, error) {
 	if !m.Compressed {
 		return m, nil
 	}
-	m, err := z.inflater.Message(m, z.o.MaxInflated)
+	return z.inflateTo(m, z.o.MaxInflated)
+}
+
+// inflateTo is inflate with a limit in place of MaxInflated.
+func (z *zipper) inflateTo(m wsframe.Message, limit int) (wsframe.Message, error) {
+	m, err := z.inflater.Message(m, limit)
 	if err != nil {
+		z.left -= limit // it may have been the work
 		z.refused.Add(1)
 		return m, err
 	}
+	z.left -= len(m.Data)
 	z.inflated.Add(1)
 	return m, nil
 }

@@ -19,6 +19,11 @@ const (
 // sockets are served again.
 const perSlice = 8
 
+// sliceInflated is how many bytes all sessions of a loop may have inflated before
+// sockets are served again: what they send may be a thousandth of that. The one
+// that passes it is finished.
+const sliceInflated = 512 << 10
+
 // A room is what is left of a session's step.
 type room struct{ packets, bytes int }
 
@@ -43,6 +48,7 @@ func (sh *shard) later(slot uint32) {
 
 // goOn gives sessions with more to be handled their turns.
 func (sh *shard) goOn() (more bool) {
+	sh.zip.left = sliceInflated
 	n := min(len(sh.waiting), perSlice)
 	now := sh.waiting[:n]
 	sh.waiting = sh.waiting[n:]

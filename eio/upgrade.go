@@ -9,6 +9,9 @@ import (
 
 var probeAnswer = wsframe.AppendFrame(nil, wsframe.Text, []byte("3probe"))
 
+// maxProbe is the most that may be in a packet of an upgrade, when inflated.
+const maxProbe = 1 << 10
+
 // startProbe begins an upgrade of a session from polling to this connection
 // (Engine.IO protocol 4, "Upgrade"). A session that is upgrading or has
 // upgraded is left alone: the newcomer is closed.
@@ -77,8 +80,8 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 	if !sh.chargeReader(slot, e, 0) {
 		return len(b)
 	}
-	if err == nil {
-		m, err = sh.zip.inflate(m)
+	if err == nil && m.Compressed {
+		m, err = sh.zip.inflateTo(m, maxProbe)
 	}
 	switch {
 	case err != nil:

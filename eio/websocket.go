@@ -95,6 +95,10 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 	r.Compression = sh.sessions.At(slot).is(inflates) // the shard's own serves all
 	tag, left := c.Tag(), newRoom()
 	for used < len(b) && c.Tag() == tag && !sh.sessions.At(slot).is(apart) {
+		if r.Compression && sh.zip.left <= 0 {
+			sh.later(slot)
+			break
+		}
 		m, n, err := r.Next(b[used:])
 		used += n
 		if err == nil {
