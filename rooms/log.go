@@ -31,17 +31,21 @@ type Log interface {
 	Take(ctx context.Context, pid string) (s Session, ok bool, err error)
 	// Missed calls each, until it is false, with the events of a namespace, or of
 	// the pattern whose instance it is, that are behind from and not behind to, but
-	// for the volatile ones. It is false if some of them may not be kept any more.
+	// for the volatile ones, and with what was done to its sockets (Entry.Op). It is
+	// false if some of them may not be kept any more.
 	Missed(ctx context.Context, namespace, pattern string, from, to Place, each func(Entry) bool) (complete bool, err error)
 }
 
 // A Recorder gets what a Log reads. Its methods are called by one goroutine for
 // each lane, and must not block.
 type Recorder interface {
-	// Recorded is told of each event.
+	// Recorded is told of each event, and of what this server has done to sockets
+	// (Entry.Op). Of what others did the Host is told, in the same order.
 	Recorded(lane string, e Entry)
 	// Passed says that everything up to a place has been read; the first call
-	// says where the lane begins for this server.
+	// says where the lane begins for this server. It is called before what others
+	// did to sockets is done to those of the Host: who asks for what it has missed
+	// meanwhile finds it in the log.
 	Passed(lane string, p Place)
 }
 
@@ -53,10 +57,24 @@ type Entry struct {
 	Own    uint64
 	Target Target
 	Event  Event
+	// Op is not Emitted if this is no event: Names are rooms then.
+	Op    Op
+	Names []string
 	// Once says that the event was a question of one server to one client, which
 	// cannot be asked again.
 	Once bool
 }
+
+// An Op is what is done to the sockets of a Target.
+type Op uint8
+
+// The Ops: they are sent an event, join or leave rooms, or are disconnected.
+const (
+	Emitted Op = iota
+	Joined
+	Left
+	Disconnected
+)
 
 // A Session is what is kept of a socket whose client may come back.
 type Session struct {
@@ -67,6 +85,11 @@ type Session struct {
 	// kind. Since is where what the client may have missed begins.
 	Namespace string
 	Since     Place
+	// Until is when its time is over, At where its lane was when it was kept, and
+	// Identity who it is by Recovery.Identity of package sio; zero likewise.
+	Until    time.Time
+	At       Place
+	Identity string
 }
 
 // A Place is where an entry is in a lane: later ones are larger. It is a time in

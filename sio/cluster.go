@@ -220,21 +220,21 @@ func (h *host) DeliverAck(ctx context.Context, t rooms.Target, e rooms.Event, co
 // Join puts sockets of this server into rooms.
 func (h *host) Join(t rooms.Target, names []string) {
 	if b, ok := h.at(t); ok {
-		b.join(names)
+		h.srv.locked(func() { b.join(names) })
 	}
 }
 
 // Leave takes sockets of this server out of rooms.
 func (h *host) Leave(t rooms.Target, names []string) {
 	if b, ok := h.at(t); ok {
-		b.leave(names)
+		h.srv.locked(func() { b.leave(names) })
 	}
 }
 
 // Disconnect disconnects sockets of this server.
 func (h *host) Disconnect(t rooms.Target, closing bool) {
 	if b, ok := h.at(t); ok {
-		b.disconnect(closing)
+		h.srv.locked(func() { b.disconnect(closing) })
 	}
 }
 

@@ -36,6 +36,7 @@ type clusterLog struct {
 // A lane is events in one order. Guarded by clusterLog.mu.
 type lane struct {
 	last    rooms.Place // everything up to there has been delivered; 0: not known yet
+	issues  []issue     // what was done to sockets, and is not read yet
 	told    time.Time   // when the loops were told how far that is
 	waiting []waiting   // the first is an event that is not read yet
 	armed   bool        // look will be called
@@ -209,8 +210,12 @@ func (l *clusterLog) Recorded(name string, e rooms.Entry) {
 	defer l.unlock()
 	x := l.lane(name)
 	l.pass(name, x, e.Place)
-	if e.Own != 0 {
+	switch {
+	case e.Own != 0:
 		l.returned(x, e)
+		return
+	case e.Op != rooms.Emitted:
+		x.read()
 		return
 	}
 	if b, ok := l.host.at(e.Target); ok {

@@ -82,7 +82,13 @@ func (b *book) readOn(h rooms.Host) {
 		b.l.mu.Unlock()
 		switch {
 		case x.other != nil && x.by != b:
+			if b.r != nil {
+				b.r.Passed("lane", x.entry.Place) // before it is done, as Recorder says
+			}
 			x.other(h)
+		case b.r == nil:
+		case x.other != nil && x.entry.Op != rooms.Emitted:
+			b.r.Recorded("lane", rooms.Entry{Place: x.entry.Place, Op: x.entry.Op})
 		case x.other == nil && x.by == b:
 			b.r.Recorded("lane", rooms.Entry{Place: x.entry.Place, Own: x.entry.Own})
 		case x.other == nil:
@@ -125,7 +131,13 @@ func (b *book) Emit(t rooms.Target, e rooms.Event) {
 	b.write(line{other: func(h rooms.Host) { h.Deliver(t, e) }})
 }
 func (b *book) Join(t rooms.Target, names []string) {
-	b.write(line{other: func(h rooms.Host) { h.Join(t, names) }})
+	b.write(line{other: func(h rooms.Host) { h.Join(t, names) }, entry: rooms.Entry{Target: t, Op: rooms.Joined, Names: names}})
+}
+func (b *book) Leave(t rooms.Target, names []string) {
+	b.write(line{other: func(h rooms.Host) { h.Leave(t, names) }, entry: rooms.Entry{Target: t, Op: rooms.Left, Names: names}})
+}
+func (b *book) Disconnect(t rooms.Target, closing bool) {
+	b.write(line{other: func(h rooms.Host) { h.Disconnect(t, closing) }, entry: rooms.Entry{Target: t, Op: rooms.Disconnected}})
 }
 
 func (b *book) Keep(s rooms.Session, _ time.Duration) { b.set(func() { b.l.sessions[s.PID] = s }) }
@@ -140,7 +152,7 @@ func (b *book) Missed(_ context.Context, ns, pattern string, from, to rooms.Plac
 	lines := b.l.lines
 	b.l.mu.Unlock()
 	for _, x := range lines {
-		if e := x.entry; x.other == nil && e.Place > from && e.Place <= to && (e.Target.Namespace == ns || e.Target.Namespace == pattern) && !each(e) {
+		if e := x.entry; (x.other == nil || e.Op != rooms.Emitted) && e.Place > from && e.Place <= to && (e.Target.Namespace == ns || e.Target.Namespace == pattern) && !each(e) {
 			return false, nil
 		}
 	}

@@ -15,15 +15,20 @@ const takeTimeout = 3 * time.Second
 
 // A watcher gathers what a socket misses while it is being recovered.
 type watcher struct {
-	// Immutable once it watches.
+	// Immutable once it watches, but for the session's rooms.
 	session rooms.Session
 	in      *instance
 	from    rooms.Place
 
 	// Guarded by clusterLog.mu once it watches.
-	missed []*message
-	bytes  int64
-	full   bool // there was more than may be kept
+	missed   []*message
+	bytes    int64
+	full     bool // there was more than may be kept
+	revoked  bool // it was disconnected
+	caughtUp bool // what came before is known
+	spilled  bool // more has come until then than may be kept
+	later    []sight
+	waiting  int64 // bytes of that
 }
 
 func (w *watcher) wants(t rooms.Target) bool {
@@ -46,8 +51,8 @@ func (l *clusterLog) watched(in *instance, t rooms.Target, e rooms.Event, frames
 		return
 	}
 	for w := range l.watchers {
-		if w.in == in && w.wants(t) {
-			w.add(frames, e.Plain, l.srv.log.most)
+		if w.in == in {
+			w.see(sight{target: t, frames: frames, plain: e.Plain}, l.srv.log.most)
 		}
 	}
 }
@@ -60,19 +65,28 @@ func (l *clusterLog) count(n *int64) {
 }
 
 // restore returns a watcher that has what a client has missed until now; nil if
-// it cannot be recovered.
-func (l *clusterLog) restore(ctx context.Context, in *instance, pid string, offset *string) *watcher {
+// it cannot be recovered. A session that is somebody else's is left to it.
+func (l *clusterLog) restore(ctx context.Context, in *instance, pid, identity string, offset *string) *watcher {
 	counts := &l.srv.log.counts
 	session, ok, err := l.log.Take(ctx, pid)
 	if err != nil {
-		l.srv.o.Logger.Warn("a session could not be taken from the log", "error", err)
+		l.srv.notice.Warn("a session could not be taken from the log", "error", err)
 	}
-	if !ok || session.Namespace != "" && session.Namespace != in.name {
+	w := &watcher{session: session, in: in, from: session.Since}
+	switch {
+	case !ok:
 		l.count(&counts.Unknown)
+		return nil
+	case session.Namespace != in.name && (session.Namespace != "" || in.name != "/"): // Node's do not say; most are of that
+		l.giveBack(w)
+		l.count(&counts.Alien)
+		return nil
+	case session.Identity != identity:
+		l.giveBack(w)
+		l.count(&counts.Alien)
 		return nil
 	}
 	l.srv.registry.announce(in) // who knows a session's private id was admitted to it; what is missed comes from now on
-	w := &watcher{session: session, in: in, from: session.Since}
 	if !slices.Contains(session.Rooms, session.ID) {
 		w.session.Rooms = append(slices.Clone(session.Rooms), session.ID)
 	}
@@ -90,68 +104,99 @@ func (l *clusterLog) restore(ctx context.Context, in *instance, pid string, offs
 	return w
 }
 
-// watch has w watch, and gives it what it has missed before.
+// watch has w watch, and gives it what it has missed before. What there is until
+// now is read at first, so that little comes while the rest is read.
 func (l *clusterLog) watch(ctx context.Context, w *watcher) bool {
-	to, ok := l.begin(w)
+	to, ok := l.reach(w)
 	for !ok { // another server is faster, or the offset is none
 		select {
 		case <-ctx.Done():
 			return false
 		case <-time.After(5 * time.Millisecond):
 		}
-		to, ok = l.begin(w)
+		to, ok = l.reach(w)
 	}
-	var before watcher
-	most, pattern := l.srv.log.most, ""
-	if w.in.ns.pattern != nil {
-		pattern = w.in.ns.name
+	if !l.read(ctx, w, w.from, to) {
+		return false
 	}
-	complete, err := l.log.Missed(ctx, w.in.name, pattern, w.from, to, func(e rooms.Entry) bool {
-		if w.wants(e.Target) {
-			frames, _ := frameAt(w.in.name, e.Event, e.Place.String())
-			before.add(frames, e.Event.Plain, most)
-		}
-		return !before.full
-	})
-	if err != nil {
-		l.srv.o.Logger.Warn("the log could not be read", "error", err)
-	}
+	rest := l.begin(w)
+	ok = l.read(ctx, w, to, rest)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.missed, w.bytes = append(before.missed, w.missed...), w.bytes+before.bytes
-	if w.full = w.full || w.bytes > most; err != nil || !complete || w.full {
+	w.catchUp(l.srv.log.most)
+	if !ok || w.full {
 		delete(l.watchers, w)
 		return false
 	}
 	return true
 }
 
-// begin has w get what is delivered from now on, and returns up to where it has to
-// be read. It is false if that is not as far as its client is.
-func (l *clusterLog) begin(w *watcher) (to rooms.Place, ok bool) {
+// read gives a watcher what is in the log between two places. Of what was done to
+// sockets, that counts which came when this one was away.
+func (l *clusterLog) read(ctx context.Context, w *watcher, from, to rooms.Place) bool {
+	most, pattern := l.srv.log.most, ""
+	if w.in.ns.pattern != nil {
+		pattern = w.in.ns.name
+	}
+	complete, err := l.log.Missed(ctx, w.in.name, pattern, from, to, func(e rooms.Entry) bool {
+		switch {
+		case e.Op != rooms.Emitted && e.Place <= w.session.At:
+		case e.Op != rooms.Emitted:
+			w.take(sight{target: e.Target, op: e.Op, names: e.Names}, most)
+		case w.wants(e.Target):
+			frames, _ := frameAt(w.in.name, e.Event, e.Place.String())
+			w.add(frames, e.Event.Plain, most)
+		}
+		return !w.full
+	})
+	if err != nil {
+		l.srv.notice.Warn("the log could not be read", "error", err)
+	}
+	return err == nil && complete
+}
+
+// reach returns up to where the log of a watcher's namespace has been delivered. It
+// is false if that is not as far as its client is.
+func (l *clusterLog) reach(w *watcher) (to rooms.Place, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	x := l.of(w.in.name)
-	if x.last < w.from {
-		return 0, false
-	}
+	return x.last, x.last >= w.from
+}
+
+// begin has w get what is delivered from now on, and returns up to where it has to
+// be read.
+func (l *clusterLog) begin(w *watcher) (to rooms.Place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	x := l.of(w.in.name)
 	w.full = x.lost
 	for _, a := range x.ahead { // not read yet, but not to be delivered then
-		if (a.target.Namespace == w.in.name || a.target.Namespace == w.in.ns.name) && w.wants(a.target) {
+		if w.meant(a.target) {
 			frames, _ := frameAt(w.in.name, a.event, l.offset(w.in, a.event, 0))
-			w.add(frames, a.event.Plain, l.srv.log.most)
+			w.see(sight{target: a.target, frames: frames, plain: a.event.Plain}, l.srv.log.most)
 		}
 	}
 	l.watchers[w] = struct{}{}
-	return x.last, true
+	return x.last
 }
 
 // end ends a watch and returns what was missed; mu is held. It is false if that
-// was too much.
+// was too much, or the socket was disconnected.
 func (l *clusterLog) end(w *watcher, most int64) (missed []*message, ok bool) {
 	delete(l.watchers, w)
+	x := l.of(w.in.name)
+	x.age()
+	for _, i := range x.issues {
+		if w.meant(i.target) && w.session.At <= i.place {
+			w.take(sight{target: i.target, op: i.op, names: i.names}, most)
+		}
+	}
 	counts := &l.srv.log.counts
 	switch {
+	case w.revoked:
+		counts.Revoked++
+		return nil, false
 	case w.full:
 		counts.Lost++
 		return nil, false
@@ -159,6 +204,7 @@ func (l *clusterLog) end(w *watcher, most int64) (missed []*message, ok bool) {
 		counts.TooLarge++
 		return nil, false
 	}
+	w.session.At = x.last
 	counts.Recovered++
 	counts.Replayed += int64(len(w.missed))
 	return w.missed, true
@@ -171,18 +217,31 @@ func (l *clusterLog) abandon(w *watcher) {
 	l.mu.Unlock()
 }
 
-// giveBack keeps the session of a socket again that went before it was recovered.
+// giveBack keeps the session of a socket again that went before it was recovered,
+// for the time that it has.
 func (l *clusterLog) giveBack(w *watcher) {
 	l.abandon(w)
 	session := w.session
 	session.Since = w.from
-	l.log.Keep(session, l.srv.log.window)
+	if session.Until.IsZero() { // of a server of Node
+		session.Until = time.Now().Add(l.srv.log.window)
+	}
+	if left := time.Until(session.Until); left > 0 && !w.revoked {
+		l.log.Keep(session, min(left, l.srv.log.window))
+	}
 }
 
-// keep keeps the session of a socket that has gone.
-func (l *clusterLog) keep(s Socket, x *savedSocket) {
+// keep keeps the session of a socket that has gone from a loop.
+func (l *clusterLog) keep(s Socket, x *savedSocket, loop int) {
+	l.mu.Lock()
+	at, ok := l.of(x.name).last, l.revised(x, loop)
+	l.mu.Unlock()
+	if !ok {
+		return
+	}
 	l.log.Keep(rooms.Session{
 		ID: x.id, PID: x.pid, Rooms: append([]string{x.id}, x.rooms...), Data: s.wireData(), Namespace: x.name, Since: rooms.Place(x.from),
+		Until: time.Now().Add(l.srv.log.window), At: at, Identity: x.identity,
 	}, l.srv.log.window)
 }
 
@@ -190,11 +249,12 @@ func (l *clusterLog) keep(s Socket, x *savedSocket) {
 // log has answered.
 func (sh *shard) fetch(slot uint32, pid string, offset *string) {
 	ref, in, l := sh.ref(slot), sh.instance(slot), sh.srv.shared
+	identity := sh.srv.identity(ref)
 	// ends when the log has answered, or the time is out
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), takeTimeout)
 		defer cancel()
-		w := l.restore(ctx, in, pid, offset)
+		w := l.restore(ctx, in, pid, identity, offset)
 		posted := sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.fetched(ref, w) }))
 		if !posted && w != nil {
 			l.giveBack(w)
@@ -209,11 +269,6 @@ func (sh *shard) fetched(ref rooms.Ref, w *watcher) {
 		sh.enterNamespace(sh.session(slot), slot)
 	case slot != 0 && sh.sockets.At(slot).state == connecting:
 		saved := &savedSocket{name: w.in.name, id: w.session.ID, pid: w.session.PID, data: dataOf(w.session.Data), from: uint64(w.from)}
-		for _, room := range w.session.Rooms {
-			if room != saved.id {
-				saved.rooms = append(saved.rooms, room)
-			}
-		}
 		sh.claimed(sh.session(slot), slot, claim{saved: saved, from: uint64(w.from), watch: w})
 	case w != nil:
 		sh.srv.shared.giveBack(w)

@@ -141,13 +141,13 @@ func (b BroadcastOperator) Join(rooms ...string) {
 	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.join(rooms) })
 	if c, t := b.cluster(); c != nil {
-		c.Join(t, rooms)
+		b.server().issue(t, joined, rooms, func() { c.Join(t, rooms) })
 	}
 }
 
 func (b BroadcastOperator) join(rooms []string) {
 	targets, srv := b.targets(), b.server()
-	r := srv.revise(b.selection(), func(l *packetLog, s *savedSocket) { l.move(s, rooms, true) })
+	r := b.revise(joined, rooms)
 	defer r.release()
 	for i := range srv.shards {
 		for _, in := range targets {
@@ -175,12 +175,12 @@ func (b BroadcastOperator) Leave(rooms ...string) {
 	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.leave(rooms) })
 	if c, t := b.cluster(); c != nil {
-		c.Leave(t, rooms)
+		b.server().issue(t, left, rooms, func() { c.Leave(t, rooms) })
 	}
 }
 
 func (b BroadcastOperator) leave(rooms []string) {
-	r := b.server().revise(b.selection(), func(l *packetLog, s *savedSocket) { l.move(s, rooms, false) })
+	r := b.revise(left, rooms)
 	defer r.release()
 	b.each(b.targets(), func(sh *shard, slot uint32) {
 		for _, room := range rooms {
@@ -195,12 +195,12 @@ func (b BroadcastOperator) leave(rooms []string) {
 func (b BroadcastOperator) Disconnect(closing bool) {
 	b.ordered(func() { b.disconnect(closing) })
 	if c, t := b.cluster(); c != nil {
-		c.Disconnect(t, closing)
+		b.server().issue(t, disconnected, nil, func() { c.Disconnect(t, closing) })
 	}
 }
 
 func (b BroadcastOperator) disconnect(closing bool) {
-	r := b.server().revise(b.selection(), (*packetLog).revoke)
+	r := b.revise(disconnected, nil)
 	defer r.release()
 	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, closing) }, r.passed)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
@@ -207,13 +208,13 @@ func (sh *shard) replayable(es eio.Session) int64 {
 // replayBytes is what an event takes in a queue beside its bytes.
 const replayBytes = 96
 
-// watched returns the rooms of a socket that is being recovered, and its id.
+// watched returns the rooms of a socket that is being recovered, and its id;
+// packetLog.mu is held.
 func (c claim) watched() []string {
-	if c.found == nil {
-		return append(c.saved.rooms[:len(c.saved.rooms):len(c.saved.rooms)], c.saved.id)
+	if c.found != nil {
+		return append(slices.Clone(c.found.rooms), c.saved.id)
 	}
-	names := make([]string, 0, len(c.found.rooms)+1)
-	names = append(names, c.found.rooms...)
+	names := slices.DeleteFunc(slices.Clone(c.watch.session.Rooms), func(room string) bool { return room == c.saved.id })
 	return append(names, c.saved.id)
 }
 
@@ -330,7 +331,7 @@ func (sh *shard) remember(slot uint32, reason Reason) {
 		}
 	}
 	if sh.srv.shared != nil {
-		sh.srv.shared.keep(s, x)
+		sh.srv.shared.keep(s, x, sh.loop.Index())
 		return
 	}
 	sh.srv.log.save(x, sh.loop.Index())

@@ -31,11 +31,11 @@ func (b BroadcastOperator) selection() selection {
 	return x
 }
 
-// A revision is something that is done to sockets that are away. Nil is one
-// without recovery, or with the log of a cluster, which has its own.
+// A revision is something that is done to sockets that are away.
 type revision struct {
 	selection
-	apply  func(l *packetLog, s *savedSocket)
+	op     rooms.Op
+	names  []string
 	effect uint64 // what was emitted up to there came before
 
 	// Guarded by packetLog.mu.
@@ -43,29 +43,45 @@ type revision struct {
 	left int    // how many have not
 }
 
-// nothing is the revision of a server without a log of its own.
+// nothing is the revision of a server without recovery.
 var nothing = &revision{}
 
-// revise applies something to sockets that are away, and to those that will be
-// until the loops have passed. The log is locked until release.
-func (srv *Server) revise(x selection, apply func(l *packetLog, s *savedSocket)) *revision {
+// revise does something to sockets that are away, and to those that will be until
+// the loops have passed. The log is locked until release; that of a cluster is
+// already.
+func (b BroadcastOperator) revise(op rooms.Op, names []string) *revision {
+	srv := b.server()
 	l := srv.log
-	if l == nil || srv.shared != nil {
+	if l == nil {
 		return nothing
 	}
-	l.mu.Lock()
-	r := &revision{selection: x, apply: apply, effect: l.last(), done: make([]bool, len(srv.shards)), left: len(srv.shards)}
-	for _, s := range l.selected(x) {
-		apply(l, s)
+	r := &revision{selection: b.selection(), op: op, names: names, done: make([]bool, len(srv.shards)), left: len(srv.shards)}
+	if srv.shared != nil {
+		srv.shared.revise(b.target(), op, names)
+	} else {
+		l.mu.Lock()
+		r.effect = l.last()
+		for _, s := range l.selected(r.selection) {
+			l.revise(s, r)
+		}
 	}
 	l.active = append(l.active, r)
 	return r
 }
 
 func (r *revision) release() {
-	if r != nothing {
+	if r != nothing && r.srv.shared == nil {
 		r.srv.log.mu.Unlock()
 	}
+}
+
+// revise does it to one socket; mu is held.
+func (l *packetLog) revise(s *savedSocket, r *revision) {
+	if r.op == rooms.Disconnected {
+		l.revoke(s)
+		return
+	}
+	l.move(s, r.names, r.op == rooms.Joined)
 }
 
 // passed notes that a loop has found the sockets it has.
@@ -161,16 +177,28 @@ func (l *packetLog) revoke(s *savedSocket) {
 	l.away.remove(s)
 }
 
-// away does something to the socket if its client is away.
-func (s Socket) away(f func(l *packetLog, s *savedSocket)) {
-	l := s.srv().log
-	if l == nil || s.srv().shared != nil {
+// away does something to the socket if its client is away. It is called on a loop.
+func (s Socket) away(op rooms.Op, names []string) {
+	srv := s.srv()
+	if srv.log == nil {
 		return
 	}
+	if srv.shared != nil {
+		t := rooms.Target{Namespace: s.in.name, Rooms: []string{s.ID()}}
+		srv.issue(t, op, names, func() {
+			if op == left {
+				srv.cluster.Leave(t, names)
+			} else {
+				srv.cluster.Disconnect(t, false)
+			}
+		})
+		return
+	}
+	l := srv.log
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if x := l.away.byRef[s.ref]; x != nil && x.status <= isClaimed {
-		f(l, x)
+		l.revise(x, &revision{op: op, names: names})
 	}
 }
 

@@ -32,7 +32,7 @@ func (l *packetLog) save(s *savedSocket, loop int) {
 	l.away.add(s)
 	for _, r := range l.active {
 		if !r.done[loop] && r.selects(s) {
-			r.apply(l, s)
+			l.revise(s, r)
 		}
 	}
 	for l.away.bytes > l.most/2 {

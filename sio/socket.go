@@ -221,7 +221,7 @@ func (s Socket) Leave(rooms ...string) {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 			slot := sh.lookup(s.ref)
 			if slot == 0 || sh.sockets.At(slot).state == leaving {
-				s.away(func(l *packetLog, x *savedSocket) { l.move(x, rooms, false) })
+				s.away(left, rooms)
 			}
 			for i := 0; slot != 0 && i < len(rooms); i++ {
 				sh.leaveRoom(slot, rooms[i], effect)
@@ -260,7 +260,7 @@ func (s Socket) Disconnect(closing bool) {
 			if slot := sh.lookup(s.ref); slot != 0 && sh.sockets.At(slot).state != leaving {
 				sh.disconnect(slot, closing)
 			} else {
-				s.away((*packetLog).revoke)
+				s.away(disconnected, nil)
 			}
 		}))
 	})

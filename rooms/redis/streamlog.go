@@ -64,9 +64,15 @@ func (w *saving) wait(ctx context.Context, pid string) {
 
 // Keep sets a session's key.
 func (s *streams) Keep(x rooms.Session, window time.Duration) {
-	session := wire.Session{SID: x.ID, PID: x.PID, Rooms: x.Rooms, Data: wire.Value{Data: x.Data}, Namespace: x.Namespace}
+	session := wire.Session{SID: x.ID, PID: x.PID, Rooms: x.Rooms, Data: wire.Value{Data: x.Data}, Namespace: x.Namespace, Identity: x.Identity}
 	if x.Since != 0 {
 		session.Since = x.Since.String()
+	}
+	if x.At != 0 {
+		session.At = x.At.String()
+	}
+	if !x.Until.IsZero() {
+		session.Until = strconv.FormatInt(x.Until.UnixMilli(), 10)
 	}
 	value, err := wire.AppendSession(nil, &session)
 	if err != nil {
@@ -122,8 +128,12 @@ func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok boo
 	if err != nil {
 		return rooms.Session{}, false, err
 	}
-	x = rooms.Session{ID: session.SID, PID: session.PID, Rooms: session.Rooms, Data: session.Data.Data, Namespace: session.Namespace}
+	x = rooms.Session{ID: session.SID, PID: session.PID, Rooms: session.Rooms, Data: session.Data.Data, Namespace: session.Namespace, Identity: session.Identity}
 	x.Since, _ = rooms.ParsePlace(session.Since)
+	x.At, _ = rooms.ParsePlace(session.At)
+	if ms, err := strconv.ParseInt(session.Until, 10, 64); err == nil {
+		x.Until = time.UnixMilli(ms)
+	}
 	return x, true, nil
 }
 
@@ -169,12 +179,29 @@ func (s *streams) Missed(ctx context.Context, ns, pattern string, from, to rooms
 	return s.keeps(ctx, client, stream, from)
 }
 
-// missedEntry returns an entry as an event that a client can have missed.
+// opOf returns what a message does to sockets.
+func opOf(t wire.MessageType) rooms.Op {
+	switch t {
+	case wire.SocketsJoin:
+		return rooms.Joined
+	case wire.SocketsLeave:
+		return rooms.Left
+	case wire.DisconnectSockets:
+		return rooms.Disconnected
+	}
+	return rooms.Emitted
+}
+
+// missedEntry returns an entry as an event that a client can have missed, or as
+// something that was done to it.
 func missedEntry(place rooms.Place, x rueidis.XRangeEntry, ns, pattern string) (e rooms.Entry, ok bool) {
 	if to := x.FieldValues["nsp"]; to != ns && (pattern == "" || to != pattern) {
 		return rooms.Entry{}, false
 	}
 	m, err := wire.ParseEntryMap(x.FieldValues)
+	if op := opOf(m.Type); err == nil && op != rooms.Emitted {
+		return rooms.Entry{Place: place, Target: targetOf(m.Namespace, m.Options), Op: op, Names: m.Rooms}, true
+	}
 	if err != nil || m.Type != wire.BroadcastMessage || m.RequestID != "" || m.Packet.HasID || m.Options.Flags.Volatile {
 		return rooms.Entry{}, false
 	}

@@ -98,6 +98,9 @@ func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 	case s.recorder != nil && m.Type == wire.BroadcastMessage && m.RequestID == "":
 		s.recorder.Recorded(lane, entryOf(place, m))
 	default:
+		if s.recorder != nil && opOf(m.Type) != rooms.Emitted {
+			s.recorder.Passed(lane, place)
+		}
 		s.handle(m)
 	}
 }
@@ -105,11 +108,17 @@ func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 // returned handles what this server has added itself.
 func (s *streams) returned(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 	n, _ := strconv.ParseUint(x.FieldValues[numberField], 10, 64)
-	if s.recorder == nil || n == 0 {
+	op := rooms.Emitted
+	if n == 0 && s.recorder != nil {
+		if m, err := wire.ParseEntryMap(x.FieldValues); err == nil {
+			op = opOf(m.Type)
+		}
+	}
+	if s.recorder == nil || n == 0 && op == rooms.Emitted {
 		s.discarded.Add(1)
 		return
 	}
-	s.recorder.Recorded(lane, rooms.Entry{Place: place, Own: n})
+	s.recorder.Recorded(lane, rooms.Entry{Place: place, Own: n, Op: op})
 }
 
 // Occupied does nothing: rooms have no channels.

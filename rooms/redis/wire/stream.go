@@ -125,13 +125,16 @@ type Session struct {
 	// Namespace, and the id of the last entry that the client is known to need no
 	// more: "" in those of servers of Node, which do not look at them.
 	Namespace, Since string
+	// When its time is over, in ms since 1970; where its stream was when it was kept;
+	// who it is. Likewise.
+	Until, At, Identity string
 }
 
 // AppendSession appends the value that the streams adapter sets for s: base64
 // of MessagePack. The errors are as with [AppendBroadcast].
 func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w := writer{packed: true}
-	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != ""))
+	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != "") + one(s.Until != "") + one(s.At != "") + one(s.Identity != ""))
 	w.key("sid")
 	w.text(s.SID)
 	w.key("pid")
@@ -140,6 +143,9 @@ func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w.value("data", &s.Data)
 	w.optional("nsp", s.Namespace)
 	w.optional("since", s.Since)
+	w.optional("until", s.Until)
+	w.optional("at", s.At)
+	w.optional("who", s.Identity)
 	w.endObject()
 	if w.err != nil {
 		return dst, w.err
@@ -157,8 +163,8 @@ func ParseSession(value []byte) (s Session, err error) {
 	if err != nil {
 		return Session{}, errSyntax
 	}
-	var f [6]parser.View
-	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since") {
+	var f [9]parser.View
+	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since", "until", "at", "who") {
 		return Session{}, errSession
 	}
 	if err = setText(&s.SID, f[0]); err == nil {
@@ -173,11 +179,10 @@ func ParseSession(value []byte) (s Session, err error) {
 	if err == nil {
 		err = setValue(&s.Data, f[3])
 	}
-	if err == nil {
-		err = setText(&s.Namespace, f[4])
-	}
-	if err == nil {
-		err = setText(&s.Since, f[5])
+	for i, text := range []*string{&s.Namespace, &s.Since, &s.Until, &s.At, &s.Identity} {
+		if err == nil {
+			err = setText(text, f[4+i])
+		}
 	}
 	if err != nil {
 		return Session{}, err
