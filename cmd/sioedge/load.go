@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/sioedge/sioedge/sio"
 )
@@ -12,15 +14,20 @@ import (
 //	join room, leave room   acknowledged with true
 //	publish room, payload…  emits msg payload… to the room, or to everybody if it is ""
 //
-// Everything runs on the loops, since nothing here blocks.
+// All but join runs on the loops, since nothing else blocks; join is acknowledged
+// when nothing that any server of a cluster publishes to the room is missed.
 func serveLoad(ns *sio.Namespace) {
 	ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(payload(m, 0)...) })
-	ns.HandleInline("join", func(s sio.Socket, m *sio.Msg) error {
+	ns.Handle("join", func(s sio.Socket, m *sio.Msg) error {
 		var room string
 		if err := m.Decode(&room); err != nil {
 			return err
 		}
-		s.Join(room)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := s.JoinWait(ctx, room); err != nil {
+			return err
+		}
 		return m.Ack(true)
 	})
 	ns.HandleInline("leave", func(s sio.Socket, m *sio.Msg) error {

@@ -204,6 +204,10 @@ func (n *ours) performHere(c command) (any, error) {
 	switch c.Op {
 	case "put":
 		s.Join(strs(c.Names)...)
+	case "joinWait":
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		return nil, s.JoinWait(ctx, strs(c.Names)...)
 	case "takeOut":
 		s.Leave(strs(c.Names)...)
 	case "roomsOf":
