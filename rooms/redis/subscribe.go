@@ -35,7 +35,9 @@ func (b *broker) hold(l *line, client func() rueidis.Client) {
 		if b.ctx.Err() != nil {
 			return
 		}
-		b.gate.close()
+		if l.node == "" { // else a node of many is, which holds nobody up that is on others
+			b.gate.close()
+		}
 		b.reconnects.Add(1)
 		b.health.set(receiving, err)
 		b.subs.first.poke() // the nodes may be others

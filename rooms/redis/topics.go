@@ -46,6 +46,9 @@ type subscription struct {
 
 func (x *subscription) wanted() bool { return x.owners > 0 }
 
+// denied tells whether Redis does not let us have it.
+func (x *subscription) denied() bool { return x.wanted() && !x.ready && x.refusal != nil }
+
 // tell wakes who waits for the subscription.
 func (x *subscription) tell() {
 	if x.changed != nil {
@@ -89,7 +92,8 @@ type subscriptions struct {
 	live      bool        // there is a connection, or it is known which there must be
 	ready     int         // subscriptions in place
 	due       int         // wanted, and not in place
-	denied    int         // of which Redis does not let us
+	denied    int         // of these, those that Redis does not let us have
+	example   topic       // one of them
 	lingering delay       // without owners
 	later     delay       // that a node of a Redis Cluster has not taken
 	retried   delay       // refused
@@ -330,8 +334,12 @@ func (s *subscriptions) settled() (ok bool, refusal error) {
 	if ok = s.live && s.due == s.denied; !ok || s.denied == 0 {
 		return ok, nil
 	}
-	for _, x := range s.all {
-		if x.wanted() && !x.ready && x.refusal != nil {
+	if x := s.all[s.example]; x != nil && x.denied() {
+		return true, x.refusal
+	}
+	for t, x := range s.all {
+		if x.denied() {
+			s.example = t
 			return true, x.refusal
 		}
 	}
@@ -352,13 +360,11 @@ func (s *subscriptions) confirm(l *line, e rueidis.PubSubSubscription) (lost boo
 	s.lock()
 	defer s.mu.Unlock()
 	k, begins := exact, !strings.Contains(e.Kind, "unsubscribe")
-	switch e.Kind[:1] {
-	case "p":
+	switch e.Kind {
+	case "psubscribe", "punsubscribe":
 		k = pattern
-	case "s":
-		if strings.HasPrefix(e.Kind, "ss") || strings.HasPrefix(e.Kind, "sun") {
-			k = sharded
-		}
+	case "ssubscribe", "sunsubscribe":
+		k = sharded
 	}
 	x := s.all[topic{k, e.Channel}]
 	if x == nil || x.line != l {
