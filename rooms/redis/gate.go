@@ -19,7 +19,7 @@ type gate struct {
 }
 
 // gateWait bounds how long a gate is shut.
-const gateWait = 2*lastPause + time.Second
+const gateWait = lastPause + time.Second
 
 func (g *gate) close() {
 	if !g.shut.Swap(true) {

@@ -151,10 +151,10 @@ func FuzzReceive(f *testing.F) {
 // What others ask is answered by so many goroutines and no more; the rest is
 // refused and counted.
 func TestQuestionsAreBounded(t *testing.T) {
-	host := &fake{node: "nod0"}
-	for _, a := range offline(t, host) {
+	host := &fake{node: "nod0", hang: make(chan struct{})}
+	all := offline(t, host)
+	for _, a := range all {
 		c := coreOf(a)
-		host.hang = make(chan struct{})
 		c.answering = make(chan struct{}, 2)
 		question := []byte(`{"uid":"u","requestId":"r","type":5,"opts":{}}`)
 		channel := "p-request#/#"
@@ -167,8 +167,10 @@ func TestQuestionsAreBounded(t *testing.T) {
 		if got := a.Status().Refused; got != 8 {
 			t.Errorf("%T: %d questions are refused, want 8", a, got)
 		}
-		close(host.hang)
-		eventually(t, "answering", func() bool { return len(c.answering) == 0 })
+	}
+	close(host.hang)
+	for _, a := range all {
+		eventually(t, "answering", func() bool { return len(coreOf(a).answering) == 0 })
 	}
 }
 

@@ -278,7 +278,7 @@ func (c *core) keepBeating() {
 			c.beat(says, false)
 		}
 		if up, since, _ := c.b.health.get(); up { // else nobody can be heard, and nobody is known to be gone
-			c.peers.sweep(time.Now(), since)
+			c.peers.sweep(time.Now(), since.Add(gateWait)) // that long the others may be held back
 		}
 	}
 }
