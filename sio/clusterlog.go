@@ -46,6 +46,8 @@ type lane struct {
 	probe   mark   // the number of such a one, to see how long it takes; zero: none
 	ahead   []waiting
 	lost    bool // ahead does not have all
+
+	waitingBytes, aheadBytes int
 }
 
 // A mark says when something was so.
@@ -67,6 +69,8 @@ type waiting struct {
 const (
 	// maxAhead bounds the events that were delivered before they were read.
 	maxAhead = 10_000
+	// maxAheadBytes bounds what they take, and what those take that wait.
+	maxAheadBytes = 16 << 20
 )
 
 func newClusterLog(h *host, l rooms.Log, patience time.Duration) *clusterLog {
@@ -109,6 +113,9 @@ func (l *clusterLog) emit(t rooms.Target, e rooms.Event, run func(rooms.Place)) 
 	w := waiting{l.number, time.Now(), run, t, e}
 	if !x.slow {
 		l.wait(x, w)
+		if x.waitingBytes > maxAheadBytes {
+			l.giveUp(x, "more waits for the log of the cluster than may; events are delivered without it")
+		}
 		return
 	}
 	x.early(w)
@@ -118,8 +125,23 @@ func (l *clusterLog) emit(t rooms.Target, e rooms.Event, run func(rooms.Place)) 
 	}
 }
 
+// size is what w takes, about.
+func (w *waiting) size() int {
+	n := 256 + len(w.event.Data) + len(w.target.Namespace)
+	for _, a := range w.event.Attachments {
+		n += 24 + len(a)
+	}
+	for _, names := range [][]string{w.target.Rooms, w.target.Except} {
+		for _, name := range names {
+			n += 16 + len(name)
+		}
+	}
+	return n
+}
+
 func (l *clusterLog) wait(x *lane, w waiting) {
 	x.waiting = append(x.waiting, w)
+	x.waitingBytes += w.size()
 	if !x.armed {
 		x.armed = true
 		time.AfterFunc(l.patience, func() { l.look(x) })
@@ -162,8 +184,9 @@ func (x *lane) early(w waiting) {
 	w.run(0)
 	w.run = nil
 	x.skipped = w.number
-	if len(x.ahead) < maxAhead {
+	if n := w.size(); len(x.ahead) < maxAhead && x.aheadBytes+n <= maxAheadBytes {
 		x.ahead = append(x.ahead, w)
+		x.aheadBytes += n
 	} else {
 		x.lost = true
 	}
@@ -182,7 +205,12 @@ func (l *clusterLog) look(x *lane) {
 		time.AfterFunc(left, func() { l.look(x) })
 		return
 	}
-	l.srv.o.Logger.Warn("the log of the cluster is slow; events are delivered without it")
+	l.giveUp(x, "the log of the cluster is slow; events are delivered without it")
+}
+
+// giveUp delivers what waits, and what comes, before it is read; mu is held.
+func (l *clusterLog) giveUp(x *lane, why string) {
+	l.srv.notice.Warn(why)
 	x.slow = true
 	for len(x.waiting) > 0 {
 		w := x.pop()
@@ -198,6 +226,7 @@ func (l *clusterLog) look(x *lane) {
 func (x *lane) pop() waiting {
 	w := x.waiting[0]
 	x.waiting[0] = waiting{}
+	x.waitingBytes -= w.size()
 	if x.waiting = x.waiting[1:]; len(x.waiting) == 0 {
 		x.waiting = nil
 	}
@@ -249,6 +278,8 @@ func (l *clusterLog) pass(name string, x *lane, p rooms.Place) {
 // behind it.
 func (l *clusterLog) returned(x *lane, e rooms.Entry) {
 	for len(x.ahead) > 0 && x.ahead[0].number <= e.Own {
+		x.aheadBytes -= x.ahead[0].size()
+		x.ahead[0] = waiting{}
 		x.ahead = x.ahead[1:]
 	}
 	if len(x.ahead) == 0 {

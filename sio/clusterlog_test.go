@@ -460,3 +460,30 @@ func TestClusterLosesNothing(t *testing.T) {
 		next[n/each]++
 	}
 }
+
+// What waits for the log of the cluster, and what was delivered before it was
+// read, is bounded in bytes: events of any size are delivered without it, and who
+// would need more of them than are kept is not recovered.
+func TestWhatIsAheadIsBounded(t *testing.T) {
+	const events, size = 40, 1 << 20
+	c := newCluster(t, time.Hour)
+	for _, b := range c.books {
+		b.hold(true)
+	}
+	text := strings.Repeat("x", size)
+	for i := range events {
+		c.ns[0].Emit("big", i, text)
+	}
+	eventually(t, "all events", func() bool { return c.servers[0].Recoveries().Early == events })
+	waiting, ahead := c.servers[0].Ahead("lane")
+	if waiting != 0 || ahead > 16<<20 || ahead < 15<<20 {
+		t.Errorf("%d bytes wait and %d are ahead, want 0 and at most 16 MiB", waiting, ahead)
+	}
+	for _, b := range c.books {
+		b.hold(false)
+	}
+	c.read()
+	if _, ahead := c.servers[0].Ahead("lane"); ahead != 0 {
+		t.Errorf("%d bytes are ahead when all has been read, want none", ahead)
+	}
+}

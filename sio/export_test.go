@@ -118,3 +118,12 @@ func (s Socket) LoopIndex() string { return strconv.Itoa(s.ref.Loop()) }
 
 // MemoryInUse is what the guard of memory looks at.
 func (srv *Server) MemoryInUse() int64 { return srv.memory.sample() }
+
+// Ahead returns the bytes of events of a lane that wait for the cluster's log, and
+// of those that were delivered before they were read.
+func (srv *Server) Ahead(name string) (waiting, ahead int) {
+	srv.shared.mu.Lock()
+	defer srv.shared.mu.Unlock()
+	x := srv.shared.lane(name)
+	return x.waitingBytes, x.aheadBytes
+}
