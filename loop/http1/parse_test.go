@@ -390,3 +390,25 @@ func TestCloneSharesNothing(t *testing.T) {
 		t.Errorf("Clone of the zero Request has the target %q, want none", c.Target)
 	}
 }
+
+// TestTooManyLines: a head with too many fields fails at the first one that is too
+// many, complete or not, so that looking for its end is bounded too.
+func TestTooManyLines(t *testing.T) {
+	l := Limits{Fields: 8}
+	head := "GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("a:\r\n", 7)
+	var r Request
+	if n, err := l.Parse([]byte(head), &r); n != 0 || err != nil {
+		t.Errorf("8 fields, incomplete: %d, %v, want more", n, err)
+	}
+	if n, err := l.Parse([]byte(head+"\r\n"), &r); n != len(head)+2 || err != nil {
+		t.Errorf("8 fields: %d, %v, want all of it", n, err)
+	}
+	for _, rest := range []string{"b:\r\n", "b:\r\n\r\n", "b:\r\nc:", "b:\r\nc:\n"} {
+		if _, err := l.Parse([]byte(head+rest), &r); err == nil || err.(*Error).Status != 431 || len(r.Fields) != 8 {
+			t.Errorf("9 fields, %q: %v and %d fields, want 431 and those before", rest, err, len(r.Fields))
+		}
+	}
+	if _, err := l.Parse([]byte("GET / HTTP/1.1\r\n"+strings.Repeat("a:\r\n", 4)+" b\r\n"+strings.Repeat("a:\r\n", 9)), &r); err == nil || err.(*Error).Status != 400 {
+		t.Errorf("a fault before it: %v, want 400", err)
+	}
+}
