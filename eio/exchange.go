@@ -29,6 +29,7 @@ type exchange struct {
 	coding    encoding.Coding // the answer to a poll may be compressed with it
 	session   uint64          // ref of the session that waits with us: a poll
 	relayed   bool            // another server passes on a poll
+	poll      uint64          // pollOf a poll
 	fields    []http1.Field   // for the answer, whatever it is
 	hooked    []http1.Field   // for the answer of a session
 

@@ -2,10 +2,12 @@ package eio
 
 import (
 	"bytes"
+	"hash/maphash"
 	"io"
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
 )
 
 // What waits for a poll is judged as what waits for a slow WebSocket is: not by how
@@ -115,7 +117,10 @@ func (e *ext) take(packets, most int) (messages []queued) {
 // answerQueue answers a poll with what is queued, or the first part of it.
 func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
 	messages := e.take(maxPackets, sh.srv.o.MaxQueue)
-	e.gave, e.relayed = h.conn, h.relayed
+	e.gave, e.relayed, e.via, e.answered = h.conn, h.relayed, loop.Conn{}, 0
+	if h.relayed {
+		e.via, e.answered = h.conn, h.poll
+	}
 	ref := sh.ref(slot)
 	sh.answerPoll(h, slot, e, messages...)
 	if h.state == stateQuiet || h.state == stateDropping {
@@ -206,20 +211,35 @@ func (sh *shard) slow(slot uint32, e *ext) {
 
 // cameBack notes that a client asks for more, which it does when it has the answer
 // before: unless that was lost with another server, which has passed it on or not,
-// nobody knows. Then its session ends, and is recovered if it can be, and the
+// nobody knows, or that server has gone and a proxy asks the same again, which it
+// does when it got no answer. Then its session ends, and is recovered if it can be, and the
 // request has been answered.
 func (sh *shard) cameBack(h *httpConn, slot uint32, e *ext) bool {
 	h.relayed = h.req.Get(ForwardedHeader) != nil
-	if e.relayed && e.gave != h.conn && e.gave.Reset() {
+	h.poll = pollOf(h.req)
+	// Some stamp with seconds: twice the same alone says nothing.
+	repeated := h.poll != 0 && h.poll == e.answered && !e.via.Valid()
+	if e.relayed && e.gave != h.conn && e.gave.Reset() || repeated {
 		sh.close(slot, TransportError)
 		sh.refuse(h, unknownSID)
 		return false
 	}
-	e.gave, e.relayed, e.asked = loop.Conn{}, false, sh.loop.Now()
+	e.gave, e.relayed, e.via, e.answered, e.asked = loop.Conn{}, false, loop.Conn{}, 0, sh.loop.Now()
 	sh.polledFirst(slot)
 	sh.heardBytes(slot)
 	return true
 }
+
+// pollOf returns what tells a poll from the next one, 0 if nothing does: clients
+// number their requests, or stamp them, so that no cache answers them.
+func pollOf(r *http1.Request) uint64 {
+	if t, _ := r.QueryView("t"); len(t) == 0 {
+		return 0
+	}
+	return maphash.Bytes(pollSeed, r.Target)
+}
+
+var pollSeed = maphash.MakeSeed()
 
 // received notes that the answer to a poll, the last thing on a connection, has
 // reached whoever asks for something else there.

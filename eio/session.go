@@ -75,6 +75,8 @@ type ext struct {
 	asked    int64      // when the client last asked for more, while swamped, in ms on the loop's clock
 	gave     loop.Conn  // what was last queued was given to it, and the client has not come back since
 	relayed  bool       // it is another server's
+	via      loop.Conn  // another server's, on which the last answer to a poll was given
+	answered uint64     // pollOf that poll
 	flush    bool       // is on shard.pollers
 	overflow bool       // the queue overflowed; to be closed
 	rest     *remainder // of a body that is being handled; nil: none

@@ -6,8 +6,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -235,4 +239,78 @@ func TestDeployUnusualPort(t *testing.T) {
 			t.Errorf("a page of %s is answered %d, and %d lines of the log name its origin and --origins, want 200 or one line", url, resp.StatusCode, lines)
 		}
 	}
+}
+
+// An event that was given to a server which was to pass it on, and died instead, is
+// not lost in silence: the client gets it, or learns that its session has ended.
+func TestDeployServerDiesWithAPoll(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t)
+	adapter := "redis://" + r.addr
+	home := sioedge(t, "home", adapter, "--recovery", "0", "--ping-interval", "30s", "--ping-timeout", "30s")
+	emit := emitterOf(t, adapter)
+	for range *starts {
+		away := sioedge(t, "away", adapter, "--recovery", "0")
+		do := func(method string, d *daemon, query, body string) (int, string) {
+			t.Helper()
+			r, err := http.NewRequest(method, "http://"+d.addr+"/socket.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				return 0, err.Error()
+			}
+			defer resp.Body.Close()
+			b, _ := io.ReadAll(resp.Body)
+			return resp.StatusCode, string(b)
+		}
+		_, open := do("GET", home, "", "")
+		_, sid, _ := strings.Cut(open, `"sid":"`)
+		sid = "&sid=" + sid[:min(20, len(sid))]
+		do("POST", away, sid, "40")
+		if _, got := do("GET", away, sid, ""); !strings.HasPrefix(got, "40") {
+			t.Fatalf("the answer to CONNECT = %q", got)
+		}
+		polled := make(chan string, 1)
+		// ends when the server in between has died
+		go func() {
+			status, got := do("GET", away, sid, "")
+			polled <- fmt.Sprint(status, " ", got)
+		}()
+		time.Sleep(100 * time.Millisecond) // or there is nothing to test
+		stop(t, away.cmd)
+		emit(1)
+		given := time.Now()
+		for !unread(t, home) && time.Since(given) < time.Second {
+			time.Sleep(5 * time.Millisecond)
+		}
+		away.kill()
+		<-polled
+		emit(2)
+		switch status, got := do("GET", home, sid, ""); {
+		case status == 400:
+		case status == 200 && strings.HasPrefix(got, `42["n",1]`):
+		default:
+			t.Errorf("the next poll = %d %q, want the event that was lost, or 400", status, got)
+		}
+	}
+}
+
+// unread tells whether something that a server has sent is not read.
+func unread(t testing.TB, server *daemon) bool {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(server.addr)
+	n, _ := strconv.Atoi(port)
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) > 4 && strings.HasSuffix(f[2], fmt.Sprintf(":%04X", n)) && !strings.HasSuffix(f[4], ":00000000") {
+			return true
+		}
+	}
+	return false
 }
