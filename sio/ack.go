@@ -35,7 +35,7 @@ func (s Socket) question(ctx context.Context, event string, args []any, plain bo
 	case s.srv().engine.OnLoop():
 		return Args{}, ErrInline
 	}
-	e, err := encodeEvent(event, args)
+	e, err := s.srv().encodeEvent(event, args)
 	if err != nil {
 		return Args{}, err
 	}

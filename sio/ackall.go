@@ -34,7 +34,7 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 	if b.server().engine.OnLoop() {
 		return nil, ErrInline
 	}
-	e, err := encodeEvent(event, args)
+	e, err := b.server().encodeEvent(event, args)
 	if err != nil {
 		return nil, err
 	}

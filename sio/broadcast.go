@@ -112,7 +112,7 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 		}
 		return ErrOverloaded
 	}
-	e, err := encodeEvent(event, args)
+	e, err := b.server().encodeEvent(event, args)
 	if err != nil {
 		return err
 	}
@@ -331,10 +331,10 @@ func cloneAll(all [][]byte) [][]byte {
 
 // encodeEvent encodes an event, into memory of its own but for the attachments,
 // which are the arguments': see own.
-func encodeEvent(event string, args []any) (rooms.Event, error) {
+func (srv *Server) encodeEvent(event string, args []any) (rooms.Event, error) {
 	buf := packets.Get()
 	defer packets.Put(buf)
-	data, attachments, err := parser.AppendArgs(buf.B[:0], event, args)
+	data, attachments, err := srv.o.Limits.AppendArgs(buf.B[:0], event, args)
 	buf.B = data[:0]
 	if err != nil {
 		return rooms.Event{}, encodeError(err)

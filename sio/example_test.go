@@ -90,29 +90,27 @@ func ExampleNamespace_Handle() {
 }
 
 // A relay: events that have no handler of their own go to the others as they
-// came.
+// came, attachments included, and are not decoded.
 func ExampleNamespace_HandleAny() {
 	srv, err := sio.New(sio.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	srv.Of("/").HandleAny(func(s sio.Socket, m *sio.Msg) error {
-		args := make([]any, m.Len())
-		for i := range args {
-			args[i] = m.Raw(i)
-		}
-		return s.Broadcast().Emit(m.Event(), args...)
+		return s.Broadcast().Emit(m.Event(), m.Args)
 	})
 
 	demonstrate(srv, func(p *port) {
 		ann, bob := p.connect(), p.connect()
 		ann.join("/")
 		bob.join("/")
-		ann.send(`2["anything",{"at":[1,2]},"now"]`)
+		ann.send(`2["anything",{"at":[1,2]},"now"]`, `51-["file",{"_placeholder":true,"num":0}]`, "<0102>")
 		fmt.Println(bob.receive())
+		fmt.Println(bob.receive(), bob.receive())
 	})
 	// Output:
 	// 2["anything",{"at":[1,2]},"now"]
+	// 51-["file",{"_placeholder":true,"num":0}] <0102>
 }
 
 // What comes often and takes no time is handled on the event loop, without a

@@ -12,7 +12,12 @@ import (
 // what an attachment becomes when it is decoded into an any.
 type Binary = parser.Binary
 
-// Args are the arguments of an event or of an acknowledgement, not decoded yet.
+// Args are the arguments of an event or of an acknowledgement, not decoded yet. As
+// an argument of Emit, EmitAck, Ack and the like they stand for all of them, passed
+// on unchanged and undecoded with their attachments, beside other arguments or
+// alone; so does a *[Msg]:
+//
+//	return s.To(room).Emit(m.Event(), m.Args)
 type Args struct {
 	raw     [][]byte
 	buffers [][]byte
@@ -32,6 +37,16 @@ func (a Args) Raw(i int) json.RawMessage {
 
 // Binary returns the attachments in their order. They may not be modified.
 func (a Args) Binary() [][]byte { return a.buffers }
+
+// From returns the arguments from argument i on.
+func (a Args) From(i int) Args {
+	a.raw = a.raw[min(max(i, 0), len(a.raw)):]
+	return a
+}
+
+// Verbatim returns the arguments for whoever encodes them again. They may not be
+// modified.
+func (a Args) Verbatim() (args, attachments [][]byte) { return a.raw, a.buffers }
 
 // Decode decodes the arguments into dst, one each, by encoding/json, with
 // attachments put into the []byte, [Binary] or any where their placeholders
@@ -106,7 +121,10 @@ func (m *Msg) Event() string { return m.event }
 // [Namespace.UseEvent] to pass on. It is valid as long as m, which is what its
 // Ack acknowledges.
 func (m *Msg) With(args ...any) (*Msg, error) {
-	e, err := encodeEvent("x", args) // any name will do
+	if m.s.in == nil {
+		return nil, ErrClosed // it was an inline handler's, which has returned
+	}
+	e, err := m.s.srv().encodeEvent("x", args) // any name will do
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +150,7 @@ func (m *Msg) Ack(args ...any) error {
 		return nil
 	}
 	if m.reply != nil {
-		v, err := valueOf(args)
+		v, err := m.s.srv().valueOf(args)
 		if err == nil && !m.acked.Swap(true) {
 			m.reply(v)
 		}
@@ -140,7 +158,7 @@ func (m *Msg) Ack(args ...any) error {
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
-	text, attachments, err := parser.AppendAck(buf.B[:0], m.s.in.name, m.id, args)
+	text, attachments, err := m.s.srv().o.Limits.AppendAck(buf.B[:0], m.s.in.name, m.id, args)
 	buf.B = text[:0]
 	if err != nil {
 		return encodeError(err)

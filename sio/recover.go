@@ -416,7 +416,7 @@ func (s Socket) emitLogged(event string, args []any, plain bool) error {
 	if s.gone() {
 		return ErrClosed
 	}
-	e, err := encodeEvent(event, args)
+	e, err := s.srv().encodeEvent(event, args)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // whose [Namespace.HandleServerSide] gets it. Alone, or with Local, a server
 // sends it to nobody. Node: serverSideEmit.
 func (b BroadcastOperator) ServerSideEmit(event string, args ...any) error {
-	e, err := serverEvent(event, args)
+	e, err := b.server().serverEvent(event, args)
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (b BroadcastOperator) ServerSideEmit(event string, args ...any) error {
 // *[rooms.IncompleteError] and comes with the answers of the others. Node:
 // serverSideEmitWithAck.
 func (b BroadcastOperator) ServerSideAsk(ctx context.Context, event string, args ...any) ([]Args, error) {
-	e, err := serverEvent(event, args)
+	e, err := b.server().serverEvent(event, args)
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +78,11 @@ func (n *Namespace) HandleServerSide(event string, h func(m *Msg) error) {
 
 // serverEvent encodes an event between servers. Node's reserved names are no
 // events there.
-func serverEvent(event string, args []any) (rooms.Event, error) {
+func (srv *Server) serverEvent(event string, args []any) (rooms.Event, error) {
 	if serverReserved(event) {
 		return rooms.Event{}, fmt.Errorf("sio: %w %q", parser.ErrReserved, event)
 	}
-	e, err := encodeEvent(event, args)
+	e, err := srv.encodeEvent(event, args)
 	return own(e), err // others keep it
 }
 
@@ -101,7 +101,7 @@ func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
 	if h == nil {
 		return
 	}
-	m := &Msg{event: string(list.Event), wants: answer != nil, reply: answer}
+	m := &Msg{s: Socket{in: &instance{ns: n, name: n.name}}, event: string(list.Event), wants: answer != nil, reply: answer}
 	m.raw, m.buffers = list.Args, e.Attachments
 	size := len(e.Data) + earOverhead
 	for _, a := range e.Attachments {
@@ -110,7 +110,7 @@ func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
 	n.srv.handlers.Add(1)
 	if !n.ears.put(size, func() {
 		defer n.srv.handlers.Done()
-		n.srv.call(Socket{in: &instance{ns: n, name: n.name}}, m.event, func() error { return h(m) })
+		n.srv.call(m.s, m.event, func() error { return h(m) })
 	}) {
 		n.srv.handlers.Done()
 		n.srv.unheard.Add(1)
@@ -183,8 +183,14 @@ func (q *ears) work() {
 }
 
 // valueOf is the answer that the first of args is, in memory of its own.
-func valueOf(args []any) (rooms.Value, error) {
-	data, attachments, err := parser.AppendAckArgs(nil, args[:min(len(args), 1)])
+func (srv *Server) valueOf(args []any) (rooms.Value, error) {
+	if len(args) > 0 {
+		if v, ok := args[0].(parser.Verbatim); ok { // several, perhaps, of which the first
+			raw, buffers := v.Verbatim()
+			args = []any{Args{raw[:min(len(raw), 1)], buffers}}[:min(len(raw), 1)]
+		}
+	}
+	data, attachments, err := srv.o.Limits.AppendAckArgs(nil, args[:min(len(args), 1)])
 	if err != nil {
 		return rooms.Value{}, encodeError(err)
 	}

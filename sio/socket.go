@@ -8,7 +8,6 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // A Socket is a client's membership of a namespace. It is a small comparable
@@ -144,7 +143,7 @@ func (s Socket) emit(event string, args []any, plain bool) error {
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
-	text, attachments, err := parser.AppendEvent(buf.B[:0], s.in.name, 0, false, event, args)
+	text, attachments, err := s.srv().o.Limits.AppendEvent(buf.B[:0], s.in.name, 0, false, event, args)
 	buf.B = text[:0]
 	if err != nil {
 		return encodeError(err)

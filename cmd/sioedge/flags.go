@@ -93,7 +93,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.DurationVar(&c.upgrade, "upgrade-timeout", 10*time.Second, "how long an upgrade to WebSocket may take")
 	f.DurationVar(&c.connect, "connect-timeout", 45*time.Second, "how long a connection may stay without a namespace")
 	f.IntVar(&c.maxPayload, "max-payload", 1_000_000, "bytes of an incoming message or request body")
-	f.IntVar(&c.attachments, "max-attachments", 10, "binary attachments of a packet")
+	f.IntVar(&c.attachments, "max-attachments", 10, "binary attachments of a packet, in and out; JavaScript clients take 10 unless they are told otherwise")
 	f.IntVar(&c.fragments, "max-fragments", 65536, "fragments of a WebSocket message")
 	f.DurationVar(&c.headTimeout, "header-timeout", 10*time.Second, "how long a connection's first request may take to come, and the head of each")
 	f.DurationVar(&c.bodyTimeout, "body-timeout", time.Minute, "how long the body of a request may take")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/sioedge/sioedge/sio"
@@ -17,7 +16,7 @@ import (
 // All but join runs on the loops, since nothing else blocks; join is acknowledged
 // when nothing that any server of a cluster publishes to the room is missed.
 func serveLoad(ns *sio.Namespace) {
-	ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(payload(m, 0)...) })
+	ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Args) })
 	ns.Handle("join", func(s sio.Socket, m *sio.Msg) error {
 		var room string
 		if err := m.Decode(&room); err != nil {
@@ -47,18 +46,9 @@ func serveLoad(ns *sio.Namespace) {
 		if room != "" {
 			to = ns.To(room)
 		}
-		if err := to.Emit("msg", payload(m, 1)...); err != nil {
+		if err := to.Emit("msg", m.From(1)); err != nil {
 			return err
 		}
 		return m.Ack(true)
 	})
-}
-
-// payload returns the event's arguments from the given one on, as they are.
-func payload(m *sio.Msg, from int) []any {
-	args := make([]any, 0, 4)
-	for i := from; i < m.Len(); i++ {
-		args = append(args, json.RawMessage(m.Raw(i)))
-	}
-	return args
 }

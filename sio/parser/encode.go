@@ -13,8 +13,9 @@ type Binary []byte
 // ErrReserved is returned, wrapped, for an event that has a [Reserved] name.
 var ErrReserved = errors.New("reserved event name")
 
-// ErrTooManyAttachments is returned for arguments that hold more than 10
-// byte slices: JavaScript clients refuse such a packet and disconnect.
+// ErrTooManyAttachments is returned for arguments that hold more byte slices than
+// Limits.MaxAttachments, by default 10: JavaScript clients refuse such a packet and
+// disconnect, unless they have been told otherwise.
 var ErrTooManyAttachments = errors.New("parser: too many attachments")
 
 // An EncodeError tells which argument of an event or acknowledgement has no
@@ -95,8 +96,13 @@ func AppendDisconnect(dst []byte, namespace string) []byte {
 // follow as binary messages with nothing of that connection in between; see
 // [AppendArgs] for what they are and for the errors.
 func AppendEvent(dst []byte, namespace string, id uint64, hasID bool, event string, args []any) (out []byte, attachments [][]byte, err error) {
+	return Limits{}.AppendEvent(dst, namespace, id, hasID, event, args)
+}
+
+// AppendEvent is that function, with MaxAttachments in place of its default.
+func (l Limits) AppendEvent(dst []byte, namespace string, id uint64, hasID bool, event string, args []any) (out []byte, attachments [][]byte, err error) {
 	out = AppendHead(dst, Event, 0, namespace, id, hasID)
-	if out, attachments, err = AppendArgs(out, event, args); err != nil {
+	if out, attachments, err = l.AppendArgs(out, event, args); err != nil {
 		return dst, nil, err
 	}
 	return announce(out, len(dst), BinaryEvent, len(attachments)), attachments, nil
@@ -104,8 +110,13 @@ func AppendEvent(dst []byte, namespace string, id uint64, hasID bool, event stri
 
 // AppendAck appends a whole acknowledgement, as [AppendEvent] does an event.
 func AppendAck(dst []byte, namespace string, id uint64, args []any) (out []byte, attachments [][]byte, err error) {
+	return Limits{}.AppendAck(dst, namespace, id, args)
+}
+
+// AppendAck is that function, with MaxAttachments in place of its default.
+func (l Limits) AppendAck(dst []byte, namespace string, id uint64, args []any) (out []byte, attachments [][]byte, err error) {
 	out = AppendHead(dst, Ack, 0, namespace, id, true)
-	if out, attachments, err = AppendAckArgs(out, args); err != nil {
+	if out, attachments, err = l.AppendAckArgs(out, args); err != nil {
 		return dst, nil, err
 	}
 	return announce(out, len(dst), BinaryAck, len(attachments)), attachments, nil
@@ -142,31 +153,46 @@ func announce(b []byte, at int, t Type, n int) []byte {
 // The error is an *[EncodeError] for the first bad argument, or wraps
 // [ErrReserved], or is [ErrTooManyAttachments]; dst is then returned as it was.
 func AppendArgs(dst []byte, event string, args []any) (out []byte, attachments [][]byte, err error) {
+	return Limits{}.AppendArgs(dst, event, args)
+}
+
+// AppendArgs is that function, with MaxAttachments in place of its default.
+func (l Limits) AppendArgs(dst []byte, event string, args []any) (out []byte, attachments [][]byte, err error) {
 	if Reserved(event) {
 		return dst, nil, fmt.Errorf("parser: %q is a %w", event, ErrReserved)
 	}
 	out = appendString(append(dst, '['), event)
-	return appendArgs(dst, out, true, args)
+	return l.appendArgs(dst, out, true, args)
 }
 
 // AppendAckArgs appends the payload of an acknowledgement: the JSON array of
 // its arguments. All else is as with [AppendArgs].
 func AppendAckArgs(dst []byte, args []any) (out []byte, attachments [][]byte, err error) {
-	return appendArgs(dst, append(dst, '['), false, args)
+	return Limits{}.AppendAckArgs(dst, args)
 }
 
-func appendArgs(dst, out []byte, comma bool, args []any) ([]byte, [][]byte, error) {
+// AppendAckArgs is that function, with MaxAttachments in place of its default.
+func (l Limits) AppendAckArgs(dst []byte, args []any) (out []byte, attachments [][]byte, err error) {
+	return l.appendArgs(dst, append(dst, '['), false, args)
+}
+
+func (l Limits) appendArgs(dst, out []byte, comma bool, args []any) ([]byte, [][]byte, error) {
 	e := encoder{b: out}
 	for i, a := range args {
+		before := len(e.b)
 		if comma {
 			e.b = append(e.b, ',')
 		}
-		comma = true
 		if err := e.any(a); err != nil {
 			return dst, nil, &EncodeError{i, err}
 		}
+		if e.spread {
+			e.b, e.spread = e.b[:before], false
+		} else {
+			comma = true
+		}
 	}
-	if len(e.attachments) > defaultMaxAttachments {
+	if len(e.attachments) > l.withDefaults().MaxAttachments {
 		return dst, nil, ErrTooManyAttachments
 	}
 	e.b = append(e.b, ']')

@@ -18,6 +18,7 @@ type encoder struct {
 	attachments [][]byte
 	places      []int // in b, of their placeholders
 	depth       int
+	spread      bool // the last argument stood for none
 }
 
 var (
@@ -76,6 +77,8 @@ func (e *encoder) any(v any) error {
 		err = e.anys(v)
 	case map[string]any:
 		err = e.object(v)
+	case Verbatim:
+		err = e.verbatim(v)
 	default:
 		err = e.value(reflect.ValueOf(v))
 	}
@@ -88,10 +91,15 @@ func (e *encoder) bytes(p []byte) {
 		e.b = append(e.b, "null"...)
 		return
 	}
+	e.placeholder(len(e.attachments))
+	e.attachments = append(e.attachments, p)
+}
+
+// placeholder appends that of attachment n.
+func (e *encoder) placeholder(n int) {
 	e.places = append(e.places, len(e.b))
 	e.b = append(e.b, `{"_placeholder":true,"num":`...)
-	e.b = append(strconv.AppendInt(e.b, int64(len(e.attachments)), 10), '}')
-	e.attachments = append(e.attachments, p)
+	e.b = append(strconv.AppendInt(e.b, int64(n), 10), '}')
 }
 
 // raw appends JSON as it is. Text that is not UTF-8 would make the receiver

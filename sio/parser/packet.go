@@ -109,8 +109,9 @@ var root = []byte("/")[:1:1]
 
 // Limits bound what a packet may ask of the receiver.
 type Limits struct {
-	// MaxAttachments bounds the attachments of one packet. Zero means 10, as
-	// in socket.io-parser since 4.2.6 (maxAttachments).
+	// MaxAttachments bounds the attachments of one packet, in and out. Zero means
+	// 10, as in socket.io-parser since 4.2.6 (maxAttachments): with more, clients
+	// have to be told too.
 	MaxAttachments int
 	// MaxAttachmentBytes bounds the bytes an [Assembler] holds for one packet,
 	// its text included. Zero means 10,000,000.

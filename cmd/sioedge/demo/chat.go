@@ -79,7 +79,7 @@ func Serve(ns *sio.Namespace) *Chat {
 	sio.OnAck(ns, "message", c.message)
 	sio.OnAck(ns, "image", c.image)
 	sio.On(ns, "typing", c.typing)
-	ns.HandleInline("rtt", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Raw(0)) })
+	ns.HandleInline("rtt", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Args) })
 	ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
