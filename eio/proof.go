@@ -42,8 +42,8 @@ func (s Session) Ping() {
 	s.sh.beatOne(s.slot, 0)
 }
 
-// Answered tells whether the client owes no answer to a ping.
+// Answered tells whether the client has answered the last ping.
 func (s Session) Answered() bool {
 	r := s.at()
-	return r != nil && !r.is(awaitPong|awaitPoll)
+	return r != nil && !r.is(awaitPong|awaitPoll) && r.proved == r.pinged
 }

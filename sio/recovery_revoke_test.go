@@ -244,3 +244,54 @@ func b2i(b bool) int {
 	}
 	return 0
 }
+
+// An answer that was on its way before a connection was lost does not say that its
+// client is there; one to a question that was asked afterwards does.
+func TestTakeoverAsksAnew(t *testing.T) {
+	for _, alive := range []bool{false, true} {
+		st, g := newGuests(t, sio.Options{Engine: eio.Options{PingInterval: 10 * time.Second, PingTimeout: 10 * time.Second}}, 1)
+		st.sim.Advance(11 * time.Second)
+		g[0].expect("2")
+		x := &extra{t: t, peer: st.sim.Connect(0)}
+		x.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
+		x.peer.Received()
+		x.send(fmt.Sprintf(`40{"pid":%q}`, g[0].pid))
+		g[0].send("3")
+		st.sim.Advance(200 * time.Millisecond)
+		g[0].expect("2")
+		if alive {
+			g[0].send("3")
+		}
+		st.sim.Advance(2 * time.Second)
+		got := x.received()
+		if len(got) == 0 || strings.Contains(got[0], g[0].sid) == alive || g[0].peer.Closed() == alive {
+			t.Errorf("alive %t: the newcomer received %q", alive, got)
+		}
+		if r := st.Recoveries(); r.Alive != int64(b2i(alive)) {
+			t.Errorf("Recoveries = %+v", r)
+		}
+	}
+}
+
+// Clients of Socket.IO 2 get no offset, in any way that events take, over either
+// parser's connection.
+func TestClientsOfSocketIO2GetNoOffset(t *testing.T) {
+	st, g := newGuests(t, sio.Options{Engine: eio.Options{AllowEIO3: true}}, 1)
+	old := &extra{t: t, peer: st.sim.Connect(0)}
+	old.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=3&transport=websocket", [16]byte{1}))
+	old.peer.Received()
+	st.ns.Emit("all", 1)
+	st.ns.Emit("binary", []byte{1})
+	st.sim.Turn()
+	st.ns.All().Volatile().Emit("volatile")
+	for _, s := range st.ns.All().Sockets() {
+		if err := s.Emit("direct", "text"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st.sim.Turn()
+	old.expect(`42["all",1]`, `451-["binary",{"_placeholder":true,"num":0}]`, "<0401>", `42["volatile"]`, `42["direct","text"]`)
+	if got := fmt.Sprint(g[0].received()); strings.Count(got, `"~`) != 4 {
+		t.Errorf("the other received %s, want offsets", got)
+	}
+}

@@ -49,6 +49,9 @@ func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdi
 		decided(itIsAnother)
 		return
 	}
+	// An answer that is on its way already, from before the connection was lost,
+	// says nothing.
+	asked := sh.session(slot).Answered()
 	sh.session(slot).Ping()
 	timer, waited := new(loop.Timer), time.Duration(0)
 	var look func()
@@ -57,13 +60,15 @@ func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdi
 		switch {
 		case slot == 0 || sh.sockets.At(slot).state == leaving:
 			decided(itLeft)
-		case sh.session(slot).Answered():
+		case asked && sh.session(slot).Answered():
 			decided(itLives)
 		case waited >= takeoverWait:
 			sh.session(slot).Close()
 			decided(itLeft)
 		default:
 			waited += takeoverLook
+			asked = asked || sh.session(slot).Answered()
+			sh.session(slot).Ping()
 			sh.loop.Schedule(timer, takeoverLook, look)
 		}
 	}
