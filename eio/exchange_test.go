@@ -3,6 +3,7 @@ package eio
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,12 +15,12 @@ import (
 // other work meanwhile, as one that asks it for something does, still sees its own
 // request, and the answer is to that.
 func TestExchangeKeepsItsRequest(t *testing.T) {
-	allow, opened := make(chan struct{}), false
-	var m *moves
-	var before, after string
-	var addr string
-	m, addr = start(t, &hooks{open: func(_ Session, r *http1.Request) {
-		opened = true
+	allow := make(chan struct{})
+	var opened atomic.Bool
+	var server atomic.Pointer[moves]
+	var before, after string // of the loop
+	m, addr := start(t, &hooks{open: func(_ Session, r *http1.Request) {
+		opened.Store(true)
 		if q := string(r.RawQuery); !strings.HasSuffix(q, "n=first") {
 			t.Errorf("opened by %q, want the request of the first client", q)
 		}
@@ -29,7 +30,7 @@ func TestExchangeKeepsItsRequest(t *testing.T) {
 			before = string(e.Request.Target)
 			close(allow)
 			for range 2000 {
-				if m.shards[0].loop.Ask(func() {}); opened { // it is done within
+				if server.Load().shards[0].loop.Ask(func() {}); opened.Load() { // it is done within
 					break
 				}
 				time.Sleep(time.Millisecond)
@@ -37,6 +38,7 @@ func TestExchangeKeepsItsRequest(t *testing.T) {
 			after = string(e.Request.Target)
 		},
 	}, 1)
+	server.Store(m)
 	first, second := dial(t, addr), dial(t, addr)
 	if _, err := first.Write(getRequest("EIO=4&transport=polling&n=first")); err != nil {
 		t.Fatal(err)
@@ -47,9 +49,10 @@ func TestExchangeKeepsItsRequest(t *testing.T) {
 	}
 	sid := strings.TrimPrefix(first.must(nil, 200), `0{"sid":"`)[:IDLen]
 	first.must(postRequest("EIO=4&transport=polling&sid="+sid, "1"), 200)
-	if !opened {
+	if !opened.Load() {
 		t.Fatal("the session was not opened while the other request was looked at")
 	}
+	m.shards[0].loop.Ask(func() {}) // so that what it wrote is seen
 	if before != after || !strings.HasSuffix(after, "n=second") {
 		t.Errorf("the request was %q and became %q", before, after)
 	}

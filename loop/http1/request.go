@@ -74,7 +74,7 @@ func (r *Request) rawQuery(key string) (value []byte, ok bool) {
 	for q := r.RawQuery; len(q) > 0; {
 		i := bytes.LastIndexByte(q, '&')
 		k, v, _ := bytes.Cut(q[i+1:], []byte("="))
-		if i+1 < len(q) && (string(k) == key || string(decoded(k)) == key) {
+		if i+1 < len(q) && decodesTo(k, key) {
 			return v, true
 		}
 		q = q[:max(i, 0)]
