@@ -71,13 +71,13 @@ func (s *stop) Peer(node string) (rooms.Peer, bool) {
 		if o == s || o.host == nil || o.host.Node() != node {
 			continue
 		}
+		o.mu.Lock()
+		defer o.mu.Unlock()
 		select {
 		case <-o.hidden:
 		default:
 			return rooms.Peer{}, false
 		}
-		o.mu.Lock()
-		defer o.mu.Unlock()
 		return rooms.Peer{Node: node, Addr: strings.TrimPrefix(cmp.Or(o.addr, o.host.Advertise()), "-"), Token: o.host.Token()}, !o.ended
 	}
 	return rooms.Peer{}, false
@@ -90,11 +90,23 @@ func (s *stop) Seek(ctx context.Context, node string) {
 		if o.host.Node() != node {
 			continue
 		}
+		o.mu.Lock()
+		hidden := o.hidden
+		o.mu.Unlock()
 		select {
-		case <-o.hidden:
+		case <-hidden:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// hide has nobody know the server until show is called.
+func (s *stop) hide() (show func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hidden := make(chan struct{})
+	s.hidden = hidden
+	return func() { close(hidden) }
 }
 
 // reached says where others reach the server.

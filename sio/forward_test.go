@@ -288,7 +288,7 @@ func TestForwardLimits(t *testing.T) {
 // first, whatever the adapter does.
 func TestForwardToWhoHasJustStarted(t *testing.T) {
 	x := newStrays(t, sio.Options{})
-	x.at.hidden = make(chan struct{})
+	show := x.at.hide()
 	p := x.poll("EIO=4&transport=polling")
 	got := make(chan string, 1)
 	// ends when the post has been answered
@@ -301,7 +301,7 @@ func TestForwardToWhoHasJustStarted(t *testing.T) {
 	if len(got) > 0 {
 		t.Fatalf("the post is answered %s before its server is known", <-got)
 	}
-	close(x.at.hidden)
+	show()
 	if g := take(t, got); g != "200 ok" {
 		t.Errorf("the post = %s, want 200 ok", g)
 	}
@@ -378,6 +378,34 @@ func TestForwardNeedsTheSecret(t *testing.T) {
 		p := x.poll("EIO=4&transport=polling")
 		if status, _ := p.post("40"); status != c.status {
 			t.Errorf("with the secrets %q and %q a post is answered %d, want %d", c.home, c.away, status, c.status)
+		}
+	}
+}
+
+// A client that polls as much as it can through the wrong server leaves others room,
+// also for the same server.
+func TestForwardLeavesOthersRoom(t *testing.T) {
+	x := newStrays(t, sio.Options{MaxForwards: 16})
+	p, _ := x.join()
+	var pending []<-chan string
+	for range 8 {
+		q, s := x.join()
+		pending = append(pending, q.pending())
+		eventually(t, "the poll", s.Writable)
+	}
+	const reason = "too many requests are being forwarded"
+	x.wantFailed(p, 503, `{"message":"`+reason+`"}`, reason)
+	if n := x.away.Stats().ForwardLimited; n != 1 {
+		t.Errorf("ForwardLimited = %d, want 1", n)
+	}
+	another := *p.http
+	another.Transport = &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}
+	p.http = &another
+	p.send(`421["echo",1]`)
+	p.expect("431[1]")
+	for _, get := range pending {
+		if len(get) > 0 {
+			t.Errorf("a poll is answered %q, want it to wait", <-get)
 		}
 	}
 }

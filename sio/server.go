@@ -81,13 +81,14 @@ type Options struct {
 	// be one of them, and gets the cookies of the clients whose requests it is sent.
 	ClusterSecret string
 	// MaxForwards bounds the requests that this server forwards at a time, of which
-	// a client's poll is one all the time; 503 beyond. No client's address and no
-	// other server can have more than three quarters. Zero means 4096.
+	// a client's poll is one all the time; 503 beyond. No client's address can have
+	// more than half of them, and no other server more than three quarters: where all
+	// clients come by way of one proxy, half is what there is. Zero means 8192.
 	MaxForwards int
 	// MaxTunnels bounds the WebSockets of other servers' sessions that this server
 	// passes on at a time: clients that upgraded here and not where their session
-	// is. One more is refused, and its client goes on polling; so it is beyond three
-	// quarters for one address or server. Each takes a descriptor beside the
+	// is. One more is refused, and its client goes on polling; so it is beyond half
+	// for one address, and three quarters for one server. Each takes a descriptor beside the
 	// client's, and about 8 KB. Zero means 4096.
 	MaxTunnels int
 
@@ -168,7 +169,7 @@ func (o Options) withDefaults() Options {
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
 	o.MaxBroadcasts = cmp.Or(o.MaxBroadcasts, 256<<20)
-	o.MaxForwards = cmp.Or(o.MaxForwards, 4096)
+	o.MaxForwards = cmp.Or(o.MaxForwards, 8192)
 	o.MaxTunnels = cmp.Or(o.MaxTunnels, 4096)
 	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
 	o.Logger = cmp.Or(o.Logger, slog.Default())

@@ -6,10 +6,11 @@ import (
 	"sync"
 )
 
-// shares are places that many want: none of those that do can have all. Each may
-// take one more while it has less than three times what is free, so that one alone
-// gets three quarters, the next three quarters of the rest, and so on. Any goroutine
-// may use them.
+// shares are places that many want: none of those that do can have all. A client may
+// take one more while it has less than what is free, and one more may wait for a
+// server while less than three times that do. So one client alone gets half, the next
+// half of the rest, and three quarters wait for one server, which may hang. Any
+// goroutine may use them.
 type shares struct {
 	mu   sync.Mutex
 	most int
@@ -23,8 +24,8 @@ type holder struct {
 	name   string // address or node
 }
 
-// shareOfFree is how many times what is free one may have.
-const shareOfFree = 3
+// serverShare is how many times what is free may wait for one server.
+const serverShare = 3
 
 func newShares(most int) *shares { return &shares{most: most, held: map[holder]int{}} }
 
@@ -33,9 +34,9 @@ func newShares(most int) *shares { return &shares{most: most, held: map[holder]i
 func (s *shares) take(client, node string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	limit := shareOfFree * (s.most - s.used)
+	free := s.most - s.used
 	c, n := holder{false, client}, holder{true, node}
-	if s.used >= s.most || s.held[c] >= limit || s.held[n] >= limit {
+	if free <= 0 || s.held[c] >= free || s.held[n] >= serverShare*free {
 		return false
 	}
 	s.used++
