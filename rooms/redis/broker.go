@@ -225,7 +225,7 @@ func (b *broker) pause(wait time.Duration) time.Duration {
 // shut ends the broker. What is queued may be sent until ctx is done, unless Redis
 // is down; what could not be is lost.
 func (b *broker) shut(ctx context.Context) error {
-	for !b.idle() && ctx.Err() == nil {
+	for !b.idle() && ctx.Err() == nil && b.ctx.Err() == nil {
 		if up, _, reason := b.health.get(); !up && reason != notYet {
 			break
 		}

@@ -229,10 +229,11 @@ func TestLittleIsLostWithAMaster(t *testing.T) {
 
 // The connections of subscriptions alone are cut, with all servers at once.
 func TestSubscriptionsAreCut(t *testing.T) {
-	addr := server(t)
-	do := control(t, addr)
 	for kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			addr := server(t)
+			do := control(t, addr)
 			_, adapters := join(t, kind, addr, 4, Options{Prefix: kind, Timeout: 2 * time.Second})
 			all := rooms.Target{Namespace: "/"}
 			for range 5 {
