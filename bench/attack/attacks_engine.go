@@ -205,6 +205,13 @@ var engineAttacks = []*attack{
 		h.discard()
 		return h.flood(deflated(opText, []byte(`42["nothing","`+strings.Repeat("a", 900_000)+`"]`)))
 	}},
+	{name: "messages compressed to nothing, for a slow handler", args: []string{"-compress"}, do: func(a *attacker) error {
+		h, err := a.joinedWith("EIO=4", deflate, "40")
+		if err != nil {
+			return err
+		}
+		return h.flood(deflated(opText, []byte(`42["slow","`+strings.Repeat("a", 90_000)+`"]`)))
+	}},
 }
 
 // some sends a unit until that many bytes were sent, or a part of what the attacker

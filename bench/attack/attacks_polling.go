@@ -115,6 +115,25 @@ var pollingAttacks = []*attack{
 		}
 		return h.flood([]byte(post(sid, "3")))
 	}},
+	{name: "bytes, one at a time, behind a poll that waits", bytes: 20_000, do: func(a *attacker) error {
+		h, sid, err := a.polling()
+		if err != nil {
+			return err
+		}
+		if _, _, err = h.request(get("EIO=4&sid=" + sid)); err != nil { // what joining told
+			return err
+		}
+		if _, err = io.WriteString(h, get("EIO=4&sid="+sid)); err != nil {
+			return err
+		}
+		unit := post(sid, "3")
+		for i := 0; a.more(); i = (i + 1) % len(unit) {
+			if _, err := h.Write([]byte(unit[i : i+1])); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{name: "5,000 pipelined requests at a time for nothing", do: func(a *attacker) error {
 		return a.pipelined("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
 	}},

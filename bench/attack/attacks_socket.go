@@ -64,6 +64,14 @@ var socketAttacks = []*attack{
 		return nil
 	}},
 	{name: "events for a slow handler", do: joinedFlood("EIO=4", text(`42["slow",1]`), true)},
+	{name: "events for a namespace whose middleware is slow", do: func(a *attacker) error {
+		h, err := a.joined("EIO=4", "40/slow/1,")
+		if err != nil {
+			return err
+		}
+		h.discard()
+		return h.flood(text(`42/slow/1,["x","` + strings.Repeat("x", 1000) + `"]`))
+	}},
 	{name: "events of 900 KB for a slow handler", do: joinedFlood("EIO=4", text(`42["slow","`+strings.Repeat("x", 900_000)+`"]`), true)},
 	{name: "echoes, not read", do: joinedFlood("EIO=4", text(`421["echo","`+strings.Repeat("x", 1000)+`"]`), false)},
 	{name: "echoes of nothing, not read", do: joinedFlood("EIO=4", text(`421["echo",0]`), false)},
@@ -168,6 +176,26 @@ var socketAttacks = []*attack{
 		}
 		return io.EOF
 	}},
+	{name: "breaking connections that could come back, with fifty rooms each", args: []string{"-recovery=4s"}, do: func(a *attacker) error {
+		h, err := a.joined("EIO=4", "40")
+		if err != nil {
+			return err
+		}
+		defer a.drop(h)
+		var all []byte
+		for i := range 50 {
+			all = append(all, text(fmt.Sprintf(`42["join","room %d of those that are left behind"]`, i))...)
+		}
+		if _, err := h.Write(append(all, text(`420["echo",0]`)...)); err != nil {
+			return err
+		}
+		for range 3 { // what it is told of the session, of the namespace, and the echo
+			if _, _, err := h.read(); err != nil {
+				return err
+			}
+		}
+		return io.EOF
+	}},
 	{name: "old clients' packets, by turns", args: []string{"-eio3"}, do: func(a *attacker) error {
 		for _, p := range []string{"40", "40/n/1?a=1,", `42["x"]`, "2", "2x", "b4", `451-["x",{"_placeholder":true,"num":0}]`, "41", "44\"x\"", "b4AAAA"} {
 			h, err := a.joined("EIO=3", "40/n/1,")
@@ -204,6 +232,23 @@ var socketAttacks = []*attack{
 		}
 		return h.flood(unit)
 	}},
+	{name: "wrong types, over and over", do: joinedFlood("EIO=4", text(`42["typed","x"]`), true)},
+	{name: "wrong types for acknowledged events", do: joinedFlood("EIO=4", text(`421["typed echo",{}]`), true)},
+	{name: "wrong types for the chat", server: true, do: joinedIn("/chat", `1["join",3]`)},
+	{name: "numbers of 900,000 digits", do: joinedFlood("EIO=4", text(`42["typed",`+strings.Repeat("9", 900_000)+`]`), true)},
+	{name: "events that make a handler panic", do: joinedFlood("EIO=4", text(`42["panic"]`), true)},
+	{name: "events that make an inline handler panic", do: joinedFlood("EIO=4", text(`42["panic inline"]`), true)},
+	{name: "publications to all of the server, of a client that reads none", server: true, do: joinedFlood("EIO=4", text(`42["publish","","`+strings.Repeat("x", 1000)+`"]`), false), bytes: 1 << 20},
+	{name: "broadcasts to all, of a client that reads none", do: joinedFlood("EIO=4", text(`42["shout"]`), false), bytes: 40 << 10},
+	{name: "joining and leaving a namespace", do: func(a *attacker) error {
+		h, err := a.joined("EIO=4", "40")
+		if err != nil {
+			return err
+		}
+		h.discard()
+		return h.flood(texts("40/n/1,", "41/n/1,"))
+	}},
+	{name: "echoes of a slow handler, not read", do: joinedFlood("EIO=4", text(`421["slow echo","`+strings.Repeat("x", 1000)+`"]`), false)},
 }
 
 // packedPacket returns a frame with a packet of the MessagePack parser in /. rest is

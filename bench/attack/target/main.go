@@ -112,6 +112,7 @@ func work(s sio.Socket) {
 func application(srv *sio.Server, sockets *atomic.Int64) {
 	refused := errors.New("not you")
 	srv.Of("/refused/:id").Use(func(s sio.Socket) error { return refused })
+	srv.Of("/slow/:id").Use(func(s sio.Socket) error { work(s); return nil })
 	for _, name := range []string{"/", "/n/:id", "/other/*rest"} {
 		ns := srv.Of(name)
 		ns.OnConnect(func(sio.Socket) error { sockets.Add(1); return nil })
