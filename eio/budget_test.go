@@ -301,6 +301,49 @@ func TestStuckSessionsEnd(t *testing.T) {
 	}
 }
 
+// A client that polls, and has gone while it had to wait, is not kept for as long
+// as its handlers are slow; one that is there is.
+func TestWhoHasGoneWhileItWaitedEnds(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		k := &keeper{}
+		srv, sim := newSim(t, k, small, loop.Options{})
+		c, polls := sim.Connect(0), sim.Connect(0)
+		c.Send(getRequest("EIO=4&transport=polling"))
+		query := "EIO=4&transport=polling&sid=" + k.now.ID()
+		c.Received()
+		for srv.Stats().Pauses == 0 { // until it has to wait
+			c.Send(postRequest(query, strings.TrimSuffix(strings.Repeat("4"+strings.Repeat("x", 100)+"\x1e", 200), "\x1e")))
+			sim.Turn()
+		}
+		polls.Send(getRequest(query))
+		k.now.Send(wsframe.AppendFrame(nil, wsframe.Text, []byte("4an answer")))
+		sim.Turn()
+		if !there {
+			c.Close()
+			polls.Close()
+		}
+		for range 6 {
+			if there {
+				polls.Send(getRequest(query))
+			}
+			sim.Advance(10 * time.Second)
+			k.done()
+		}
+		if there == (len(k.reasons) > 0) || !there && k.reasons[0] != PingTimeout {
+			t.Errorf("there: %v; closed for %q", there, k.reasons)
+		}
+		c.Close()
+		polls.Close()
+		for len(k.charged) > 0 {
+			k.done()
+			sim.Turn()
+		}
+		k.now.Close()
+		sim.Advance(time.Minute)
+		checkEmpty(t, srv, sim.Engine())
+	}
+}
+
 // Bounds that contradict each other are refused.
 func TestConnBudgetIsChecked(t *testing.T) {
 	if _, err := NewServer(&hooks{}, Options{MaxPayload: 30_001, ConnBudget: small.ConnBudget}); err == nil {

@@ -59,7 +59,7 @@ func (sh *shard) tick() {
 func (sh *shard) beatOne(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
 	switch {
-	case s.is(choked) && s.is(awaitPong) && sh.stuck(slot):
+	case s.is(choked) && s.is(awaitPong) && (sh.absent(slot) || sh.stuck(slot)):
 		sh.close(slot, PingTimeout)
 		return
 	case s.is(awaitPoll) || s.is(awaitPong) && !s.is(apart):
