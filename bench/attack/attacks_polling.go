@@ -250,6 +250,7 @@ var pollingAttacks = []*attack{
 		}
 		return io.EOF
 	}},
+	{name: "bodies of 110,000 events for a slow handler", do: bodies(`42["slow"]`, 1<<10*900)},
 }
 
 // bodies is an attack that posts packets, as many as take a number of bytes.
