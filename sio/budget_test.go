@@ -175,3 +175,48 @@ func TestNamesOfNamespacesAreBounded(t *testing.T) {
 		t.Errorf("Stats().BadPackets = %d, want 1", n)
 	}
 }
+
+// A client that comes and goes as fast as it can waits for the handlers that are
+// called for it.
+func TestBudgetOfComingAndGoing(t *testing.T) {
+	const times, most = 3000, (2<<20)/(4<<10) + 1
+	for name, register := range map[string]func(ns *sio.Namespace, slow func()){
+		"a middleware":  func(ns *sio.Namespace, slow func()) { ns.Use(func(sio.Socket) error { slow(); return nil }) },
+		"connect":       func(ns *sio.Namespace, slow func()) { ns.OnConnect(func(sio.Socket) error { slow(); return nil }) },
+		"disconnect":    func(ns *sio.Namespace, slow func()) { ns.OnDisconnect(func(sio.Socket, sio.Reason) { slow() }) },
+		"disconnecting": func(ns *sio.Namespace, slow func()) { ns.OnDisconnecting(func(sio.Socket, sio.Reason) { slow() }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate := make(chan struct{})
+			var called atomic.Int64
+			srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+				register(srv.Of("/x"), func() { called.Add(1); <-gate })
+				echo(srv.Of("/"))
+			})
+			c := srv.join("40")
+			sent := make(chan struct{})
+			// ends when everything is sent
+			go func() {
+				defer close(sent)
+				var b []byte
+				for range times {
+					b = appendPacket(appendPacket(b, "40/x,"), "41/x,")
+				}
+				c.write(b)
+			}()
+			eventually(t, "a pause", func() bool { return srv.Stats().Requests.Pauses > 0 })
+			time.Sleep(20 * time.Millisecond) // no more may be called, which cannot be waited for
+			if n := called.Load(); n > most {
+				t.Errorf("%d handlers have been called, want at most %d", n, most)
+			}
+			close(gate)
+			<-sent
+			eventually(t, "all of them", func() bool { return called.Load() == times })
+			eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+			if n := srv.Stats().Requests.Budget; n != 0 {
+				t.Errorf("%d connections were closed for their budget, want none", n)
+			}
+			c.conn.Close()
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -133,7 +134,11 @@ func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 		return
 	}
 	s := sh.socket(slot)
-	sh.inbox(slot).put(task{name: "connect", run: func() error {
+	account, ok := sh.toll(es, len(t.use))
+	if !ok {
+		return
+	}
+	sh.inbox(slot).put(task{name: "connect", account: account, size: taskCost, run: func() error {
 		return sh.admit(s, t.use)
 	}})
 }
@@ -155,6 +160,10 @@ func (sh *shard) admitted(es eio.Session, slot uint32, t *table) {
 // handlers called: in this order, so that the client sees the answer before
 // anything they emit.
 func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
+	account, ok := sh.toll(es, len(t.connect))
+	if !ok {
+		return
+	}
 	r := sh.sockets.At(slot)
 	r.state = connected
 	es.SetUser(es.User() | everJoined)
@@ -179,7 +188,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 		return
 	}
 	s := sh.socket(slot)
-	sh.inbox(slot).put(task{name: "connect", hold: true, run: func() error {
+	sh.inbox(slot).put(task{name: "connect", account: account, size: taskCost, hold: true, run: func() error {
 		welcome := false
 		defer func() {
 			if !welcome { // also if a handler ends the goroutine
@@ -237,6 +246,14 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 		sh.drop(es, slot)
 		return
 	}
+	t := sh.instance(slot).ns.table.Load()
+	var account *budget.Account
+	if reason == ClientDisconnect { // it may come and go as often as it likes
+		ok := false
+		if account, ok = sh.toll(es, len(t.disconnecting)+len(t.disconnect)); !ok {
+			return
+		}
+	}
 	sh.local.CatchUp(slot)
 	sh.remember(slot, reason)
 	sh.giveBack(slot)
@@ -244,16 +261,17 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	sh.unlink(es, slot)
 	r.state = leaving
 	sh.failAcks(slot)
-	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
+	s := sh.socket(slot)
 	sh.srv.details.end(s.ref)
 	sh.srv.handlers.Add(1) // until farewell
 	if len(t.disconnecting) == 0 {
-		sh.left(slot, reason)
+		sh.left(slot, reason, account)
 		return
 	}
 	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
 		defer func() { // also if a handler ends the goroutine
-			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason) })) {
+			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason, account) })) {
+				account.Done(taskCost)
 				sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
 			}
 		}()
@@ -265,18 +283,19 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 }
 
 // left ends a socket whose disconnecting handlers have returned. To those that
-// follow it is gone.
-func (sh *shard) left(slot uint32, reason Reason) {
+// follow it is gone. Account is charged with taskCost until then, or nil.
+func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
 	sh.local.Remove(slot)
 	if len(t.disconnect) == 0 {
 		sh.free(slot)
 		sh.srv.farewell(s, nil, reason)
+		account.Done(taskCost)
 		return
 	}
 	b := sh.inbox(slot)
 	sh.free(slot)
-	b.put(task{name: "disconnect", run: func() error {
+	b.put(task{name: "disconnect", account: account, size: taskCost, run: func() error {
 		sh.srv.farewell(s, t.disconnect, reason)
 		return nil
 	}})

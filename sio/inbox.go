@@ -43,6 +43,20 @@ func sizeOfArgs(p *parser.Packet) int {
 	return n + n/8 // memory comes in classes of sizes
 }
 
+// taskCost is what it takes to have handlers called for a socket that comes or
+// goes, about: a goroutine, and what is kept of the socket until they return.
+const taskCost = 4 << 10
+
+// toll charges what a client's coming or going takes if there are handlers for it.
+// It is false if that does not fit: the session is gone.
+func (sh *shard) toll(es eio.Session, handlers int) (account *budget.Account, ok bool) {
+	if handlers == 0 {
+		return nil, true
+	}
+	account = es.Budget()
+	return account, account.Work(taskCost)
+}
+
 // An inbox holds a socket's tasks in order. Its goroutine lives while there
 // are any. What waits in it is charged to the session's account, which has the
 // client wait.
