@@ -185,9 +185,10 @@
 // What one client can cost is bounded: Options has bounds for its namespaces,
 // rooms, acknowledgements and names of events, Options.Limits for what is in a
 // packet, Options.Engine for the sizes of messages, and Options.Loop for what
-// waits for a client that does not read. Those of rooms and of live instances
-// ([Options].MaxRooms and MaxInstances) are off until set. [Server.Stats] counts
-// who went too far.
+// waits for a client that does not read. What is kept for a client on the way in
+// is bounded as a whole (ConnBudget of Options.Engine), and so is the memory of the
+// process if [Options].MemoryLimit is set. The bound of live instances (MaxInstances)
+// is off until set. [Server.Stats] counts who went too far.
 //
 // # Several servers
 //

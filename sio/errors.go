@@ -20,6 +20,10 @@ var ErrServerClosed = errors.New("sio: server closed")
 // ErrTooManyRooms is reported for a room that was not joined: Options.MaxRooms.
 var ErrTooManyRooms = errors.New("sio: too many rooms")
 
+// ErrRoomName is reported for a room that was not joined: its name is longer than
+// 1 KiB.
+var ErrRoomName = errors.New("sio: the name of a room is too long")
+
 // ErrTooManyAcks is returned for an event that was not sent:
 // Options.MaxPendingAcks.
 var ErrTooManyAcks = errors.New("sio: too many acknowledgements are due")

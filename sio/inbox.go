@@ -64,6 +64,8 @@ type inbox struct {
 	s  Socket
 	sh *shard
 
+	place int // in shard.inboxes; owned by the loop
+
 	holding atomic.Int32 // tasks with hold
 	shut    atomic.Bool  // by us: the events that wait are not handled
 
@@ -212,10 +214,20 @@ func (sh *shard) abandon(es eio.Session) {
 const sweepEvery = time.Second
 
 func (sh *shard) watch(b *inbox) {
+	b.place = len(sh.inboxes)
 	sh.inboxes = append(sh.inboxes, b)
 	if !sh.sweeper.Armed() {
 		sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
 	}
+}
+
+// unwatch has the inbox of a socket that is gone no longer looked at: clients may
+// come and go much more often than that is done.
+func (sh *shard) unwatch(b *inbox) {
+	last := sh.inboxes[len(sh.inboxes)-1]
+	sh.inboxes[b.place], last.place = last, b.place
+	sh.inboxes[len(sh.inboxes)-1] = nil
+	sh.inboxes = sh.inboxes[:len(sh.inboxes)-1]
 }
 
 // sweep frees idle inboxes, and with them the extension if nothing else needs
@@ -223,16 +235,15 @@ func (sh *shard) watch(b *inbox) {
 func (sh *shard) sweep() {
 	keep := sh.inboxes[:0]
 	for _, b := range sh.inboxes {
-		slot := sh.lookup(b.s.ref)
-		switch {
-		case slot == 0: // the socket is gone, and the inbox with it
-		case !b.idle():
+		if !b.idle() {
+			b.place = len(keep)
 			keep = append(keep, b)
-		default:
-			x := sh.exts[slot]
-			x.inbox = nil
-			sh.shed(slot, x)
+			continue
 		}
+		slot := sh.lookup(b.s.ref)
+		x := sh.exts[slot]
+		x.inbox = nil
+		sh.shed(slot, x)
 	}
 	clear(sh.inboxes[len(keep):])
 	sh.inboxes = keep

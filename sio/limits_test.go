@@ -19,7 +19,7 @@ import (
 )
 
 func TestBoundsAreChecked(t *testing.T) {
-	for _, o := range []sio.Options{{MaxRooms: -1}, {MaxRooms: 10_001}, {MaxNamespaces: -1}, {MaxPendingAcks: -1}, {MaxEventName: -1}} {
+	for _, o := range []sio.Options{{MaxRooms: -1}, {MaxRooms: 65_536}, {MaxNamespaces: -1}, {MaxPendingAcks: -1}, {MaxEventName: -1}} {
 		if _, err := sio.New(o); err == nil {
 			t.Errorf("New(%d rooms, %d namespaces, %d acks, %d bytes) = nil error, want one", o.MaxRooms, o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName)
 		}
@@ -281,4 +281,50 @@ func TestCORSOfClientFiles(t *testing.T) {
 	if st := srv.Stats().Requests; st.Origins != 2 {
 		t.Errorf("Stats().Requests = %+v, want 2 for their origins", st)
 	}
+}
+
+// Without an option, too, there is a bound on rooms, and on their names: programs
+// take them from clients.
+func TestRoomsAreBoundedByDefault(t *testing.T) {
+	var errs []string
+	st := newStage(t, sio.Options{OnError: func(_ sio.Socket, _ string, err error) { errs = append(errs, err.Error()) }})
+	x := st.enter(0)
+	for i := range 10_001 {
+		x.s.Join(fmt.Sprint("room ", i))
+	}
+	st.sim.Turn()
+	if n := len(x.s.Rooms()) - 1; n != 10_000 || st.Stats().Rooms != 1 {
+		t.Errorf("the socket is in %d rooms, and %d were refused, want 10,000 and 1", n, st.Stats().Rooms)
+	}
+	x.s.Leave("room 0")
+	x.s.Join(strings.Repeat("x", 1025))
+	x.s.Join(strings.Repeat("x", 1024))
+	st.sim.Turn()
+	if n := len(x.s.Rooms()) - 1; n != 10_000 || st.Stats().Rooms != 2 {
+		t.Errorf("the socket is in %d rooms, and %d were refused, want 10,000 and 2", n, st.Stats().Rooms)
+	}
+	if want := []string{sio.ErrTooManyRooms.Error(), sio.ErrRoomName.Error()}; !slices.Equal(errs, want) {
+		t.Errorf("OnError was told %q, want %q", errs, want)
+	}
+}
+
+// Clients that come and go leave no inboxes behind that are looked through.
+func TestInboxesGoWithTheirSockets(t *testing.T) {
+	gone := make(chan struct{}, 1000)
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/x").OnConnect(func(sio.Socket) error { return nil })
+		srv.Of("/x").OnDisconnect(func(sio.Socket, sio.Reason) { gone <- struct{}{} })
+		echo(srv.Of("/"))
+	})
+	c := srv.join("40")
+	for range 500 {
+		c.send("40/x,", "41/x,")
+	}
+	for range 500 {
+		take(t, gone)
+	}
+	if n := srv.Inboxes(); n > 1 {
+		t.Errorf("%d inboxes are left of sockets that have gone, want none", n)
+	}
+	c.conn.Close()
 }

@@ -66,13 +66,14 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 	r := sh.sockets.At(slot)
 	switch {
 	case sh.isOwn(slot, room):
-	case most > 0 && int(r.rooms) >= most && !sh.local.Has(slot, id, room):
+	case len(room) > maxRoomName:
+		sh.tally.rooms.Add(1)
+		sh.srv.fail(sh.socket(slot), "join", ErrRoomName)
+	case int(r.rooms) >= most && !sh.local.Has(slot, id, room):
 		sh.tally.rooms.Add(1)
 		sh.tooManyRooms(slot)
 	case sh.local.Join(slot, id, room):
-		if most > 0 {
-			r.rooms++
-		}
+		r.rooms++
 		sh.changed(slot, change{room, true, effect})
 	}
 }
@@ -96,8 +97,8 @@ func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
 	if sh.isOwn(slot, room) || !sh.local.Leave(slot, sh.instance(slot).id, room) {
 		return
 	}
-	if sh.srv.o.MaxRooms > 0 {
-		sh.sockets.At(slot).rooms--
+	if r := sh.sockets.At(slot); r.rooms > 0 {
+		r.rooms--
 	}
 	sh.changed(slot, change{room, false, effect})
 }

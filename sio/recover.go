@@ -253,7 +253,7 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, names []string, m
 	alive := slot != 0 && sh.sockets.At(slot).state == connecting
 	for _, room := range names {
 		if alive {
-			if sh.local.Join(slot, in.id, room) && room != c.saved.id && sh.srv.o.MaxRooms > 0 {
+			if sh.local.Join(slot, in.id, room) && room != c.saved.id && sh.sockets.At(slot).rooms < maxMaxRooms {
 				sh.sockets.At(slot).rooms++
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -42,8 +43,9 @@ type Options struct {
 	MaxInstances int
 	// MaxNamespaces bounds the namespaces of one connection. Zero means 128.
 	MaxNamespaces int
-	// MaxRooms bounds the rooms of a socket beside its own, up to 10000. One more
-	// is not joined, the first one logged, and OnError told ErrTooManyRooms. Zero means no bound.
+	// MaxRooms bounds the rooms of a socket beside its own, up to 65535. One more
+	// is not joined, the first one logged, and OnError told ErrTooManyRooms. Zero
+	// means 10,000. A room's name has at most 1 KiB: OnError is told ErrRoomName.
 	MaxRooms int
 	// MaxPendingAcks bounds the acknowledgements that a socket may owe: EmitAck
 	// returns ErrTooManyAcks beyond. Zero means 1024.
@@ -161,11 +163,16 @@ type Server struct {
 
 // maxMaxRooms bounds Options.MaxRooms: rooms are counted in 16 bits, also those
 // of a socket that joined as many before it was recovered.
-const maxMaxRooms = 10_000
+const maxMaxRooms = math.MaxUint16
+
+// maxRoomName bounds the name of a room that a socket joins, in bytes: programs
+// take it from clients.
+const maxRoomName = 1 << 10
 
 // withDefaults returns o with what its zero values mean.
 func (o Options) withDefaults() Options {
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
+	o.MaxRooms = cmp.Or(o.MaxRooms, 10_000)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
 	o.MaxBroadcasts = cmp.Or(o.MaxBroadcasts, 256<<20)
@@ -201,7 +208,7 @@ func New(o Options) (*Server, error) {
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
 	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxBroadcasts, o.MaxForwards, o.MaxTunnels) < 1 {
-		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 10000")
+		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 65535")
 	}
 	if o.MemoryLimit < 0 {
 		return nil, errors.New("sio: MemoryLimit is negative")

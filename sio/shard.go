@@ -22,7 +22,7 @@ type record struct {
 	instance uint32     // index into shard.instances
 	state    state
 	is       facts
-	rooms    uint16 // how many it has joined; counted if Options.MaxRooms is set
+	rooms    uint16 // how many it has joined
 }
 
 // A position is an uint64 that needs no more than the alignment of an uint32: a
@@ -260,6 +260,9 @@ func (sh *shard) count(es eio.Session) (n int) {
 func (sh *shard) free(slot uint32) {
 	r := sh.sockets.At(slot)
 	if r.is&extended != 0 {
+		if b := sh.exts[slot].inbox; b != nil {
+			sh.unwatch(b)
+		}
 		delete(sh.exts, slot)
 	}
 	sh.exit(r.instance)

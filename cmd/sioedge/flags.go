@@ -114,7 +114,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.DurationVar(&c.recovery, "recovery", 0, "how long a client that lost its connection may come back for what it missed; its events end in an offset then, as one more argument, which clients in other languages than JavaScript give to handlers; 0: never")
 	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events, and of the sessions of those clients, that are kept")
 	f.IntVar(&c.maxNamespaces, "max-namespaces", 128, "namespaces of one connection")
-	f.IntVar(&c.maxRooms, "max-rooms", 10_000, "rooms of one socket beside its own; 0: any number")
+	f.IntVar(&c.maxRooms, "max-rooms", 10_000, "rooms of one socket beside its own, up to 65535; 0: 10000")
 	f.StringArrayVar(&c.namespaces, "namespace", []string{"/"}, "namespace that clients may join, repeatable, such as /chat or /campaigns/:id; what other servers and programs emit reaches them there")
 	f.IntVar(&c.maxInstances, "max-instances", 100_000, "live namespaces of all patterns; 0: any number")
 	f.IntVar(&c.maxAcks, "max-pending-acks", 1024, "acknowledgements that one socket may owe")
