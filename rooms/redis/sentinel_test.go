@@ -92,14 +92,19 @@ func (w *watched) settled() {
 }
 
 // join starts two adapters that ask the Sentinels, in an order.
-func (w *watched) join(kind string, order ...int) ([]*fake, []rooms.Adapter) {
+func (w *watched) join(kind string) ([]*fake, []rooms.Adapter) {
 	w.t.Helper()
+	return join(w.t, kind, w.sentries[0].addr, 2, w.options(kind))
+}
+
+// options name the Sentinels but for the first.
+func (w *watched) options(kind string) Options {
 	o := Options{Prefix: kind, Timeout: 2 * time.Second}
 	o.Client.Sentinel.MasterSet = "m"
-	for _, i := range order[1:] {
-		o.Client.InitAddress = append(o.Client.InitAddress, w.sentries[i].addr)
+	for _, s := range w.sentries[1:] {
+		o.Client.InitAddress = append(o.Client.InitAddress, s.addr)
 	}
-	return join(w.t, kind, w.sentries[order[0]].addr, 2, o)
+	return o
 }
 
 // role returns what a server is, "" if it does not say so.
@@ -143,7 +148,7 @@ func TestAHostIsLost(t *testing.T) {
 			t.Parallel()
 			w := watch(t, 3)
 			w.settled()
-			hosts, adapters := w.join(kind, 0, 1, 2)
+			hosts, adapters := w.join(kind)
 			w.reaches(hosts, adapters)
 			w.servers[0].stop()
 			w.sentries[0].stop()
@@ -153,6 +158,8 @@ func TestAHostIsLost(t *testing.T) {
 			if members, err := adapters[0].Members(context.Background(), rooms.Target{Namespace: "/"}); err != nil || len(members) != 1 {
 				t.Errorf("Members = %v, %v, want the other's", members, err)
 			}
+			_, late := begin(t, kind, w.sentries[0].addr, "nod2", w.options(kind)) // the first that it asks hangs
+			eventually(t, "being up for who starts meanwhile", func() bool { return late.Status().Up && len(late.Status().Peers) == 2 })
 		})
 	}
 }
@@ -166,7 +173,7 @@ func TestAMasterIsReplaced(t *testing.T) {
 			t.Parallel()
 			w := watch(t, 1)
 			w.settled()
-			hosts, adapters := w.join(kind, 0)
+			hosts, adapters := w.join(kind)
 			w.reaches(hosts, adapters)
 			eventually(t, "having a replica to promote", func() bool { return w.sentries[0].do("SENTINEL", "FAILOVER", "m").Error() == nil })
 			check := func() {
@@ -204,7 +211,7 @@ func TestLittleIsLostWithAMaster(t *testing.T) {
 	t.Parallel()
 	w := watch(t, 1)
 	w.settled()
-	hosts, adapters := w.join("classic", 0)
+	hosts, adapters := w.join("classic")
 	w.reaches(hosts, adapters)
 	before := adapters[0].Status().Lost
 	hosts[1].got(t, 0)
