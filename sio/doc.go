@@ -198,6 +198,9 @@
 //
 //	all, err := ns.To("lobby").FetchSockets(ctx)
 //
+// A room's first member on a server has it subscribe, which takes a moment in which
+// what others emit to the room may be missed: [Socket.JoinWait] returns behind it.
+//
 // [Namespace.ServerSideEmit] and [Namespace.ServerSideAsk] speak to the other
 // servers themselves, which listen with [Namespace.HandleServerSide].
 //
