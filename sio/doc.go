@@ -145,6 +145,13 @@
 //		return s.Emit("welcome back", s.Data())
 //	}
 //
+// It has received each event exactly once and in order, or it is a new one: when it
+// was away for too long, when what it missed is not kept any more or is more than
+// may be queued for one client. Operators reach who is away: rooms are joined and
+// left, and who was disconnected is a new one. A server that knows its clients has
+// middlewares run for those that come back ([Recovery.RunMiddlewares]), or names
+// them ([Recovery.Identity]): otherwise a private id is all that it takes.
+//
 // # Disconnecting
 //
 // [Socket.Disconnect] makes a socket leave; its client does not come back by
