@@ -89,7 +89,11 @@ type Session struct {
 	// Identity who it is by Recovery.Identity of package sio; zero likewise.
 	Until    time.Time
 	At       Place
+	Behind   uint64 // events of the server's own behind that place
 	Identity string
+	// Direct are events that are not in the log: the server's own form of them. Who
+	// does not know that form must not have the session.
+	Direct []byte
 }
 
 // A Place is where an entry is in a lane: later ones are larger. It is a time in

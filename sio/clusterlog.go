@@ -30,12 +30,14 @@ type clusterLog struct {
 	number   uint64 // of the event appended last
 	lanes    map[string]*lane
 	watchers map[*watcher]struct{}
+	directs  directs
 	wake     sleepers // by whoever unlocks
 }
 
 // A lane is events in one order. Guarded by clusterLog.mu.
 type lane struct {
 	last    rooms.Place // everything up to there has been delivered; 0: not known yet
+	direct  uint64      // events for single sockets since then
 	issues  []issue     // what was done to sockets, and is not read yet
 	told    time.Time   // when the loops were told how far that is
 	waiting []waiting   // the first is an event that is not read yet
@@ -271,7 +273,9 @@ func (l *clusterLog) pass(name string, x *lane, p rooms.Place) {
 		x.told = now
 		l.srv.tell(name, uint64(x.last))
 	}
-	x.last = p
+	if x.last != p {
+		x.last, x.direct = p, 0
+	}
 }
 
 // returned delivers an event of this server that has been read, and what waits
@@ -327,17 +331,10 @@ func (l *clusterLog) offset(in *instance, e rooms.Event, place rooms.Place) stri
 	if place != 0 && !e.Volatile {
 		return place.String()
 	}
-	if last := l.of(in.name).last; endsInString(e.Data) && last != 0 {
-		return last.String()
+	if now := l.of(in.name).now(); endsInString(e.Data) && now.place != 0 {
+		return now.String()
 	}
 	return ""
-}
-
-// send is deliver for one socket.
-func (l *clusterLog) send(s Socket, t rooms.Target, e rooms.Event, place rooms.Place) {
-	frames, tail := frameAt(s.in.name, e, l.offset(s.in, e, place))
-	l.watched(s.in, t, e, frames)
-	s.shard().loop.Mail(uint64(s.ref), mailKind(e.Plain, tail), frames, nil)
 }
 
 // frameAt returns the frames of an event with an offset, unless that is "", and how
@@ -366,22 +363,6 @@ func (b BroadcastOperator) emitCluster(e rooms.Event) {
 	if a != nil {
 		a.Emit(t, e)
 	}
-}
-
-// emitCluster is emit where the cluster keeps events.
-func (s Socket) emitCluster(event string, args []any, plain bool) error {
-	if s.gone() {
-		return ErrClosed
-	}
-	e, err := s.srv().encodeEvent(event, args)
-	if err != nil {
-		return err
-	}
-	e = own(e)
-	e.Plain = plain
-	l, t := s.srv().shared, rooms.Target{Namespace: s.in.name, Rooms: []string{s.ID()}}
-	l.emit(t, e, func(p rooms.Place) { l.send(s, t, e, p) })
-	return nil
 }
 
 // ordered has f called when what was emitted to the namespace before has been

@@ -20,8 +20,13 @@ type watcher struct {
 	in      *instance
 	from    rooms.Place
 
+	had    spot      // up to there it has had everything, with those for it alone
+	direct []*direct // for it alone, from when it was connected
+
 	// Guarded by clusterLog.mu once it watches.
 	missed   []*message
+	places   []rooms.Place // of those, until it has caught up
+	again    []*direct     // those among them
 	bytes    int64
 	full     bool // there was more than may be kept
 	revoked  bool // it was disconnected
@@ -86,16 +91,23 @@ func (l *clusterLog) restore(ctx context.Context, in *instance, pid, identity st
 		l.count(&counts.Alien)
 		return nil
 	}
+	var sound bool
+	if w.direct, sound = parseDirects(session.Direct); !sound {
+		l.count(&counts.Lost)
+		return nil
+	}
 	l.srv.registry.announce(in) // who knows a session's private id was admitted to it; what is missed comes from now on
 	if !slices.Contains(session.Rooms, session.ID) {
 		w.session.Rooms = append(slices.Clone(session.Rooms), session.ID)
 	}
+	w.had = spot{place: w.from}
 	if offset != nil {
-		place, ok := rooms.ParsePlace(*offset)
-		if !ok {
-			place, w.from = 0, 0
+		had, ok := parseSpot(*offset)
+		if !ok || had.place == session.At && had.n > session.Behind {
+			w.had, w.from = spot{}, 0
+		} else if w.had.less(had) {
+			w.had, w.from = had, had.place
 		}
-		w.from = max(w.from, place)
 	}
 	if w.from == 0 || !l.watch(ctx, w) {
 		l.count(&counts.Lost)
@@ -146,6 +158,7 @@ func (l *clusterLog) read(ctx context.Context, w *watcher, from, to rooms.Place)
 		case w.wants(e.Target):
 			frames, _ := frameAt(w.in.name, e.Event, e.Place.String())
 			w.add(frames, e.Event.Plain, most)
+			w.places = append(w.places, e.Place)
 		}
 		return !w.full
 	})
@@ -161,7 +174,7 @@ func (l *clusterLog) reach(w *watcher) (to rooms.Place, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	x := l.of(w.in.name)
-	return x.last, x.last >= w.from
+	return x.last, x.last >= max(w.from, w.session.At)
 }
 
 // begin has w get what is delivered from now on, and returns up to where it has to
@@ -204,7 +217,10 @@ func (l *clusterLog) end(w *watcher, most int64) (missed []*message, ok bool) {
 		counts.TooLarge++
 		return nil, false
 	}
-	w.session.At = x.last
+	if x.last == w.session.At { // numbers go on from those of the other server
+		x.direct = max(x.direct, w.session.Behind)
+	}
+	w.session.At, w.session.Behind = x.last, x.direct
 	counts.Recovered++
 	counts.Replayed += int64(len(w.missed))
 	return w.missed, true
@@ -234,14 +250,18 @@ func (l *clusterLog) giveBack(w *watcher) {
 // keep keeps the session of a socket that has gone from a loop.
 func (l *clusterLog) keep(s Socket, x *savedSocket, loop int) {
 	l.mu.Lock()
-	at, ok := l.of(x.name).last, l.revised(x, loop)
+	at, ok := l.of(x.name).now(), l.revised(x, loop)
+	direct, whole := l.directs.take(x.ref, rooms.Place(x.from))
+	if ok && !whole {
+		l.srv.log.counts.Lost++
+	}
 	l.mu.Unlock()
-	if !ok {
+	if !ok || !whole {
 		return
 	}
 	l.log.Keep(rooms.Session{
 		ID: x.id, PID: x.pid, Rooms: append([]string{x.id}, x.rooms...), Data: s.wireData(), Namespace: x.name, Since: rooms.Place(x.from),
-		Until: time.Now().Add(l.srv.log.window), At: at, Identity: x.identity,
+		Until: time.Now().Add(l.srv.log.window), At: at.place, Behind: at.n, Identity: x.identity, Direct: appendDirects(direct),
 	}, l.srv.log.window)
 }
 

@@ -109,6 +109,7 @@ func (w *watcher) see(x sight, most int64) {
 
 // catchUp takes what has come since.
 func (w *watcher) catchUp(most int64) {
+	w.mingle(most)
 	for _, x := range w.later {
 		w.take(x, most)
 	}

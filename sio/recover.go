@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
@@ -185,6 +186,13 @@ func (sh *shard) reconnect(slot uint32) {
 	}
 	ref, resumed := sh.ref(slot), sh.srv.reached(in.name)
 	log.named[c.saved.pid] = ref
+	if c.watch != nil {
+		for _, d := range c.watch.again {
+			sent := *d
+			sent.ref, sent.time = ref, time.Now()
+			sh.srv.shared.directs.add(&sent)
+		}
+	}
 	names := c.watched()
 	for _, room := range names {
 		sh.srv.rooms.Expect(sh.loop.Index(), in.id, room)

@@ -98,6 +98,11 @@ func (srv *Server) mind() {
 			srv.tell("", last)
 		}
 		again := l.tick()
+		if c := srv.shared; c != nil {
+			c.directs.prune(l.proof, l.most)
+			l.armed = again || len(c.directs.queue) > 0
+			again = l.armed
+		}
 		l.mu.Unlock()
 		l.report(srv.notice)
 		if again {

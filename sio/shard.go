@@ -267,7 +267,11 @@ func (sh *shard) free(slot uint32) {
 	}
 	sh.exit(r.instance)
 	*r = record{}
+	ref := sh.ref(slot)
 	sh.sockets.Free(slot)
+	if sh.srv.shared != nil {
+		sh.srv.shared.forget(ref)
+	}
 }
 
 // mail sends frames to one socket. It is the way of all direct emits but the

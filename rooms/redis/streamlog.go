@@ -64,12 +64,15 @@ func (w *saving) wait(ctx context.Context, pid string) {
 
 // Keep sets a session's key.
 func (s *streams) Keep(x rooms.Session, window time.Duration) {
-	session := wire.Session{SID: x.ID, PID: x.PID, Rooms: x.Rooms, Data: wire.Value{Data: x.Data}, Namespace: x.Namespace, Identity: x.Identity}
+	session := wire.Session{SID: x.ID, PID: x.PID, Rooms: x.Rooms, Data: wire.Value{Data: x.Data}, Namespace: x.Namespace, Identity: x.Identity, Direct: string(x.Direct)}
 	if x.Since != 0 {
 		session.Since = x.Since.String()
 	}
 	if x.At != 0 {
 		session.At = x.At.String()
+	}
+	if x.Behind != 0 {
+		session.Behind = strconv.FormatUint(x.Behind, 10)
 	}
 	if !x.Until.IsZero() {
 		session.Until = strconv.FormatInt(x.Until.UnixMilli(), 10)
@@ -128,9 +131,10 @@ func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok boo
 	if err != nil {
 		return rooms.Session{}, false, err
 	}
-	x = rooms.Session{ID: session.SID, PID: session.PID, Rooms: session.Rooms, Data: session.Data.Data, Namespace: session.Namespace, Identity: session.Identity}
+	x = rooms.Session{ID: session.SID, PID: session.PID, Rooms: session.Rooms, Data: session.Data.Data, Namespace: session.Namespace, Identity: session.Identity, Direct: []byte(session.Direct)}
 	x.Since, _ = rooms.ParsePlace(session.Since)
 	x.At, _ = rooms.ParsePlace(session.At)
+	x.Behind, _ = strconv.ParseUint(session.Behind, 10, 64)
 	if ms, err := strconv.ParseInt(session.Until, 10, 64); err == nil {
 		x.Until = time.UnixMilli(ms)
 	}

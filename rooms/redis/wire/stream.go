@@ -127,14 +127,17 @@ type Session struct {
 	Namespace, Since string
 	// When its time is over, in ms since 1970; where its stream was when it was kept;
 	// who it is. Likewise.
-	Until, At, Identity string
+	Until, At, Behind, Identity string
+	// Direct is what else the server keeps, of a form of its own. With it, the value
+	// is none that a server of Node takes for a session.
+	Direct string
 }
 
 // AppendSession appends the value that the streams adapter sets for s: base64
 // of MessagePack. The errors are as with [AppendBroadcast].
 func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w := writer{packed: true}
-	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != "") + one(s.Until != "") + one(s.At != "") + one(s.Identity != ""))
+	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != "") + one(s.Until != "") + one(s.At != "") + one(s.Behind != "") + one(s.Identity != "") + one(s.Direct != ""))
 	w.key("sid")
 	w.text(s.SID)
 	w.key("pid")
@@ -145,13 +148,21 @@ func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w.optional("since", s.Since)
 	w.optional("until", s.Until)
 	w.optional("at", s.At)
+	w.optional("behind", s.Behind)
 	w.optional("who", s.Identity)
+	w.optional("direct", s.Direct)
 	w.endObject()
 	if w.err != nil {
 		return dst, w.err
 	}
+	if s.Direct != "" {
+		w.b = append([]byte{neverUsed}, w.b...)
+	}
 	return base64.StdEncoding.AppendEncode(dst, w.b), nil
 }
+
+// neverUsed begins no value of MessagePack.
+const neverUsed = 0xc1
 
 // ParseSession parses such a value. Nothing in the session shares its memory.
 func ParseSession(value []byte) (s Session, err error) {
@@ -159,12 +170,15 @@ func ParseSession(value []byte) (s Session, err error) {
 	if err != nil {
 		return Session{}, errBase64
 	}
+	if len(b) > 0 && b[0] == neverUsed {
+		b = b[1:]
+	}
 	v, err := parser.ViewMsgpack(b, maxDepth)
 	if err != nil {
 		return Session{}, errSyntax
 	}
-	var f [9]parser.View
-	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since", "until", "at", "who") {
+	var f [11]parser.View
+	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since", "until", "at", "behind", "who", "direct") {
 		return Session{}, errSession
 	}
 	if err = setText(&s.SID, f[0]); err == nil {
@@ -179,7 +193,7 @@ func ParseSession(value []byte) (s Session, err error) {
 	if err == nil {
 		err = setValue(&s.Data, f[3])
 	}
-	for i, text := range []*string{&s.Namespace, &s.Since, &s.Until, &s.At, &s.Identity} {
+	for i, text := range []*string{&s.Namespace, &s.Since, &s.Until, &s.At, &s.Behind, &s.Identity, &s.Direct} {
 		if err == nil {
 			err = setText(text, f[4+i])
 		}
