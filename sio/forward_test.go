@@ -350,7 +350,7 @@ func TestForgedForward(t *testing.T) {
 	p.send(`421["echo",1]`) // nothing has hurt the session
 	p.expect("431[1]")
 	for _, challenge := range []string{"", strings.Repeat("x", 1000)} {
-		r, _ := http.NewRequest(http.MethodGet, "http://"+x.home.addr+"/socket.io/node", nil)
+		r, _ := http.NewRequest(http.MethodGet, "http://"+x.home.addr+"/socket.io/sioedge-node", nil)
 		r.Header = http.Header{"Sioedge-Challenge": {challenge}}
 		resp, err := p.http.Do(r)
 		if err != nil {

@@ -26,8 +26,8 @@ type proof []byte
 
 const (
 	challengeHeader = "Sioedge-Challenge"
-	challengePath   = "node" // below the path, where B answers
-	maxChallenge    = 64     // bytes
+	challengePath   = "sioedge-node" // below the path, where B answers
+	maxChallenge    = 64             // bytes
 )
 
 // newToken returns what a server's key is derived of.

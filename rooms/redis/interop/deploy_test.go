@@ -118,7 +118,7 @@ func sioedge(t testing.TB, name, adapter string, more ...string) *daemon {
 	}
 	addr := freeAddr(t)
 	args := append([]string{path, "serve", "--demo", "--listen", addr, "--advertise", "http://" + addr, "--adapter", adapter,
-		"--loops", "1", "--ping-interval", "1s", "--ping-timeout", "1s", "--drain", "5s", "--log-format", "text"}, more...)
+		"--cluster-secret", "deployed", "--loops", "1", "--ping-interval", "1s", "--ping-timeout", "1s", "--drain", "5s", "--log-format", "text"}, more...)
 	return launch(t, name, addr, args...)
 }
 
