@@ -15,7 +15,6 @@ import (
 // keeper is a handler that charges each message, and is done with it when the
 // test says so.
 type keeper struct {
-	hooks
 	now     Session
 	got     []string
 	charged []*budget.Account

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -212,24 +211,6 @@ var engineAttacks = []*attack{
 		}
 		return h.flood(deflated(opText, []byte(`42["slow","`+strings.Repeat("a", 90_000)+`"]`)))
 	}},
-}
-
-// some sends a unit until that many bytes were sent, or a part of what the attacker
-// sends in all.
-func (h *hostile) some(unit []byte, n int) error {
-	for n = min(n, max(int(h.a.limit/4), 2048)); n > 0 && !closed(h.a.over); n -= piece {
-		if _, err := h.Write(bytes.Repeat(unit, max(1, min(n, piece)/max(len(unit), 1)))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// finish ends a connection that the server has not been persuaded to keep.
-func (h *hostile) finish() {
-	if h.a.more() {
-		h.a.drop(h)
-	}
 }
 
 // joinedFlood is an attack that joins / and floods.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // sioPackets are packets of Socket.IO as JSON, legal and not.
@@ -249,6 +250,18 @@ var socketAttacks = []*attack{
 		return h.flood(texts("40/n/1,", "41/n/1,"))
 	}},
 	{name: "echoes of a slow handler, not read", do: joinedFlood("EIO=4", text(`421["slow echo","`+strings.Repeat("x", 1000)+`"]`), false)},
+	{name: "clients that leave behind what a stubborn handler has to do", do: func(a *attacker) error {
+		h, err := a.joined("EIO=4", "40")
+		if err != nil {
+			return err
+		}
+		defer a.drop(h)
+		if err := h.some(text(`42["stubborn","`+strings.Repeat("x", 500)+`"]`), 256<<10); err != nil {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+		return io.EOF
+	}},
 }
 
 // packedPacket returns a frame with a packet of the MessagePack parser in /. rest is

@@ -15,18 +15,19 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
 func main() {
 	only := flag.String("only", "", "attacks with this in their names")
 	quick := flag.Bool("quick", false, "the short form, as in the tests")
+	parallel := flag.Int("parallel", 4, "attacks at a time, each on a server of its own")
 	readme := flag.String("readme", "", "a file in which the table is to be replaced")
 	flag.Parse()
-	if err := run(*only, *quick, *readme); err != nil {
+	if err := run(*only, *quick, *parallel, *readme); err != nil {
 		fmt.Fprintln(os.Stderr, "attack:", err)
 		os.Exit(1)
 	}
@@ -37,7 +38,7 @@ func attacks() []*attack {
 	return slices.Concat(engineAttacks, socketAttacks, pollingAttacks, redisAttacks)
 }
 
-func run(only string, quick bool, readme string) error {
+func run(only string, quick bool, parallel int, readme string) error {
 	dir, err := os.MkdirTemp("", "attack")
 	if err != nil {
 		return err
@@ -54,18 +55,12 @@ func run(only string, quick bool, readme string) error {
 	var failed []error
 	table := heading
 	fmt.Print(heading)
-	for _, x := range attacks() {
-		if !strings.Contains(x.name, only) {
-			continue
+	for o := range tryAll(p, sc, only, parallel) {
+		if o.err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", o.attack.name, o.err))
+			fmt.Fprintf(os.Stderr, "attack: FAILED: %s: %v\n", o.attack.name, o.err)
 		}
-		began := time.Now()
-		all, err := x.try(p, sc)
-		fmt.Fprintf(os.Stderr, "%.1f s ", time.Since(began).Seconds())
-		if err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", x.name, err))
-			fmt.Fprintf(os.Stderr, "attack: FAILED: %s: %v\n", x.name, err)
-		}
-		row := x.row(all)
+		row := o.attack.row(o.parts)
 		fmt.Print(row)
 		table += row
 	}
@@ -76,4 +71,39 @@ func run(only string, quick bool, readme string) error {
 		return replace(readme, table)
 	}
 	return nil
+}
+
+// An outcome is what became of an attack.
+type outcome struct {
+	attack *attack
+	parts  [2]result
+	err    error
+}
+
+// tryAll tries the attacks with a text in their names, several at a time, and
+// yields what became of them in their order.
+func tryAll(p programs, sc scale, only string, parallel int) iter.Seq[outcome] {
+	var pending []chan outcome
+	places := make(chan struct{}, parallel)
+	for _, x := range attacks() {
+		if !strings.Contains(x.name, only) {
+			continue
+		}
+		done := make(chan outcome, 1)
+		pending = append(pending, done)
+		// ends when it was tried
+		go func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			parts, err := x.try(p, sc)
+			done <- outcome{x, parts, err}
+		}()
+	}
+	return func(yield func(outcome) bool) {
+		for _, done := range pending {
+			if !yield(<-done) {
+				return
+			}
+		}
+	}
 }

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/sioedge/sioedge/bench/host"
 )
@@ -52,22 +51,19 @@ type held struct {
 	counters    map[string]int64
 }
 
-// soon makes what a server waits for come soon enough for a test.
-var soon = []string{"--ping-interval=2s", "--ping-timeout=8s", "--connect-timeout=15s"}
-
 // start starts the target, or the server with its defaults and its demonstration.
 // few is how many descriptors it may have; 0: as many as this process.
 func start(p programs, server bool, few uint64, args []string) (*process, error) {
-	cmd := append([]string{p.target}, soon...)
+	cmd := []string{p.target}
 	if server {
-		cmd = append([]string{p.server, "serve", "--demo", "--listen=127.0.0.1:0", "--log-format=json"}, soon...)
+		cmd = []string{p.server, "serve", "--demo", "--listen=127.0.0.1:0", "--log-format=json"}
 	}
 	cmd = append(cmd, args...)
 	if few > 0 {
 		cmd = append([]string{"prlimit", fmt.Sprintf("--nofile=%d", few)}, cmd...)
 	}
 	s := &process{Cmd: exec.Command(cmd[0], cmd[1:]...), causes: map[string]int{}}
-	s.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.SysProcAttr = dependent()
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err

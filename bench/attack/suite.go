@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -36,11 +34,14 @@ type scale struct {
 	lives     [2]int        // of an attacker, one connection after the other
 	longest   time.Duration // that an attack goes on when it never stops sending
 	calm      time.Duration // that everything may take to be as before
+	soon      []string      // what makes what a server waits for come soon enough
 }
 
 var (
-	short = scale{bytes: 512 << 10, attackers: 100, honest: 20, echoes: [2]int64{20, 100}, lives: [2]int{300, 30}, longest: 3 * time.Second, calm: time.Minute}
-	long  = scale{bytes: 32 << 20, attackers: 100, honest: 100, echoes: [2]int64{100, 100}, lives: [2]int{5000, 300}, longest: 15 * time.Second, calm: 2 * time.Minute}
+	short = scale{bytes: 512 << 10, attackers: 100, honest: 20, echoes: [2]int64{20, 100}, lives: [2]int{300, 30}, longest: 3 * time.Second, calm: time.Minute,
+		soon: []string{"--ping-interval=2s", "--ping-timeout=8s", "--connect-timeout=15s"}}
+	long = scale{bytes: 8 << 20, attackers: 100, honest: 100, echoes: [2]int64{100, 100}, lives: [2]int{5000, 300}, longest: 8 * time.Second, calm: 2 * time.Minute,
+		soon: []string{"--ping-interval=5s", "--ping-timeout=20s", "--connect-timeout=30s"}}
 )
 
 // budget is what one connection may cost: the default of --conn-budget, and what
@@ -68,153 +69,6 @@ const (
 	maxLog   = 256 << 10
 )
 
-// An attacker is one hostile client.
-type attacker struct {
-	addr  string
-	redis string          // where the program's Redis is
-	over  <-chan struct{} // closed when it is to send no more
-	limit int64           // bytes that it sends
-	lives int             // how often it begins again, at most, when it was thrown out or had to leave
-	sent  atomic.Int64
-	begun chan<- struct{} // gets one value, when the first bytes were sent
-	once  sync.Once
-
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-// more tells whether the attack goes on.
-func (a *attacker) more() bool { return a.sent.Load() < a.limit && !closed(a.over) }
-
-// A hostile connection is one of an attacker's.
-type hostile struct {
-	*peer
-	a *attacker
-}
-
-var errOver = errors.New("the attack is over")
-
-// dial opens a connection, which stays open until the attack has been measured,
-// unless drop is called.
-func (a *attacker) dial() (*hostile, error) { return a.dialTo(a.addr) }
-
-func (a *attacker) dialTo(addr string) (*hostile, error) {
-	p, err := dial(addr)
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if closed(a.over) {
-		_ = p.Close()
-		return nil, errOver
-	}
-	a.conns = append(a.conns, p.Conn)
-	p.Conn = &counted{p.Conn, a}
-	return &hostile{p, a}, nil
-}
-
-// counted is a connection as its peer sees it, with writes that count.
-type counted struct {
-	net.Conn
-	a *attacker
-}
-
-func (c *counted) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.a.sent.Add(int64(n))
-	c.a.once.Do(func() { c.a.begun <- struct{}{} })
-	return n, err
-}
-
-// drop cuts a connection.
-func (a *attacker) drop(h *hostile) {
-	c := h.Conn.(*counted).Conn
-	_ = c.(*net.TCPConn).SetLinger(0)
-	_ = c.Close()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, x := range a.conns {
-		if x == c {
-			a.conns[i] = a.conns[len(a.conns)-1]
-			a.conns = a.conns[:len(a.conns)-1]
-			return
-		}
-	}
-}
-
-// expire ends what waits on the attacker's connections, which stay open.
-func (a *attacker) expire() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, c := range a.conns {
-		_ = c.SetDeadline(time.Unix(1, 0))
-	}
-}
-
-func (a *attacker) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, c := range a.conns {
-		_ = c.(*net.TCPConn).SetLinger(0)
-		_ = c.Close()
-	}
-}
-
-// joined opens a WebSocket and joins /.
-func (a *attacker) joined(query string, connect ...string) (*hostile, error) {
-	return a.joinedWith(query, "", connect...)
-}
-
-func (a *attacker) joinedWith(query, fields string, connect ...string) (*hostile, error) {
-	h, err := a.dial()
-	if err != nil {
-		return nil, err
-	}
-	if err = h.websocket(query, fields); err == nil {
-		for _, p := range connect {
-			if _, err = h.Write(text(p)); err != nil {
-				break
-			}
-		}
-	}
-	if err != nil {
-		a.drop(h)
-		return nil, err
-	}
-	return h, nil
-}
-
-// piece is about how much is written at once.
-const piece = 32 << 10
-
-// flood sends a unit over and over.
-func (h *hostile) flood(unit []byte) error {
-	some := unit
-	for len(some)+len(unit) <= piece {
-		some = append(some[:len(some):len(some)], unit...)
-	}
-	for h.a.more() {
-		if _, err := h.Write(some); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// discard reads what comes, so that the server can go on sending.
-func (h *hostile) discard() { go func() { _, _ = io.Copy(io.Discard, h.r) }() } // ends with the connection
-
-// live is the attacker's goroutine.
-func (a *attacker) live(x *attack) {
-	defer a.once.Do(func() { a.begun <- struct{}{} })
-	for lives := 0; a.more() && lives < a.lives; lives++ {
-		if err := x.do(a); err == nil || errors.Is(err, errOver) {
-			return // it has done all that it does
-		}
-	}
-}
-
 // result is a part of a row of the table.
 type result struct {
 	attackers int
@@ -237,7 +91,7 @@ func (x *attack) try(p programs, sc scale) (all [2]result, err error) {
 		defer stop()
 		broker, args = addr, append([]string{"-adapter=" + x.redis + "://" + addr, "-prefix=" + prefix}, args...)
 	}
-	s, err := start(p, x.server, x.few, args)
+	s, err := start(p, x.server, x.few, append(slices.Clone(sc.soon), args...))
 	if err != nil {
 		return all, err
 	}

@@ -98,7 +98,7 @@ func hold(srv *sio.Server, sockets *atomic.Int64) Held {
 }
 
 // slowness is how long slow handlers work.
-const slowness = 300 * time.Millisecond
+const slowness = 30 * time.Millisecond
 
 // work takes long, unless the client goes meanwhile.
 func work(s sio.Socket) {
