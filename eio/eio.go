@@ -385,18 +385,36 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // refused with 503, and later ones find no session. Tunnels end too, with a close
 // frame. It must be called on l.
 func (s *Server) CloseAll(l *loop.Loop) {
+	for at := s.CloseSome(l, 0); at != 0; at = s.CloseSome(l, at) {
+	}
+}
+
+// closeStep is how many sessions CloseSome looks at.
+const closeStep = 128
+
+// CloseSome is a step of CloseAll, which begins at 0 and goes on where the one
+// before ended, until that is 0.
+func (s *Server) CloseSome(l *loop.Loop, at uint32) (next uint32) {
 	sh := s.shards[l.Index()]
 	sh.stopping = true
 	defer func() { sh.stopping = false }()
-	for _, slot := range sh.live() {
+	for end := at + closeStep; at < end; at++ {
+		slot := at + 1
+		if slot > sh.sessions.Max() {
+			for _, t := range sh.tunnels {
+				t.end()
+			}
+			return 0
+		}
+		if x := sh.sessions.At(slot); !x.is(inUse) || x.is(closing) {
+			continue
+		}
 		if e := sh.peekExt(slot); e != nil {
 			e.queue, e.queued = nil, 0
 		}
 		sh.close(slot, ForcedClose)
 	}
-	for _, t := range sh.tunnels {
-		t.end()
-	}
+	return at
 }
 
 // Count returns the number of open sessions of l. It must be called on l.

@@ -135,6 +135,7 @@ type Loop struct {
 	batch     batch // what is being drained from the mailbox
 	batchPos  int
 	drainNest int
+	held      Task // in slices: what is in the mailbox waits for its end
 
 	onMail   func(to uint64, kind uint32, p []byte)
 	onWork   []func() bool
@@ -230,7 +231,7 @@ func (l *Loop) end(woke bool) {
 			l.rest()
 		}
 		l.running.Store(false)
-		if !idle || !l.attention.Load() {
+		if !idle || l.held != nil || !l.attention.Load() {
 			return
 		}
 		l.running.Store(true)
@@ -240,7 +241,7 @@ func (l *Loop) end(woke bool) {
 
 // turn is one round of a step's end.
 func (l *Loop) turn() {
-	l.drain()
+	l.drain(false)
 	l.fire()
 	if l.onTurn != nil {
 		l.safely(l.onTurn)
@@ -251,12 +252,12 @@ func (l *Loop) turn() {
 
 // idle reports whether another round would find nothing to do.
 func (l *Loop) idle() bool {
-	return len(l.dirty)|len(l.deferred)|len(l.arrivals) == 0 && !l.attention.Load()
+	return len(l.dirty)|len(l.deferred)|len(l.arrivals) == 0 && (l.held != nil || !l.attention.Load())
 }
 
 // more reports whether the wake descriptor has to bring the loop back.
 func (l *Loop) more() bool {
-	return l.needWork || l.closing > 0 || len(l.again) > 0
+	return l.needWork || l.held != nil || l.closing > 0 || len(l.again) > 0
 }
 
 // woken is the step of the wake descriptor: a slice of work, and the reads that
@@ -271,6 +272,11 @@ func (l *Loop) woken() {
 		l.again = again[:0]
 	}
 	l.closeSome()
+	if l.held != nil {
+		l.drainNest++
+		l.proceed()
+		l.drainNest--
+	}
 	if !l.needWork {
 		return
 	}

@@ -163,17 +163,33 @@ func (l *Loop) unsignal() {
 	l.signalled.Store(false)
 }
 
-// drain runs what is in the mailbox. It may be called from within a task, by
-// Ask, and then goes on behind that task.
-func (l *Loop) drain() {
+// Hold has t run next, when the sockets have been served, and whatever is in the
+// mailbox behind it: for a task, within Run, that does long work a slice at a time
+// in its place in the order. Such a task must not call Ask.
+func (l *Loop) Hold(t Task) { l.held = t }
+
+// drain runs what is in the mailbox, up to a task that holds it; whole, it runs
+// those to their end. It may be called from within a task, by Ask, and then goes on
+// behind that task.
+func (l *Loop) drain(whole bool) {
 	l.drainNest++
-	l.runBatch()
-	if l.attention.Load() {
+	for whole && l.held != nil {
+		l.proceed()
+	}
+	l.runBatch(whole)
+	if l.held == nil && l.attention.Load() {
 		l.attention.Store(false)
 		l.swap()
-		l.runBatch()
+		l.runBatch(whole)
 	}
 	l.drainNest--
+}
+
+// proceed runs the task that holds the mailbox.
+func (l *Loop) proceed() {
+	t := l.held
+	l.held = nil
+	l.safely(func() { t.Run(l) })
 }
 
 // swap exchanges the batch that was run for the one that was filled meanwhile.
@@ -190,11 +206,14 @@ func (l *Loop) swap() {
 	l.batchPos = 0
 }
 
-func (l *Loop) runBatch() {
-	for l.batchPos < len(l.batch.messages) {
+func (l *Loop) runBatch(whole bool) {
+	for l.held == nil && l.batchPos < len(l.batch.messages) {
 		m := &l.batch.messages[l.batchPos]
 		l.batchPos++
 		l.runMessage(m)
+		for whole && l.held != nil {
+			l.proceed()
+		}
 	}
 }
 
@@ -222,7 +241,7 @@ func (l *Loop) runMessage(m *message) {
 func (l *Loop) Ask(f func()) bool {
 	on := l.engine.current()
 	if on == l || l.sim != nil {
-		l.drain()
+		l.drain(true)
 		l.safely(f)
 		return true
 	}
@@ -248,7 +267,7 @@ func (l *Loop) await(done <-chan struct{}) {
 	outer := l.asking.Swap(true)
 	defer l.asking.Store(outer)
 	for {
-		l.drain()
+		l.drain(true)
 		select {
 		case <-done:
 			return

@@ -353,3 +353,74 @@ func TestLoopsMayAskEachOther(t *testing.T) {
 		}
 	}
 }
+
+// A task that holds the mailbox keeps its place in the order, and sockets are
+// served between its slices; Ask on the loop runs it to its end.
+func TestHold(t *testing.T) {
+	var j journal
+	h := &hooks{data: func(c Conn, b []byte) int { j.add(string(b)); return len(b) }}
+	s := newSim(h, Options{})
+	l := s.e.loops[0]
+	p := s.Connect(0)
+	slices3 := func(name string) Task {
+		n := 0
+		var task TaskFunc
+		task = func(l *Loop) {
+			if n++; n < 3 {
+				l.Hold(task)
+				if name == "a" {
+					p.Send([]byte(fmt.Sprint("read ", n)))
+				}
+			}
+			j.add(fmt.Sprint(name, n))
+		}
+		return task
+	}
+	l.Post(slices3("a"))
+	l.Post(TaskFunc(func(*Loop) { j.add("behind") }))
+	l.Mail(1, 0, []byte("x"), nil)
+	l.OnMail(func(uint64, uint32, []byte) { j.add("mail") })
+	s.Turn()
+	if got, want := j.take(), []string{"a1", "read 1", "a2", "read 2", "a3", "behind", "mail"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	l.Post(slices3("b"))
+	l.Post(slices3("c"))
+	l.Ask(func() { j.add("asked") })
+	if got, want := j.take(), []string{"b1", "b2", "b3", "c1", "c2", "c3", "asked"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Nothing is lost around a task that holds the mailbox, on real loops.
+func TestHoldLosesNothing(t *testing.T) {
+	e, _ := start(t, &hooks{}, Options{Loops: 2}, "127.0.0.1:0")
+	const n = 200
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			l, last := e.Loops()[g%2], -1
+			for i := range n {
+				left := 5
+				var task TaskFunc
+				task = func(l *Loop) {
+					if left--; left > 0 {
+						l.Hold(task)
+						return
+					}
+					if last != i-1 {
+						t.Errorf("task %d ran behind %d", i, last)
+					}
+					last = i
+				}
+				l.Post(task)
+			}
+			got := -1
+			l.Ask(func() { got = last })
+			if got != n-1 {
+				t.Errorf("asked behind %d tasks, %d were done", n, got+1)
+			}
+		})
+	}
+	wg.Wait()
+}

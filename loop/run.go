@@ -77,7 +77,7 @@ func (l *Loop) finish() {
 	l.mailbox.closed = true
 	l.mailbox.mu.Unlock()
 	l.attention.Store(true)
-	l.drain()
+	l.drain(true)
 	l.settle()
 	if l.alarm != nil {
 		l.alarm.Stop()

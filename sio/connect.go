@@ -67,6 +67,10 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	} else {
 		sh.crossed.join(es, string(p.Namespace))
 	}
+	if sh.ending {
+		sh.reject(es, string(p.Namespace), &Error{Message: "server is shutting down"})
+		return
+	}
 	if sh.count(es) >= sh.srv.o.MaxNamespaces {
 		sh.tally.namespaces.Add(1)
 		sh.srv.notice.Warn("a connection has as many namespaces as it may have", "flag", "--max-namespaces", "max-namespaces", sh.srv.o.MaxNamespaces)
@@ -343,20 +347,6 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
 	sh.local.CatchUp(slot)
 	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)), false)
-}
-
-// shutdown ends every session of the loop.
-func (sh *shard) shutdown() {
-	var slots []uint32
-	for slot := uint32(1); slot <= sh.sockets.Max(); slot++ {
-		if st := sh.sockets.At(slot).state; st == connecting || st == connected {
-			slots = append(slots, slot)
-		}
-	}
-	for _, slot := range slots {
-		sh.leave(sh.session(slot), slot, ServerShuttingDown)
-	}
-	sh.srv.eio.CloseAll(sh.loop)
 }
 
 // arrivals are the sessions that have not joined a namespace yet, in the order

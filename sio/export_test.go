@@ -127,3 +127,8 @@ func (srv *Server) Ahead(name string) (waiting, ahead int) {
 	x := srv.shared.lane(name)
 	return x.waitingBytes, x.aheadBytes
 }
+
+// Members counts the sockets in a room of a literal namespace.
+func (srv *Server) Members(namespace, room string) int {
+	return srv.rooms.Count(srv.registry.called(namespace).id, room)
+}

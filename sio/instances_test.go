@@ -32,8 +32,11 @@ func TestNamespacesWithParameters(t *testing.T) {
 	ns := srv.Of("campaigns/:id/trends")
 	in := func(id string) string { return "/campaigns/" + id + "/trends," }
 	c := srv.dial()
+	var all []sio.Socket
 	for _, id := range []string{"1", "2", "a%20b", "7"} {
-		c.join("40" + in(id))
+		if c.join("40" + in(id)); id != "7" {
+			all = append(all, take(t, joined))
+		}
 	}
 	c.send("40" + in("0"))
 	c.expect("44" + in("0") + `{"message":"no campaign 0"}`)
@@ -45,7 +48,7 @@ func TestNamespacesWithParameters(t *testing.T) {
 		c.send("42" + in(id) + `5["where"]`)
 		c.expect("43" + in(id) + fmt.Sprintf("5[%q]", want))
 	}
-	one, two, three := take(t, joined), take(t, joined), take(t, joined)
+	one, two, three := all[0], all[1], all[2]
 	if one.Namespace() != ns || one == two || one.Name() != "/campaigns/1/trends" {
 		t.Errorf("the first socket is of %s in %s", one.Namespace().Name(), one.Name())
 	}

@@ -113,32 +113,90 @@ func (sh *shard) isOwn(slot uint32, room string) bool {
 	return ok && rooms.Ref(ref) == sh.ref(slot)
 }
 
+// operatorStep is how many sockets an operator does something to before the loop
+// serves others.
+const operatorStep = 64
+
+// A sweep does something to sockets of one loop, some at a time, in its place in
+// the loop's mailbox: what is behind it finds it done.
+type sweep struct {
+	sh   *shard
+	find func() []rooms.Ref // is called at the beginning
+	f    func(sh *shard, slot uint32)
+	done func(sh *shard) // is called at the end; nil: nobody
+
+	refs  []rooms.Ref
+	begun bool
+}
+
+// Run does a step.
+func (w *sweep) Run(l *loop.Loop) {
+	if !w.begun {
+		w.begun, w.refs = true, w.find()
+	}
+	n := min(len(w.refs), operatorStep)
+	step := w.refs[:n]
+	if w.refs = w.refs[n:]; len(w.refs) > 0 {
+		l.Hold(w) // here, so that a panic below does not end it
+	}
+	for _, ref := range step {
+		if slot := w.sh.lookup(ref); slot != 0 { // it may have gone meanwhile
+			w.f(w.sh, slot)
+		}
+	}
+	if len(w.refs) == 0 && w.done != nil {
+		w.done(w.sh)
+	}
+}
+
+// refs returns this loop's sockets of targets that b addresses.
+func (b BroadcastOperator) refs(sh *shard, targets []*instance) (refs []rooms.Ref) {
+	for _, in := range targets {
+		for _, slot := range sh.matching(b, in) {
+			refs = append(refs, sh.ref(slot))
+		}
+	}
+	return refs
+}
+
 // each has f called on every loop with the sockets of targets addressed there.
 // It does not wait; done, if not nil, is called when a loop has had its turn.
 // Loops that have ended are counted.
 func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint32), done func(sh *shard)) (ended int) {
 	for _, sh := range b.server().shards {
-		posted := sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			for _, in := range targets {
-				for _, slot := range sh.matching(b, in) {
-					f(sh, slot)
-				}
-			}
-			if done != nil {
-				done(sh)
-			}
-		}))
-		if !posted {
+		if !sh.loop.Post(&sweep{sh: sh, find: func() []rooms.Ref { return b.refs(sh, targets) }, f: f, done: done}) {
 			ended++
 		}
 	}
 	return ended
 }
 
+// visit calls f on every loop with the sockets addressed there, and waits: a step
+// of them at a time, between which other things happen.
+func (b BroadcastOperator) visit(f func(sh *shard, slot uint32)) {
+	targets := b.targets()
+	for _, sh := range b.server().shards {
+		var refs []rooms.Ref
+		sh.loop.Ask(func() { refs = b.refs(sh, targets) })
+		for step := range slices.Chunk(refs, operatorStep) {
+			sh.loop.Ask(func() {
+				for _, ref := range step {
+					if slot := sh.lookup(ref); slot != 0 {
+						f(sh, slot)
+					}
+				}
+			})
+		}
+	}
+}
+
 // Join puts the sockets addressed into rooms. A broadcast emitted after it by
 // the same goroutine reaches them. With recovery, those whose clients are away and
 // may come back are among them, as for Leave and Disconnect. Node: socketsJoin.
 func (b BroadcastOperator) Join(rooms ...string) {
+	if b.nobody() {
+		return
+	}
 	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.join(rooms) })
 	if c, t := b.cluster(); c != nil {
@@ -173,6 +231,9 @@ func (b BroadcastOperator) join(rooms []string) {
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
 func (b BroadcastOperator) Leave(rooms ...string) {
+	if b.nobody() {
+		return
+	}
 	rooms = slices.Clone(rooms) // the caller's to use again
 	b.ordered(func() { b.leave(rooms) })
 	if c, t := b.cluster(); c != nil {
@@ -194,6 +255,9 @@ func (b BroadcastOperator) leave(rooms []string) {
 // recovery, clients that are away and come back are new ones. Node:
 // disconnectSockets.
 func (b BroadcastOperator) Disconnect(closing bool) {
+	if b.nobody() {
+		return
+	}
 	b.ordered(func() { b.disconnect(closing) })
 	if c, t := b.cluster(); c != nil {
 		b.server().issue(t, disconnected, nil, func() { c.Disconnect(t, closing) })
@@ -211,15 +275,6 @@ func (b BroadcastOperator) disconnect(closing bool) {
 // others.
 func (b BroadcastOperator) Sockets() (all []Socket) {
 	b.server().settle(b.address())
-	targets := b.targets()
-	for _, sh := range b.server().shards {
-		sh.loop.Ask(func() {
-			for _, in := range targets {
-				for _, slot := range sh.matching(b, in) {
-					all = append(all, sh.socket(slot))
-				}
-			}
-		})
-	}
+	b.visit(func(sh *shard, slot uint32) { all = append(all, sh.socket(slot)) })
 	return all
 }

@@ -487,3 +487,32 @@ func TestIDsStayTrue(t *testing.T) {
 		t.Errorf("afterwards ID() = %s, want %s", s.ID(), old.id)
 	}
 }
+
+// An operator that was narrowed to nothing does nothing to who is away, and a
+// socket's own one that leaves the socket out neither.
+func TestNarrowedToNothingWhileAway(t *testing.T) {
+	left := make(chan string, 10)
+	_, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
+		ns.OnConnect(func(s sio.Socket) error { s.Join("r"); return nil })
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	s := ns.All().Sockets()[0]
+	r.cut()
+	gone(t, left, r.sid)
+	ns.To().Disconnect(true)
+	ns.To().Leave("r")
+	s.Self().Except("r").Disconnect(true)
+	r.connect()
+	if r.recoveredAs != r.sid {
+		t.Errorf("who was away came back as %s, want %s", r.recoveredAs, r.sid)
+	}
+	eventually(t, "joining", func() bool { return len(ns.To("r").Sockets()) == 1 })
+	r.cut()
+	gone(t, left, r.sid)
+	s.Self().Except("other").Disconnect(true)
+	r.connect()
+	if r.recoveredAs == r.sid {
+		t.Error("who was disconnected while away came back")
+	}
+}

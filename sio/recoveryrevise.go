@@ -106,7 +106,7 @@ func (x *selection) selects(s *savedSocket) bool {
 	case s.ns != x.ns || x.name != "" && x.name != s.name || s.status > isClaimed:
 		return false
 	case x.direct:
-		return own
+		return own && !s.in(x.srv.ids, x.except)
 	case own || len(x.to) > 0 && !s.in(x.srv.ids, x.to):
 		return false
 	}

@@ -137,35 +137,18 @@ func (b BroadcastOperator) members() (all []rooms.Member) {
 		s     Socket
 		rooms []string
 	}
-	targets := b.targets()
-	for _, sh := range b.server().shards {
-		var here []found
-		sh.loop.Ask(func() {
-			for _, in := range targets {
-				for _, slot := range sh.matching(b, in) {
-					here = append(here, found{sh.socket(slot), sh.roomsOf(slot)})
-				}
-			}
-		})
-		for _, f := range here {
-			all = append(all, rooms.Member{ID: f.s.ID(), Handshake: f.s.wireHandshake(), Rooms: f.rooms, Data: f.s.wireData()})
-		}
+	var here []found
+	b.visit(func(sh *shard, slot uint32) { here = append(here, found{sh.socket(slot), sh.roomsOf(slot)}) })
+	for _, f := range here {
+		all = append(all, rooms.Member{ID: f.s.ID(), Handshake: f.s.wireHandshake(), Rooms: f.rooms, Data: f.s.wireData()})
 	}
 	return all
 }
 
 // roomNames returns the names of the rooms of the instances that b addresses.
 func (b BroadcastOperator) roomNames() (names []string) {
-	targets := b.targets()
-	for _, sh := range b.server().shards {
-		sh.loop.Ask(func() {
-			for _, in := range targets {
-				for _, slot := range sh.matching(BroadcastOperator{ns: b.ns, in: in}, in) {
-					names = append(names, sh.roomsOf(slot)...)
-				}
-			}
-		})
-	}
+	all := BroadcastOperator{ns: b.ns, in: b.in, name: b.name}
+	all.visit(func(sh *shard, slot uint32) { names = append(names, sh.roomsOf(slot)...) })
 	slices.Sort(names)
 	return slices.Compact(names)
 }

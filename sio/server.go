@@ -374,7 +374,7 @@ func (srv *Server) Serve(ctx context.Context) error {
 	// The loops have ended and are nobody's. Who was polling had no connection
 	// that could be cut.
 	for _, sh := range srv.shards {
-		sh.shutdown()
+		sh.end()
 	}
 	srv.forwards.links.close()
 	return errors.Join(err, srv.part(context.Background()))
@@ -430,7 +430,7 @@ func (srv *Server) shutdown(ctx context.Context) error {
 	srv.forwards.land(ctx)
 	srv.settleAll()
 	for _, sh := range srv.shards {
-		sh.loop.Post(loop.TaskFunc(func(l *loop.Loop) { sh.shutdown() }))
+		sh.loop.Post(&ending{sh: sh})
 	}
 	waited := make(chan struct{})
 	// ends when the last handler has returned

@@ -93,6 +93,7 @@ type shard struct {
 	joined   *eio.Prepared
 	arrivals arrivals // sessions that have joined nothing yet
 	crossed  crossings
+	ending   bool     // nobody joins any more
 	inboxes  []*inbox // looked through for idle ones
 	sweeper  loop.Timer
 }
