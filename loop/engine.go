@@ -210,20 +210,24 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	e.mu.Unlock()
 	e.drain()
+	var err error
 	select {
 	case <-e.drained:
 	case <-e.stopped:
 	case <-ctx.Done():
-		e.cut()
-		select {
-		case <-e.stopped:
-		case <-time.After(cutTime):
-		}
-		return ctx.Err()
+		err = ctx.Err()
 	}
 	e.cut()
-	<-e.stopped
-	return nil
+	select {
+	case <-e.stopped:
+		return err
+	case <-ctx.Done(): // a handler may keep a loop from its end
+	}
+	select {
+	case <-e.stopped:
+	case <-time.After(cutTime):
+	}
+	return ctx.Err()
 }
 
 // drain has every loop close its connections gracefully.
