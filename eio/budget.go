@@ -100,6 +100,10 @@ func (a *account) Fallen() { a.s.sh.loop.Post(a) }
 // Run is the task of Fallen.
 func (a *account) Run(*loop.Loop) {
 	if a.Settle() {
+		// It has its turn with others whose handlers have caught up, not all at once.
+		if r := a.s.at(); r != nil && !r.is(closing|busy) {
+			a.s.sh.later(a.s.slot)
+		}
 		a.s.resume(choked)
 	}
 }

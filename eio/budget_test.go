@@ -173,8 +173,8 @@ func TestStepsAreBounded(t *testing.T) {
 				t.Fatalf("%d events came, want %d", n, events)
 			}
 			// What remains of the step, then perhaps one more.
-			if at == 0 || at > 300+2*256 {
-				t.Errorf("the honest client's message came after %d events of the other one, want it within two steps of 256", at)
+			if at == 0 || at > 300+2*64 {
+				t.Errorf("the honest client's message came after %d events of the other one, want it within two steps of 64", at)
 			}
 			last.Close()
 			c.Close()

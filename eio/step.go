@@ -11,7 +11,7 @@ import (
 // and bytes of them (as they are handed over: inflated). The rest waits for a
 // later step, in order.
 const (
-	stepPackets = 256
+	stepPackets = 64
 	stepBytes   = 64 << 10
 )
 
