@@ -27,6 +27,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	binaryDir = dir
 	path := filepath.Join(dir, "sioedge")
 	out, err := exec.Command("go", "build", "-o", path, "../../../cmd/sioedge").CombinedOutput()
 	if err != nil {
@@ -34,6 +35,9 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// binaryDir is where it is; TestMain removes it.
+var binaryDir string
 
 // A daemon is a process of a deployment.
 type daemon struct {

@@ -52,7 +52,11 @@ func kindOf(name string) kind {
 func TestMain(m *testing.M) {
 	text := os.Getenv(kindVariable)
 	if text == "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		if binaryDir != "" {
+			_ = os.RemoveAll(binaryDir)
+		}
+		os.Exit(code)
 	}
 	var s kindServer
 	err := json.Unmarshal([]byte(text), &s)
