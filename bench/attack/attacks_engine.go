@@ -196,7 +196,7 @@ var engineAttacks = []*attack{
 		h.discard()
 		return h.flood(deflated(opText, append([]byte("6"), make([]byte, 900_000)...)))
 	}},
-	{name: "deflate bombs of 900 KB in 1 KB", args: []string{"-compress"}, do: func(a *attacker) error {
+	{name: "deflate bombs of 900 KB in 1 KB", bytes: 256 << 10, args: []string{"-compress"}, do: func(a *attacker) error {
 		h, err := a.joinedWith("EIO=4", deflate, "40")
 		if err != nil {
 			return err
@@ -204,7 +204,7 @@ var engineAttacks = []*attack{
 		h.discard()
 		return h.flood(deflated(opText, []byte(`42["nothing","`+strings.Repeat("a", 900_000)+`"]`)))
 	}},
-	{name: "messages compressed to nothing, for a slow handler", args: []string{"-compress"}, do: func(a *attacker) error {
+	{name: "messages compressed to nothing, for a slow handler", bytes: 256 << 10, args: []string{"-compress"}, do: func(a *attacker) error {
 		h, err := a.joinedWith("EIO=4", deflate, "40")
 		if err != nil {
 			return err

@@ -14,7 +14,7 @@ var pollingAttacks = []*attack{
 	{name: "polling sessions without end, of one connection, on the server", server: true, do: func(a *attacker) error {
 		return a.pipelined(get("EIO=4"))
 	}},
-	{name: "polling sessions that join, of one connection", do: func(a *attacker) error {
+	{name: "polling sessions that join, of one connection", bytes: 2 << 20, do: func(a *attacker) error {
 		h, err := a.dial()
 		if err != nil {
 			return err

@@ -61,7 +61,7 @@ var redisAttacks = []*attack{
 		return io.EOF
 	}},
 	{name: "namespaces that a middleware refuses, in a cluster", redis: "redis", do: numbered("40/refused/%d,")},
-	{name: "joining and leaving rooms, in a cluster", redis: "redis+sharded", do: numbered(`42["join","room %[1]d"]`, `42["leave","room %[1]d"]`)},
+	{name: "joining and leaving rooms, in a cluster", redis: "redis+sharded", bytes: 4 << 20, do: numbered(`42["join","room %[1]d"]`, `42["leave","room %[1]d"]`)},
 }
 
 // startRedis starts a Redis that keeps nothing.

@@ -239,8 +239,8 @@ var socketAttacks = []*attack{
 	{name: "numbers of 900,000 digits", do: joinedFlood("EIO=4", text(`42["typed",`+strings.Repeat("9", 900_000)+`]`), true)},
 	{name: "events that make a handler panic", do: joinedFlood("EIO=4", text(`42["panic"]`), true)},
 	{name: "events that make an inline handler panic", do: joinedFlood("EIO=4", text(`42["panic inline"]`), true)},
-	{name: "publications to all of the server, of a client that reads none", server: true, do: joinedFlood("EIO=4", text(`42["publish","","`+strings.Repeat("x", 1000)+`"]`), false), bytes: 1 << 20},
-	{name: "broadcasts to all, of a client that reads none", do: joinedFlood("EIO=4", text(`42["shout"]`), false), bytes: 40 << 10},
+	{name: "publications to all of the server, of a client that reads none", server: true, queued: true, do: joinedFlood("EIO=4", text(`42["publish","","`+strings.Repeat("x", 1000)+`"]`), false), bytes: 1 << 20},
+	{name: "broadcasts to all, of a client that reads none", queued: true, do: joinedFlood("EIO=4", text(`42["shout"]`), false), bytes: 40 << 10},
 	{name: "joining and leaving a namespace", do: func(a *attacker) error {
 		h, err := a.joined("EIO=4", "40")
 		if err != nil {

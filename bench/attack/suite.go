@@ -163,9 +163,9 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 		a.close()
 		r.sent += a.sent.Load()
 	}
-	leave()
 	var causes string
 	r.lines, r.log, causes = s.logged()
+	leave()
 	if err != nil {
 		err = fmt.Errorf("%w (%s; %s)", err, r.refused, causes)
 	}
