@@ -395,6 +395,7 @@ const closeStep = 128
 // CloseSome is a step of CloseAll, which begins at 0 and goes on where the one
 // before ended, until that is 0.
 func (s *Server) CloseSome(l *loop.Loop, at uint32) (next uint32) {
+	l.Check()
 	sh := s.shards[l.Index()]
 	sh.stopping = true
 	defer func() { sh.stopping = false }()
@@ -418,7 +419,10 @@ func (s *Server) CloseSome(l *loop.Loop, at uint32) (next uint32) {
 }
 
 // Count returns the number of open sessions of l. It must be called on l.
-func (s *Server) Count(l *loop.Loop) int { return s.shards[l.Index()].open }
+func (s *Server) Count(l *loop.Loop) int {
+	l.Check()
+	return s.shards[l.Index()].open
+}
 
 func (s *Server) serves(transport string) bool {
 	return slices.Contains(s.o.Transports, transport)

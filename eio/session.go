@@ -317,6 +317,7 @@ func (s Session) at() *session {
 	if s.sh == nil {
 		return nil
 	}
+	s.sh.loop.Check()
 	return s.sh.sessions.Find(s.slot, s.gen)
 }
 
@@ -456,6 +457,7 @@ func (s Session) Close() {
 // Lookup returns the session that ref names, if it is one of l's and not gone.
 // It must be called on l.
 func (srv *Server) Lookup(l *loop.Loop, ref uint64) (Session, bool) {
+	l.Check()
 	sh := srv.shards[l.Index()]
 	slot := sh.lookup(ref)
 	if slot == 0 || int(ref>>56) != l.Index() {

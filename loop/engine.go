@@ -28,13 +28,14 @@ type Engine struct {
 	notes   *notice.Log
 	loops   []*Loop
 
-	fds      fdTable
-	live     atomic.Int64  // connections and descriptors on their way to be one
-	next     atomic.Uint32 // round robin over loops
-	draining atomic.Bool
-	drained  chan struct{} // closed when draining and live is 0
-	drainOne sync.Once
-	stopped  chan struct{} // closed when all loops have ended
+	fds       fdTable
+	live      atomic.Int64  // connections and descriptors on their way to be one
+	next      atomic.Uint32 // round robin over loops
+	draining  atomic.Bool
+	mailWaits atomic.Int64  // by Admit
+	drained   chan struct{} // closed when draining and live is 0
+	drainOne  sync.Once
+	stopped   chan struct{} // closed when all loops have ended
 
 	// Guarded by mu.
 	mu    sync.Mutex

@@ -162,6 +162,11 @@ func newLoop(e *Engine, index int) *Loop {
 	return l
 }
 
+// Check panics if the caller is not on the loop while that runs, in builds with
+// the race detector; in others it does nothing. It is for entries to what belongs
+// to the loop: two wrong accesses that never meet are no race to the detector.
+func (l *Loop) Check() { l.owner.check() }
+
 // Index returns the loop's place in Engine.Loops.
 func (l *Loop) Index() int { return l.index }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // A Task is something for a loop to do.
@@ -61,6 +63,68 @@ type mailbox struct {
 	mu     sync.Mutex
 	filled batch
 	closed bool
+	room   chan struct{} // closed when filled is swapped; nil: nobody waits for it
+
+	size atomic.Int64 // of filled in bytes, about; written with mu held
+}
+
+const (
+	// mailboxMost is how many bytes may wait in a mailbox before Admit has its
+	// callers wait.
+	mailboxMost = 16 << 20
+	// admitTime is how long they wait at most.
+	admitTime = 10 * time.Second
+	// messageSize is what a message takes, with a small task.
+	messageSize = 128
+	// mailSlice is how many messages are run before sockets are served again.
+	mailSlice = 512
+)
+
+// Admit has its caller wait while too much is in the mailbox for the loop to get
+// to, so that whoever posts faster than the loop works does not fill the memory.
+// It waits for ten seconds at most, and not at all on a loop of the engine, which
+// might wait for itself. It is for the start of what goroutines of applications
+// do, with no lock held that the loop may need. Any goroutine may call it.
+func (l *Loop) Admit() {
+	if l.mailbox.size.Load() > mailboxMost && l.sim == nil && !l.engine.OnLoop() {
+		l.waitForRoom()
+	}
+}
+
+func (l *Loop) waitForRoom() {
+	l.engine.mailWaits.Add(1)
+	l.engine.notes.Warn("goroutines wait: more is sent to a loop's connections than it gets to", "loop", l.index, "bytes", l.mailbox.size.Load())
+	box, late := &l.mailbox, time.NewTimer(admitTime)
+	defer late.Stop()
+	for {
+		box.mu.Lock()
+		if box.closed || box.size.Load() <= mailboxMost {
+			box.mu.Unlock()
+			return
+		}
+		if box.room == nil {
+			box.room = make(chan struct{})
+		}
+		room := box.room
+		box.mu.Unlock()
+		select {
+		case <-room:
+		case <-late.C:
+			return
+		}
+	}
+}
+
+// grown counts a message of n bytes; mu is held.
+func (b *mailbox) grown(n int) { b.size.Store(b.size.Load() + messageSize + int64(n)) }
+
+// emptied says that filled is empty, to those who wait for that; mu is held.
+func (b *mailbox) emptied() {
+	b.size.Store(0)
+	if b.room != nil {
+		close(b.room)
+		b.room = nil
+	}
 }
 
 // Post has t run on the loop. Tasks and mail of one goroutine are run in the
@@ -106,6 +170,7 @@ func (l *Loop) Mail(to uint64, kind uint32, a, b []byte) bool {
 		box.filled.arena = box.filled.arena[:m.off]
 	}
 	box.filled.messages = append(box.filled.messages, m)
+	box.grown(int(m.len))
 	box.mu.Unlock()
 	l.note()
 	l.Wake()
@@ -124,6 +189,7 @@ func (l *Loop) put(m message) bool {
 		return false
 	}
 	box.filled.messages = append(box.filled.messages, m)
+	box.grown(len(m.own))
 	box.mu.Unlock()
 	l.note()
 	return true
@@ -202,12 +268,20 @@ func (l *Loop) swap() {
 	ran.empty()
 	l.mailbox.mu.Lock()
 	l.batch, l.mailbox.filled = l.mailbox.filled, ran
+	l.mailbox.emptied()
 	l.mailbox.mu.Unlock()
 	l.batchPos = 0
 }
 
+// goOn lets the mailbox be run on.
+var goOn = TaskFunc(func(*Loop) {})
+
 func (l *Loop) runBatch(whole bool) {
-	for l.held == nil && l.batchPos < len(l.batch.messages) {
+	for n := 0; l.held == nil && l.batchPos < len(l.batch.messages); n++ {
+		if n == mailSlice && !whole {
+			l.Hold(goOn)
+			return
+		}
 		m := &l.batch.messages[l.batchPos]
 		l.batchPos++
 		l.runMessage(m)

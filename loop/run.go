@@ -20,7 +20,10 @@ func (l *Loop) run() error {
 		}
 	}
 	l.end(false)
-	err := l.wait()
+	err := error(errorx.ErrEngineShutdown)
+	if !l.ended() { // by a Shutdown before the loop ran
+		err = l.wait()
+	}
 	if errors.Is(err, errorx.ErrEngineShutdown) {
 		err = nil
 	} else {
@@ -75,6 +78,7 @@ func (l *Loop) finish() {
 	l.ending = true
 	l.mailbox.mu.Lock()
 	l.mailbox.closed = true
+	l.mailbox.emptied()
 	l.mailbox.mu.Unlock()
 	l.attention.Store(true)
 	l.drain(true)

@@ -76,6 +76,29 @@ func TestStoppingHonoursItsContext(t *testing.T) {
 	close(release)
 }
 
+// A loop that is told to end before it has begun ends.
+func TestCutBeforeTheLoopRuns(t *testing.T) {
+	e, err := New(&hooks{}, Options{Loops: 2, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range e.loops {
+		l.running.Store(true) // as in its first step: nobody wakes it
+	}
+	e.cut()
+	ran := make(chan error, 1)
+	// ends with the engine
+	go func() { ran <- e.Run(context.Background()) }()
+	select {
+	case err := <-ran:
+		if err != nil {
+			t.Errorf("Run() = %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the loops go on")
+	}
+}
+
 // A shutdown closes connections in slices, between which sockets are served.
 func TestShutdownClosesInSlices(t *testing.T) {
 	closed, most := 0, 0

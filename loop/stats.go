@@ -16,6 +16,7 @@ type Stats struct {
 	SlowClosed   int64 // connections closed with ErrSlowPeer
 	QueueClosed  int64 // connections closed with ErrQueueFull
 	Away         int64 // ms that loops were late by, in pieces of a second or more, which they took on themselves
+	MailWaits    int64 // times that Admit had a goroutine wait
 	Queued       int64 // bytes queued and not yet taken by the kernel
 	Held         int64 // bytes kept for them; shared ones count for each queue
 }
@@ -72,5 +73,6 @@ func (e *Engine) Stats() Stats {
 		s.Held += c.held.Load()
 		s.Queued += c.queued.Load()
 	}
+	s.MailWaits = e.mailWaits.Load()
 	return s
 }

@@ -103,6 +103,9 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	if b.direct && !b.volatile && len(b.except) == 0 {
 		return b.socket().emit(event, args, b.plain)
 	}
+	for _, sh := range b.server().shards {
+		sh.loop.Admit()
+	}
 	if b.direct && b.socket().gone() {
 		return ErrClosed
 	}

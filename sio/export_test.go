@@ -132,3 +132,6 @@ func (srv *Server) Ahead(name string) (waiting, ahead int) {
 func (srv *Server) Members(namespace, room string) int {
 	return srv.rooms.Count(srv.registry.called(namespace).id, room)
 }
+
+// Slot returns the slot of a socket, for its loop alone.
+func (s Socket) Slot() uint32 { return s.shard().lookup(s.ref) }

@@ -157,6 +157,7 @@ func (sh *shard) instance(slot uint32) *instance {
 
 // lookup returns the slot of ref, 0 if the socket is gone.
 func (sh *shard) lookup(ref rooms.Ref) uint32 {
+	sh.loop.Check()
 	if sh.sockets.Find(ref.Slot(), ref.Gen()) != nil {
 		return ref.Slot()
 	}
@@ -165,6 +166,7 @@ func (sh *shard) lookup(ref rooms.Ref) uint32 {
 
 // session returns the session of a socket; the zero Session if it has left it.
 func (sh *shard) session(slot uint32) eio.Session {
+	sh.loop.Check()
 	s, _ := sh.srv.eio.Lookup(sh.loop, sh.sessionRef(slot))
 	return s
 }

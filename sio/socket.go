@@ -120,7 +120,8 @@ func (s Socket) mail(text []byte, attachments [][]byte, plain bool) error {
 
 // Emit sends an event to the client. Arguments are encoded as encoding/json
 // does, with byte slices as binary attachments. The error is [ErrClosed] or
-// about the arguments; nil does not mean that the client has the event.
+// about the arguments; nil does not mean that the client has the event. It waits,
+// ten seconds at most, while 16 MiB wait for the socket's loop.
 func (s Socket) Emit(event string, args ...any) error {
 	if len(s.in.ns.table.Load().outgoing) > 0 {
 		return s.itself().Emit(event, args...)
@@ -135,6 +136,7 @@ func (s Socket) itself() BroadcastOperator {
 
 // emit is Emit; what is plain is never compressed.
 func (s Socket) emit(event string, args []any, plain bool) error {
+	s.shard().loop.Admit()
 	if s.srv().shared != nil {
 		return s.emitCluster(event, args, plain)
 	}
@@ -185,6 +187,7 @@ func (s Socket) Join(rooms ...string) {
 	if len(rooms) == 0 || s.gone() {
 		return
 	}
+	s.shard().loop.Admit()
 	rooms = slices.Clone(rooms) // the caller's to use again
 	s.ordered(func() { s.join(rooms) })
 }
