@@ -117,10 +117,11 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 // replace ends a socket whose client asks for its namespace once more, having
 // given up before it had an answer: connect, disconnect, connect, of which the
 // JavaScript client says nothing in between (socketio/socket.io#4648). It is false
-// if the client has had one, since it has used the socket.
+// if the client has had one, since it has used the socket; or since this is its one
+// namespace, and who gives that up closes the connection.
 func (sh *shard) replace(es eio.Session, slot uint32) bool {
 	r := sh.sockets.At(slot)
-	if r.is&heard != 0 {
+	if r.is&heard != 0 || r.state == connected && sh.count(es) == 1 {
 		return false
 	}
 	if r.state == connected {

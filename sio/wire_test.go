@@ -72,7 +72,11 @@ func TestDialogues(t *testing.T) {
 			say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say("41/chat,"), say("40/chat,").hear(`40/chat,{"sid":"$sid"}`),
 		}},
 		{"4 a second CONNECT is a violation", []step{
-			say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say(`42/chat,["echo"]`).hear(`42/chat,["echo"]`), say("40/chat").hear("close -", "FIN"),
+			say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say("40/chat").hear("close -", "FIN"),
+		}},
+		{"4 of whoever has used it", []step{
+			say("40").hear(`40{"sid":"$sid"}`), say("40/chat,").hear(`40/chat,{"sid":"$sid"}`), say(`42/chat,["echo"]`).hear(`42/chat,["echo"]`),
+			say("40/chat").hear("close -", "FIN"),
 		}},
 		{"4 but not of who gave up before the answer", []step{
 			say("40").hear(`40{"sid":"$sid"}`), say("40/chat,", "40/chat,").hear(`40/chat,{"sid":"$sid"}`, `40/chat,{"sid":"$sid"}`),

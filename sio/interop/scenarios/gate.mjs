@@ -93,13 +93,15 @@ export default [
       {
         seen: {
           "/campaigns/a%20b/trends": [["param", "a%20b", "/campaigns/a%20b/trends"], ["param", "a b", "/campaigns/a%20b/trends"]],
-          "/campaigns/a%2Fb/trends": [["param", "a%2Fb", "/campaigns/a%2Fb/trends"], ["param", "a/b", "/campaigns/a%2Fb/trends"]],
+          "/campaigns/a%2Fb/trends": [["param", "a%2Fb", "/campaigns/a%2Fb/trends"], ["Invalid namespace", undefined]],
+          "/campaigns/a b/trends": [["param", "a b", "/campaigns/a b/trends"], ["Invalid namespace", undefined]],
+          "/campaigns/../trends": [["param", "..", "/campaigns/../trends"], ["Invalid namespace", undefined]],
         },
         row: {
-          case: "`%20` in a part of a namespace's name that is a parameter",
-          node: "as written (a group of a regular expression)",
-          here: "decoded by `Param`, as written in `Name`",
-          why: "paths of URLs do",
+          case: "`%20` in a namespace's parameter",
+          node: "as written (a group of an expression)",
+          here: "decoded by `Param`; other spellings of the same value (a bare space, `%41`, `%c3%a4`), `%2F` and `..` are refused",
+          why: "two names never mean the same",
         },
       },
     ],
