@@ -85,7 +85,7 @@ a< 200 40{"sid":
 a> POST /socket.io/?EIO=4&transport=polling&t=Pq1kABF&sid=$sid HTTP/1.1 | Accept: */* | Content-Type: text/plain;charset=UTF-8 | Host: $host:$port | Connection: Keep-Alive || 451-["publish","",{"_placeholder":true,"num":0}]` + "\x1ebAw==\\n" + `
 a< 200 ok
 a> GET /socket.io/?EIO=4&transport=polling&t=Pq1kABG&sid=$sid HTTP/1.1 | Accept: */* | Host: $host:$port | Connection: Keep-Alive
-a< 200 ["msg",
+a< 200 bAw==
 !
 a> GET /socket.io/?EIO=4&transport=polling&t=Pq1kABH&sid=$sid HTTP/1.1 | Accept: */* | Host: $host:$port | Connection: Keep-Alive
 a< 200 42["msg","hello"]`},
