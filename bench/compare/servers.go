@@ -41,10 +41,9 @@ func allServers() []*server {
 	node := filepath.Join("bench", "peers", "node", "server.js")
 	eiows := filepath.Join("bench", "peers", "eiows", "node_modules", "eiows")
 	serve := []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text", "--recovery", "2m"}
-	recovery := []string{"--recovery", "2m"}
 	return []*server{
-		{name: ourselves, cmd: serve, recovery: recovery, rate: 4000, build: buildOurselves},
-		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), recovery: recovery, extra: true, rate: 4000, build: buildOurselves},
+		{name: ourselves, cmd: serve, rate: 4000, build: buildOurselves},
+		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), extra: true, rate: 4000, build: buildOurselves},
 		{name: limit, cmd: []string{filepath.Join(out, "sendloop-c"), "0"}, extra: true, rate: 4000, build: buildC},
 		{name: limit + " 2 threads", cmd: []string{filepath.Join(out, "sendloop-c"), "0", "2"}, extra: true, rate: 4000, build: buildC},
 		{name: "Go send", cmd: []string{filepath.Join(out, "sendloop-go"), "0"}, extra: true, rate: 4000, build: func(*server) error {

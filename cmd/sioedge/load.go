@@ -13,18 +13,22 @@ import (
 //	join room, leave room   acknowledged with true
 //	publish room, payload…  emits msg payload… to the room, or to everybody if it is ""
 //
-// All but join runs on the loops, since nothing else blocks; join is acknowledged
-// when nothing that any server of a cluster publishes to the room is missed.
-func serveLoad(ns *sio.Namespace) {
+// Everything runs on the loops, since nothing here blocks, but for a cluster's join:
+// that is acknowledged when nothing that any of its servers publishes to the room
+// is missed.
+func serveLoad(ns *sio.Namespace, cluster bool) {
 	ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Args) })
-	ns.Handle("join", func(s sio.Socket, m *sio.Msg) error {
+	join := func(s sio.Socket, room string) error { s.Join(room); return nil }
+	handle := ns.HandleInline
+	if cluster {
+		join, handle = joinWait, ns.Handle
+	}
+	handle("join", func(s sio.Socket, m *sio.Msg) error {
 		var room string
 		if err := m.Decode(&room); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := s.JoinWait(ctx, room); err != nil {
+		if err := join(s, room); err != nil {
 			return err
 		}
 		return m.Ack(true)
@@ -51,4 +55,10 @@ func serveLoad(ns *sio.Namespace) {
 		}
 		return m.Ack(true)
 	})
+}
+
+func joinWait(s sio.Socket, room string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return s.JoinWait(ctx, room)
 }

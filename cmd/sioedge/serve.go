@@ -69,7 +69,7 @@ func serve(ctx context.Context, c *config) error {
 	}
 	if c.demo {
 		demo.Serve(srv.Of("/chat"))
-		serveLoad(srv.Of("/"))
+		serveLoad(srv.Of("/"), o.Adapter != nil)
 	}
 	var addrs []net.Addr
 	for _, l := range c.listen {
