@@ -139,12 +139,9 @@ var kinds = map[string]func(addr string, o Options) rooms.Adapter{
 		o.Mode = Static
 		return Sharded(addr, o)
 	},
-	"streams": func(addr string, o Options) rooms.Adapter {
-		o.StreamName = o.Prefix
-		return Streams(addr, o)
-	},
+	"streams": Streams,
 	"streams, 4, sharded": func(addr string, o Options) rooms.Adapter {
-		o.StreamName, o.Streams, o.ShardedPubSub = o.Prefix, 4, true
+		o.Streams, o.ShardedPubSub = 4, true
 		return Streams(addr, o)
 	},
 }
@@ -212,6 +209,46 @@ func TestAdaptersTellEachOther(t *testing.T) {
 			}
 			if n := len(hosts[0].got(t, 0)); n != 0 {
 				t.Errorf("the sender was told %d things, want none", n)
+			}
+		})
+	}
+}
+
+// Clusters with prefixes of their own share nothing of one Redis: no message, and
+// no key.
+func TestPrefixesKeepClustersApart(t *testing.T) {
+	for kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			addr := server(t)
+			hosts, adapters := join(t, kind, addr, 2, Options{Prefix: "one"})
+			others, more := join(t, kind, addr, 2, Options{Prefix: "two"})
+			for _, a := range []rooms.Adapter{adapters[0], more[0]} {
+				if log, ok := a.(rooms.Log); ok {
+					log.Keep(rooms.Session{PID: "pid", ID: "id", Namespace: "/"}, time.Minute)
+				}
+			}
+			adapters[0].Emit(rooms.Target{Namespace: "/"}, rooms.Event{Data: []byte(`["one"]`)})
+			more[0].Emit(rooms.Target{Namespace: "/"}, rooms.Event{Data: []byte(`["two"]`)})
+			for _, x := range []struct {
+				host *fake
+				want string
+			}{{hosts[1], `deliver {/ [] []} ["one"] [] false false`}, {others[1], `deliver {/ [] []} ["two"] [] false false`}} {
+				if got := x.host.got(t, 1); len(got) != 1 || got[0] != x.want {
+					t.Errorf("a server was told %q, want %q alone", got, x.want)
+				}
+			}
+			_, logs := adapters[0].(rooms.Log)
+			do := control(t, addr)
+			var keys []string
+			eventually(t, "the keys of both", func() bool {
+				keys, _ = do("KEYS", "*").AsStrSlice()
+				return !logs || len(keys) >= 4 // a stream and a session each
+			})
+			for _, key := range keys {
+				if !strings.HasPrefix(key, "one") && !strings.HasPrefix(key, "two") {
+					t.Errorf("the key %q has neither prefix", key)
+				}
 			}
 		})
 	}
