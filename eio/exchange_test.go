@@ -63,7 +63,7 @@ func TestQueryIsReadOnce(t *testing.T) {
 	for name, filler := range map[string]string{"short": "&a", "encoded": "&%61", "empty": "&", "alike": "&sid=%61"} {
 		var r http1.Request
 		head := "GET /?sid=first" + strings.Repeat(filler, (16<<10)/len(filler)) + "&s%69d=l%61st&tr%61nsport=x&EIO=4&j HTTP/1.1\r\nHost: h\r\n\r\n"
-		if n, err := http1.Parse([]byte(head), &r); n == 0 || err != nil {
+		if n, err := (http1.Limits{}).Parse([]byte(head), &r); n == 0 || err != nil {
 			t.Fatal(n, err)
 		}
 		var q query

@@ -158,3 +158,13 @@ func testRoute(path string) http.Handler {
 	}
 	return nil
 }
+
+// live returns the slots of the sessions that are open for the handler.
+func (sh *shard) live() (slots []uint32) {
+	for slot := uint32(1); slot <= sh.sessions.Max(); slot++ {
+		if s := sh.sessions.At(slot); s.is(inUse) && !s.is(closing) {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}

@@ -164,16 +164,6 @@ func (sh *shard) lookup(ref uint64) uint32 {
 	return 0
 }
 
-// live returns the slots of the sessions that are open for the handler.
-func (sh *shard) live() (slots []uint32) {
-	for slot := uint32(1); slot <= sh.sessions.Max(); slot++ {
-		if s := sh.sessions.At(slot); s.is(inUse) && !s.is(closing) {
-			slots = append(slots, slot)
-		}
-	}
-	return slots
-}
-
 // ext returns the session's extension, made if needed.
 func (sh *shard) ext(slot uint32) *ext {
 	s := sh.sessions.At(slot)

@@ -144,9 +144,6 @@ func (a *Account) Held() int64 {
 	return a.kept.Load() + a.work.Load()
 }
 
-// Paused tells whether the client waits for what is held to be handled.
-func (a *Account) Paused() bool { return a != nil && a.state.Load() != flowing }
-
 // Over tells whether a charge did not fit, or the connection has ended.
 func (a *Account) Over() bool { return a == nil || a.ended.Load() }
 

@@ -5,9 +5,6 @@ import (
 	"cmp"
 )
 
-// Parse is Limits.Parse with the limits that are meant by zero.
-func Parse(b []byte, r *Request) (n int, err error) { return Limits{}.Parse(b, r) }
-
 // Parse parses the request head at the start of b into r and returns its length
 // with the empty line that ends it. It returns 0 and a nil error when b does not
 // hold the whole head yet; call it again with the same bytes and more, which

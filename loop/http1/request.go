@@ -2,7 +2,6 @@ package http1
 
 import (
 	"bytes"
-	"strings"
 )
 
 // A Request is a parsed request head. Everything in it is a view of the bytes
@@ -142,19 +141,6 @@ func decoded(b []byte) []byte {
 		}
 	}
 	return b
-}
-
-// EachQuery calls f with each query parameter in the order sent, decoded, and
-// repeated keys as often as they are repeated. The strings are copies.
-func (r *Request) EachQuery(f func(key, value string)) {
-	for rest := string(r.RawQuery); rest != ""; {
-		var pair string
-		pair, rest, _ = strings.Cut(rest, "&")
-		if pair != "" {
-			k, v, _ := strings.Cut(pair, "=")
-			f(unescape(k), unescape(v))
-		}
-	}
 }
 
 // Clone returns a copy of r that does not share memory with the parsed bytes.

@@ -57,7 +57,3 @@ func (s *Of[T]) Free(i uint32) {
 
 // Len returns how many records are allocated.
 func (s *Of[T]) Len() int { return int(s.next) - len(s.free) }
-
-// Max returns the highest index ever allocated, 0 if none: a walk over all
-// records goes from 1 to Max and asks each record whether it is in use.
-func (s *Of[T]) Max() uint32 { return s.next }

@@ -12,8 +12,8 @@ func TestIndexZeroIsNeverHandedOut(t *testing.T) {
 			t.Fatalf("Alloc() = %d, want %d", i, n+1)
 		}
 	}
-	if s.Len() != 5000 || s.Max() != 5000 {
-		t.Fatalf("Len, Max = %d, %d, want 5000, 5000", s.Len(), s.Max())
+	if s.Len() != 5000 || s.next != 5000 {
+		t.Fatalf("Len = %d, next = %d, want 5000, 5000", s.Len(), s.next)
 	}
 }
 

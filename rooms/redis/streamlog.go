@@ -202,7 +202,7 @@ func missedEntry(place rooms.Place, x rueidis.XRangeEntry, ns, pattern string) (
 	if to := x.FieldValues["nsp"]; to != ns && (pattern == "" || to != pattern) {
 		return rooms.Entry{}, false
 	}
-	m, err := wire.ParseEntryMap(x.FieldValues)
+	m, err := wire.ParseEntry(x.FieldValues)
 	if op := opOf(m.Type); err == nil && op != rooms.Emitted {
 		return rooms.Entry{Place: place, Target: targetOf(m.Namespace, m.Options), Op: op, Names: m.Rooms}, true
 	}

@@ -91,7 +91,7 @@ func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 		s.discarded.Add(1)
 		return
 	}
-	m, err := wire.ParseEntryMap(x.FieldValues)
+	m, err := wire.ParseEntry(x.FieldValues)
 	switch {
 	case err != nil:
 		s.b.malformed.Add(1)
@@ -110,7 +110,7 @@ func (s *streams) returned(lane string, place rooms.Place, x rueidis.XRangeEntry
 	n, _ := strconv.ParseUint(x.FieldValues[numberField], 10, 64)
 	op := rooms.Emitted
 	if n == 0 && s.recorder != nil {
-		if m, err := wire.ParseEntryMap(x.FieldValues); err == nil {
+		if m, err := wire.ParseEntry(x.FieldValues); err == nil {
 			op = opOf(m.Type)
 		}
 	}

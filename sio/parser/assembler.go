@@ -70,13 +70,5 @@ func (a *Assembler) Binary(data []byte, into *Packet) (done bool, err error) {
 // Idle tells whether no attachment is due.
 func (a *Assembler) Idle() bool { return a.pending == nil }
 
-// Held returns the bytes held for an incomplete packet.
-func (a *Assembler) Held() int {
-	if a.pending == nil {
-		return 0
-	}
-	return a.pending.held
-}
-
 // Reset forgets an incomplete packet.
 func (a *Assembler) Reset() { a.pending = nil }

@@ -94,12 +94,7 @@ func AppendDisconnect(dst []byte, namespace string) []byte {
 
 // AppendEvent appends a whole event: head and payload. The attachments must
 // follow as binary messages with nothing of that connection in between; see
-// [AppendArgs] for what they are and for the errors.
-func AppendEvent(dst []byte, namespace string, id uint64, hasID bool, event string, args []any) (out []byte, attachments [][]byte, err error) {
-	return Limits{}.AppendEvent(dst, namespace, id, hasID, event, args)
-}
-
-// AppendEvent is that function, with MaxAttachments in place of its default.
+// [Limits.AppendArgs] for what they are and for the errors.
 func (l Limits) AppendEvent(dst []byte, namespace string, id uint64, hasID bool, event string, args []any) (out []byte, attachments [][]byte, err error) {
 	out = AppendHead(dst, Event, 0, namespace, id, hasID)
 	if out, attachments, err = l.AppendArgs(out, event, args); err != nil {
@@ -108,12 +103,7 @@ func (l Limits) AppendEvent(dst []byte, namespace string, id uint64, hasID bool,
 	return announce(out, len(dst), BinaryEvent, len(attachments)), attachments, nil
 }
 
-// AppendAck appends a whole acknowledgement, as [AppendEvent] does an event.
-func AppendAck(dst []byte, namespace string, id uint64, args []any) (out []byte, attachments [][]byte, err error) {
-	return Limits{}.AppendAck(dst, namespace, id, args)
-}
-
-// AppendAck is that function, with MaxAttachments in place of its default.
+// AppendAck appends a whole acknowledgement, as [Limits.AppendEvent] does an event.
 func (l Limits) AppendAck(dst []byte, namespace string, id uint64, args []any) (out []byte, attachments [][]byte, err error) {
 	out = AppendHead(dst, Ack, 0, namespace, id, true)
 	if out, attachments, err = l.AppendAckArgs(out, args); err != nil {
@@ -152,11 +142,6 @@ func announce(b []byte, at int, t Type, n int) []byte {
 //
 // The error is an *[EncodeError] for the first bad argument, or wraps
 // [ErrReserved], or is [ErrTooManyAttachments]; dst is then returned as it was.
-func AppendArgs(dst []byte, event string, args []any) (out []byte, attachments [][]byte, err error) {
-	return Limits{}.AppendArgs(dst, event, args)
-}
-
-// AppendArgs is that function, with MaxAttachments in place of its default.
 func (l Limits) AppendArgs(dst []byte, event string, args []any) (out []byte, attachments [][]byte, err error) {
 	if Reserved(event) {
 		return dst, nil, fmt.Errorf("parser: %q is a %w", event, ErrReserved)
@@ -166,12 +151,7 @@ func (l Limits) AppendArgs(dst []byte, event string, args []any) (out []byte, at
 }
 
 // AppendAckArgs appends the payload of an acknowledgement: the JSON array of
-// its arguments. All else is as with [AppendArgs].
-func AppendAckArgs(dst []byte, args []any) (out []byte, attachments [][]byte, err error) {
-	return Limits{}.AppendAckArgs(dst, args)
-}
-
-// AppendAckArgs is that function, with MaxAttachments in place of its default.
+// its arguments. All else is as with [Limits.AppendArgs].
 func (l Limits) AppendAckArgs(dst []byte, args []any) (out []byte, attachments [][]byte, err error) {
 	return l.appendArgs(dst, append(dst, '['), false, args)
 }

@@ -43,17 +43,17 @@ func TestAppendPackets(t *testing.T) {
 			`4/mw,{"message":"a<\"b\"","data":{"code":401,"x":["y&"]}} <nil>`},
 		{refuse("/", "x", func() {}), ` json: unsupported type: func()`},
 		{string(AppendHead(nil, Ack, 3, "/admin", 15, true)), `63-/admin,15`},
-		{join(AppendEvent(nil, "/", 0, false, "foo", nil)), `2["foo"] [] <nil>`},
-		{join(AppendEvent(nil, "/admin", 13, true, "foo", nil)), `2/admin,13["foo"] [] <nil>`},
-		{join(AppendEvent(nil, "/", 0, true, "a", nil)), `20["a"] [] <nil>`},
-		{join(AppendEvent(nil, "/", 0, false, "", []any{1})), `2["",1] [] <nil>`},
-		{join(AppendAck(nil, "/", 12, nil)), `312[] [] <nil>`},
-		{join(AppendAck([]byte("4"), "/admin", 15, []any{b1})), `461-/admin,15[{"_placeholder":true,"num":0}] [[1]] <nil>`},
-		{join(AppendEvent([]byte("4"), "/", 7, true, "b", []any{nested{[]any{b1}, b2, time.Unix(0, 0).UTC()}, b3})),
+		{join(defaults.AppendEvent(nil, "/", 0, false, "foo", nil)), `2["foo"] [] <nil>`},
+		{join(defaults.AppendEvent(nil, "/admin", 13, true, "foo", nil)), `2/admin,13["foo"] [] <nil>`},
+		{join(defaults.AppendEvent(nil, "/", 0, true, "a", nil)), `20["a"] [] <nil>`},
+		{join(defaults.AppendEvent(nil, "/", 0, false, "", []any{1})), `2["",1] [] <nil>`},
+		{join(defaults.AppendAck(nil, "/", 12, nil)), `312[] [] <nil>`},
+		{join(defaults.AppendAck([]byte("4"), "/admin", 15, []any{b1})), `461-/admin,15[{"_placeholder":true,"num":0}] [[1]] <nil>`},
+		{join(defaults.AppendEvent([]byte("4"), "/", 7, true, "b", []any{nested{[]any{b1}, b2, time.Unix(0, 0).UTC()}, b3})),
 			`453-7["b",{"x":[{"_placeholder":true,"num":0}],"y":{"_placeholder":true,"num":1},"z":"1970-01-01T00:00:00Z"},` +
 				`{"_placeholder":true,"num":2}] [[1] [2 2] [3 3 3]] <nil>`},
-		{join(AppendEvent(nil, "/", 0, false, "a", []any{b1, b1, b1, b1, b1, b1, b1, b1, b1, []any{b1}}))[:8], `510-["a"`},
-		{join(AppendAckArgs(nil, []any{"x", nil})), `["x",null] [] <nil>`},
+		{join(defaults.AppendEvent(nil, "/", 0, false, "a", []any{b1, b1, b1, b1, b1, b1, b1, b1, b1, []any{b1}}))[:8], `510-["a"`},
+		{join(defaults.AppendAckArgs(nil, []any{"x", nil})), `["x",null] [] <nil>`},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("packet = %s, want %s", tt.got, tt.want)
@@ -88,7 +88,7 @@ func TestAppendArgsValues(t *testing.T) {
 		{[]int{1, 2}, `[1,2]`}, {[3]byte{1, 2, 3}, `[1,2,3]`}, {hexes{0xab}, `"ab"`}, {(*int)(nil), `null`},
 		{errors.New("x"), `{}`}, {time.Second, `1000000000`}, {"<" + strings.Repeat("x", 100), `"<` + strings.Repeat("x", 100) + `"`},
 	} {
-		out, attachments, err := AppendAckArgs([]byte("43"), []any{tt.arg})
+		out, attachments, err := defaults.AppendAckArgs([]byte("43"), []any{tt.arg})
 		if string(out) != "43["+tt.want+"]" || attachments != nil || err != nil {
 			t.Errorf("AppendAckArgs(%#v) = %s, %v, %v, want 43[%s]", tt.arg, out, attachments, err, tt.want)
 		}
@@ -125,12 +125,12 @@ func TestAppendArgsBytesAnywhere(t *testing.T) {
 		for i := range tt.n {
 			want = strings.Replace(want, "#", fmt.Sprintf(`{"_placeholder":true,"num":%d}`, i), 1)
 		}
-		out, attachments, err := AppendArgs(nil, "e", []any{tt.arg})
+		out, attachments, err := defaults.AppendArgs(nil, "e", []any{tt.arg})
 		if string(out) != `["e",`+want+"]" || len(attachments) != tt.n || err != nil {
 			t.Errorf("AppendArgs(%#v) = %s, %v, %v, want %s and %d attachments", tt.arg, out, attachments, err, want, tt.n)
 		}
 	}
-	_, attachments, _ := AppendArgs(nil, "e", []any{b3})
+	_, attachments, _ := defaults.AppendArgs(nil, "e", []any{b3})
 	if &attachments[0][0] != &b3[0] {
 		t.Error("AppendArgs copied a byte slice, want the argument's own memory")
 	}
@@ -162,14 +162,14 @@ func TestAppendArgsErrors(t *testing.T) {
 		}{},
 	} {
 		dst := []byte("kept")
-		out, attachments, err := AppendArgs(dst, "e", []any{1, b1, bad})
+		out, attachments, err := defaults.AppendArgs(dst, "e", []any{1, b1, bad})
 		var e *EncodeError
 		if !errors.As(err, &e) || e.Arg != 2 || e.Unwrap() == nil || string(out) != "kept" || attachments != nil {
 			t.Errorf("AppendArgs(%T) = %s, %v, %v, want an error of argument 2", bad, out, attachments, err)
 		}
 	}
 	for _, event := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
-		out, _, err := AppendEvent([]byte("4"), "/", 0, false, event, nil)
+		out, _, err := defaults.AppendEvent([]byte("4"), "/", 0, false, event, nil)
 		if !errors.Is(err, ErrReserved) || string(out) != "4" || !strings.Contains(err.Error(), `"`+event+`" is a reserved event name`) {
 			t.Errorf("AppendEvent(%s) = %s, %v, want ErrReserved", event, out, err)
 		}
@@ -178,13 +178,13 @@ func TestAppendArgsErrors(t *testing.T) {
 	for len(eleven) < 11 {
 		eleven = append(eleven, b1)
 	}
-	if _, _, err := AppendArgs(nil, "e", []any{eleven[:10]}); err != nil {
+	if _, _, err := defaults.AppendArgs(nil, "e", []any{eleven[:10]}); err != nil {
 		t.Errorf("AppendArgs(10 attachments) = %v, want nil", err)
 	}
-	if _, _, err := AppendArgs(nil, "e", []any{eleven}); err != ErrTooManyAttachments {
+	if _, _, err := defaults.AppendArgs(nil, "e", []any{eleven}); err != ErrTooManyAttachments {
 		t.Errorf("AppendArgs(11 attachments) = %v, want ErrTooManyAttachments", err)
 	}
-	if _, _, err := AppendAck(nil, "/", 1, []any{func() {}}); err == nil || err.Error() != "parser: argument 0: json: unsupported type: func()" {
+	if _, _, err := defaults.AppendAck(nil, "/", 1, []any{func() {}}); err == nil || err.Error() != "parser: argument 0: json: unsupported type: func()" {
 		t.Errorf("AppendAck(func) = %v, want the argument and the cause", err)
 	}
 }
@@ -199,7 +199,7 @@ func TestAppendArgsWide(t *testing.T) {
 	for range maxEncodeDepth - 1 {
 		deep = []any{deep}
 	}
-	if _, _, err := AppendArgs(nil, "e", []any{wide, deep, deep}); err != nil {
+	if _, _, err := defaults.AppendArgs(nil, "e", []any{wide, deep, deep}); err != nil {
 		t.Errorf("AppendArgs(%d lists and objects) = %v, want nil", len(wide), err)
 	}
 }
@@ -222,7 +222,7 @@ func TestFloatsAreEncodingJSONs(t *testing.T) {
 	for _, f := range []float64{0, math.Copysign(0, -1), 1, -1, 0.1, 1e-6, 9.999e-7, 1e-7, 1e-9, 1e-10, 1e-99, 1e-100, 1e20, 1e21, 1e22, 1e100,
 		math.MaxFloat64, math.SmallestNonzeroFloat64, 123456789.123, 5e-324, math.MaxFloat32, 1 << 53} {
 		want, _ := json.Marshal([]any{f, float32(f)})
-		got, _, err := AppendAckArgs(nil, []any{f, float32(f)})
+		got, _, err := defaults.AppendAckArgs(nil, []any{f, float32(f)})
 		if string(got) != string(want) && !math.IsInf(float64(float32(f)), 0) || want == nil != (err != nil) {
 			t.Errorf("AppendAckArgs(%g) = %s, %v, want %s", f, got, err, want)
 		}
@@ -232,7 +232,7 @@ func TestFloatsAreEncodingJSONs(t *testing.T) {
 func TestAppendArgsDoesNotAllocate(t *testing.T) {
 	dst := make([]byte, 0, 1024)
 	args := []any{"hello there", 5, 1.5, true, nil, []string{"a"}, map[string]any{"b": "x", "a": 1.5, "c": []any{"y"}}, json.RawMessage(`{"x":1}`)}
-	if n := testing.AllocsPerRun(100, func() { AppendEvent(dst, "/chat", 5, true, "chat message", args) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { defaults.AppendEvent(dst, "/chat", 5, true, "chat message", args) }); n != 0 {
 		t.Errorf("allocations of AppendEvent = %v, want 0", n)
 	}
 }
@@ -276,7 +276,7 @@ func BenchmarkAppendArgs(b *testing.B) {
 			dst := make([]byte, 0, 1024)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := AppendArgs(dst, "chat message", bb.args); err != nil {
+				if _, _, err := defaults.AppendArgs(dst, "chat message", bb.args); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -196,13 +196,13 @@ func FuzzRoundTrip(f *testing.F) {
 		if json.Unmarshal(raw, &v) != nil || bytes.Contains(raw, []byte("holder")) || bytes.Contains(raw, []byte(`\u00`)) {
 			return
 		}
-		plain, _, err := AppendAckArgs(nil, []any{v})
+		plain, _, err := defaults.AppendAckArgs(nil, []any{v})
 		want, errWant := json.Marshal([]any{v})
 		if err != nil || errWant != nil || !sameJSON(plain, want) {
 			t.Fatalf("AppendAckArgs(%q) = %s, %v, want %s, %v", raw, plain, err, want, errWant)
 		}
 		v = attach(v, new(int))
-		msg, attachments, err := AppendEvent(nil, "/n", 7, true, event, []any{v})
+		msg, attachments, err := defaults.AppendEvent(nil, "/n", 7, true, event, []any{v})
 		if Reserved(event) != errors.Is(err, ErrReserved) || err != nil && !errors.Is(err, ErrReserved) {
 			t.Fatalf("AppendEvent(%q, %v) = %v", event, v, err)
 		}

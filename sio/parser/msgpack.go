@@ -227,6 +227,20 @@ func (t token) appendNumber(dst []byte) ([]byte, bool) {
 	return out, err == nil
 }
 
+// number returns the value of t if that is a finite number.
+func (t token) number() (f float64, ok bool) {
+	switch t.kind {
+	case signedToken:
+		return float64(int64(t.n)), true
+	case unsignedToken:
+		return float64(t.n), true
+	case floatToken:
+		f = t.float()
+		return f, !math.IsNaN(f) && !math.IsInf(f, 0)
+	}
+	return 0, false
+}
+
 // integer returns t as a packet's type or id: an integer, also one written as a
 // floating point number, that is not negative.
 func (t token) integer() (n uint64, ok bool) {

@@ -34,7 +34,7 @@ func TestForeignPlaceholdersAreData(t *testing.T) {
 	} {
 		want := strings.Replace(c.want, "#", `{"_placeholder":true,"num":0}`, 1)
 		for _, before := range []string{"", "12345"} { // the payload is appended
-			got, attachments, err := AppendAckArgs([]byte(before), c.args)
+			got, attachments, err := defaults.AppendAckArgs([]byte(before), c.args)
 			if err != nil || string(got) != before+want {
 				t.Errorf("AppendAckArgs(%q, %v) = %s, %v, want %s", before, c.args, got, err, before+want)
 			}

@@ -13,8 +13,8 @@
 //
 // In: an [Assembler] takes text and binary messages and calls [Parse], which
 // validates everything and decodes nothing: names and arguments are views of
-// the message. [Decode] turns one argument into a Go value. Out: [AppendEvent],
-// [AppendAck] and the other Append functions write into the caller's buffer.
+// the message. [Decode] turns one argument into a Go value. Out: [Limits.AppendEvent],
+// [Limits.AppendAck] and the other Append functions write into the caller's buffer.
 package parser
 
 import "strconv"

@@ -3,7 +3,7 @@ package parser
 import "unicode/utf8"
 
 // Verbatim is implemented by arguments that are passed on as they were received:
-// as an argument of [AppendArgs] and its kind, it stands for all of them. The texts
+// as an argument of [Limits.AppendArgs] and its kind, it stands for all of them. The texts
 // are JSON, whose placeholders name the attachments.
 type Verbatim interface {
 	Verbatim() (args, attachments [][]byte)

@@ -44,21 +44,6 @@ func OwnResponseChannel(prefix, namespace, uid string) string {
 	return ResponseChannel(prefix, namespace) + uid + "#"
 }
 
-// RoomOf returns which room of the namespace the channel of a broadcast is, ""
-// if it is all of the namespace. It returns false for other channels. A room may
-// have # in its name, and so may a namespace: what the message says about that
-// is what counts.
-func RoomOf(channel, prefix, namespace string) (room string, ok bool) {
-	rest, ok := strings.CutPrefix(channel, BroadcastChannel(prefix, namespace))
-	if !ok || rest == "" {
-		return "", ok
-	}
-	if room, ok = strings.CutSuffix(rest, "#"); !ok {
-		return "", false
-	}
-	return room, true
-}
-
 var globEscaper = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`, `\`, `\\`)
 
 // EscapeGlob returns a pattern of Redis that matches s only.

@@ -121,7 +121,7 @@ func FuzzParseEntry(f *testing.F) {
 		const sep = "\x00"
 		checkAgain(t, []byte("u"+sep+"/"+sep+typ+sep+data), func(b []byte) (Message, error) {
 			p := strings.SplitN(string(b), sep, 4)
-			m, err := ParseEntry([]string{"uid", p[0], "nsp", p[1], "type", p[2], "data", p[3]})
+			m, err := ParseEntry(entry("uid", p[0], "nsp", p[1], "type", p[2], "data", p[3]))
 			if err == nil {
 				canonicalMessage(t, &m)
 			}

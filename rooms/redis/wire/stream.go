@@ -9,7 +9,6 @@ import (
 )
 
 var (
-	errEntry   = errors.New("wire: not an entry of a stream")
 	errBase64  = errors.New("wire: not base64")
 	errSession = errors.New("wire: not a session")
 )
@@ -46,39 +45,14 @@ func AppendEntry(dst []string, m *Message) ([]string, error) {
 	return append(out, "data", string(w.b)), nil
 }
 
-// ParseEntry parses an entry from its fields, each followed by its value.
-func ParseEntry(fields []string) (Message, error) {
-	if len(fields)%2 != 0 {
-		return Message{}, errEntry
-	}
-	var uid, nsp, typ, data string
-	for i := 0; i < len(fields); i += 2 {
-		switch value := fields[i+1]; fields[i] {
-		case "uid":
-			uid = value
-		case "nsp":
-			nsp = value
-		case "type":
-			typ = value
-		case "data":
-			data = value
-		}
-	}
-	return parseEntry(uid, nsp, typ, data)
-}
-
-// ParseEntryMap is [ParseEntry] for the form that some clients of Redis have for
-// the fields.
-func ParseEntryMap(fields map[string]string) (Message, error) {
-	return parseEntry(fields["uid"], fields["nsp"], fields["type"], fields["data"])
-}
-
-func parseEntry(uid, nsp, typ, data string) (Message, error) {
-	t, err := strconv.ParseUint(typ, 10, 8)
+// ParseEntry parses an entry from its fields.
+func ParseEntry(fields map[string]string) (Message, error) {
+	data := fields["data"]
+	t, err := strconv.ParseUint(fields["type"], 10, 8)
 	if err != nil || t < uint64(InitialHeartbeat) || t > uint64(AdapterClose) {
 		return Message{}, errType
 	}
-	m := Message{Type: MessageType(t), UID: uid, Namespace: nsp}
+	m := Message{Type: MessageType(t), UID: fields["uid"], Namespace: fields["nsp"]}
 	if !m.hasData() {
 		return m, nil
 	}

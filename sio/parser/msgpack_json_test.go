@@ -45,9 +45,9 @@ func TestDecodeMsgpack(t *testing.T) {
 		{`81 0a c40101`, new(map[int]any), map[int]any{10: Binary{1}}}, {`82 'a' 01 'a' 02`, new(any), any(map[string]any{"a": 2.0})},
 		{`92 01 a16e`, new(json.RawMessage), json.RawMessage(`[1,"n"]`)}, {`81 '_placeholder' c3`, new(any), any(map[string]any{"_placeholder": true})},
 	} {
-		err := DecodeMsgpack(wire(tt.raw), tt.into)
+		err := decodeMsgpack(wire(tt.raw), tt.into)
 		if got := reflect.ValueOf(tt.into).Elem().Interface(); err != nil || !reflect.DeepEqual(got, tt.want) {
-			t.Errorf("DecodeMsgpack(%s) into %T = %#v, %v, want %#v", tt.raw, tt.into, got, err, tt.want)
+			t.Errorf("decodeMsgpack(%s) into %T = %#v, %v, want %#v", tt.raw, tt.into, got, err, tt.want)
 		}
 	}
 }
@@ -57,12 +57,12 @@ func ptrTo[T any](v T) *T { return &v }
 func TestDecodeMsgpackIntoWhatTheCallerPut(t *testing.T) {
 	var inner struct{ Data any }
 	var dst any = &inner
-	if err := DecodeMsgpack(wire(`81 'Data' c40101`), &dst); err != nil || !reflect.DeepEqual(inner.Data, Binary(b1)) {
-		t.Errorf("DecodeMsgpack into a pointer within an any = %#v, %v, want the bytes behind that pointer", inner, err)
+	if err := decodeMsgpack(wire(`81 'Data' c40101`), &dst); err != nil || !reflect.DeepEqual(inner.Data, Binary(b1)) {
+		t.Errorf("decodeMsgpack into a pointer within an any = %#v, %v, want the bytes behind that pointer", inner, err)
 	}
 	kept := "kept"
-	if err := DecodeMsgpack(wire(`c0`), &kept); err != nil || kept != "kept" {
-		t.Errorf("DecodeMsgpack(nil) into a string = %q, %v, want it as it was", kept, err)
+	if err := decodeMsgpack(wire(`c0`), &kept); err != nil || kept != "kept" {
+		t.Errorf("decodeMsgpack(nil) into a string = %q, %v, want it as it was", kept, err)
 	}
 }
 
@@ -71,23 +71,23 @@ func TestDecodeMsgpackErrors(t *testing.T) {
 		`81 'x'`, `d4`, strings.Repeat("91 ", 100000) + "c0"} {
 		for _, dst := range []any{new(any), new(string), new(int), new([]byte), new(map[string]any)} {
 			var e *Error
-			if err := DecodeMsgpack(wire(raw), dst); !errors.As(err, &e) || e.Kind != InvalidPayload {
-				t.Errorf("DecodeMsgpack(%.40s) into %T = %v, want invalid payload", raw, dst, err)
+			if err := decodeMsgpack(wire(raw), dst); !errors.As(err, &e) || e.Kind != InvalidPayload {
+				t.Errorf("decodeMsgpack(%.40s) into %T = %v, want invalid payload", raw, dst, err)
 			}
 		}
 	}
 	for _, dst := range []any{nil, 5, (*[]byte)(nil), (*Binary)(nil), (*any)(nil), (*string)(nil), (*int)(nil), (*int64)(nil), (*bool)(nil), (*float64)(nil)} {
 		for _, raw := range []string{`c40101`, `'x'`, `05`, `c3`} {
 			var e *json.InvalidUnmarshalError
-			if err := DecodeMsgpack(wire(raw), dst); !errors.As(err, &e) {
-				t.Errorf("DecodeMsgpack(%s) into %T = %v, want an InvalidUnmarshalError", raw, dst, err)
+			if err := decodeMsgpack(wire(raw), dst); !errors.As(err, &e) {
+				t.Errorf("decodeMsgpack(%s) into %T = %v, want an InvalidUnmarshalError", raw, dst, err)
 			}
 		}
 	}
 	for raw, dst := range map[string]any{`c40101`: new(int), `'x'`: new(int), `05`: new(string), `cb3fe0000000000000`: new(int), `cfffffffffffffffff`: new(int64), `90`: new(bool)} {
 		var e *json.UnmarshalTypeError
-		if err := DecodeMsgpack(wire(raw), dst); !errors.As(err, &e) {
-			t.Errorf("DecodeMsgpack(%s) into %T = %v, want an UnmarshalTypeError", raw, dst, err)
+		if err := decodeMsgpack(wire(raw), dst); !errors.As(err, &e) {
+			t.Errorf("decodeMsgpack(%s) into %T = %v, want an UnmarshalTypeError", raw, dst, err)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestDecodeMsgpackSharesNothing(t *testing.T) {
 	var list []any
 	var text string
 	var direct Binary
-	for _, err := range []error{DecodeMsgpack(raw, &a), DecodeMsgpack(raw, &list), DecodeMsgpack(raw[1:6], &text), DecodeMsgpack(raw[6:10], &direct)} {
+	for _, err := range []error{decodeMsgpack(raw, &a), decodeMsgpack(raw, &list), decodeMsgpack(raw[1:6], &text), decodeMsgpack(raw[6:10], &direct)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,36 +183,5 @@ func TestAppendMsgpackFromJSONErrors(t *testing.T) {
 		if fmt.Sprint(err) != fmt.Sprint(error(want)) || err != nil && string(out) != "x" {
 			t.Errorf("AppendMsgpackFromJSON(%.60s) = %x, %v, want %v", text, out, err, want)
 		}
-	}
-}
-
-func TestDecodeMsgpackAllocations(t *testing.T) {
-	raw := wire(`cd0191`)
-	var n int
-	var f float64
-	if got := testing.AllocsPerRun(100, func() { DecodeMsgpack(raw, &n); DecodeMsgpack(raw, &f) }); got != 0 {
-		t.Errorf("DecodeMsgpack of numbers allocates %v times, want none", got)
-	}
-}
-
-func BenchmarkDecodeMsgpack(b *testing.B) {
-	type message struct {
-		Room string `json:"room"`
-		Text string `json:"text"`
-		N    int    `json:"n"`
-	}
-	raw, err := AppendMsgpackFromJSON(nil, fmt.Appendf(nil, `{"room":"r1","text":"%s","n":12345}`, strings.Repeat("x", 60)), nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for name, dst := range map[string]func() any{"struct": func() any { return new(message) }, "any": func() any { return new(any) }} {
-		b.Run("into="+name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := DecodeMsgpack(raw, dst()); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }
