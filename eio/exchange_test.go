@@ -15,7 +15,7 @@ import (
 // other work meanwhile, as one that asks it for something does, still sees its own
 // request, and the answer is to that.
 func TestExchangeKeepsItsRequest(t *testing.T) {
-	allow := make(chan struct{})
+	asked, allow := make(chan struct{}), make(chan struct{})
 	var opened atomic.Bool
 	var server atomic.Pointer[moves]
 	var before, after string // of the loop
@@ -25,7 +25,7 @@ func TestExchangeKeepsItsRequest(t *testing.T) {
 			t.Errorf("opened by %q, want the request of the first client", q)
 		}
 	}}, Options{
-		AllowRequest: func(*http.Request) error { <-allow; return nil },
+		AllowRequest: func(*http.Request) error { close(asked); <-allow; return nil },
 		OnConnectionError: func(e ConnectionError) {
 			before = string(e.Request.Target)
 			close(allow)
@@ -43,7 +43,7 @@ func TestExchangeKeepsItsRequest(t *testing.T) {
 	if _, err := first.Write(getRequest("EIO=4&transport=polling&n=first")); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // it is asked about
+	<-asked
 	if got := second.must(getRequest("EIO=4&transport=none&n=second"), 400); !strings.Contains(got, "Transport unknown") {
 		t.Errorf("the second client got %q, want Transport unknown", got)
 	}

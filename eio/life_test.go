@@ -52,13 +52,13 @@ func TestWhoIsTakingBytesLives(t *testing.T) {
 // TestWhoHasAnsweredLives: a pong that came while the loop was away keeps the
 // session, however long that was and whatever the loop does first.
 func TestWhoHasAnsweredLives(t *testing.T) {
-	for _, away := range []time.Duration{600 * time.Millisecond, 1600 * time.Millisecond} {
+	for _, away := range []time.Duration{1200 * time.Millisecond, 2400 * time.Millisecond} {
 		closed := make(chan Reason, 1)
 		heard := make(chan string, 1)
 		m, addr := start(t, &hooks{
 			message: func(_ Session, b []byte, _ bool) { heard <- string(b) },
 			close:   func(_ Session, r Reason) { closed <- r },
-		}, Options{PingInterval: time.Second, PingTimeout: 300 * time.Millisecond}, 1)
+		}, Options{PingInterval: time.Second, PingTimeout: time.Second}, 1)
 		other := dial(t, addr)
 		w := dial(t, addr)
 		w.must(wsRequest("EIO=4&transport=websocket"), 101)

@@ -80,7 +80,7 @@ func TestEventsOfGoneClientsAreForgotten(t *testing.T) {
 func testForgotten(t *testing.T, gone bool) {
 	gate := make(chan struct{})
 	var handled atomic.Int64
-	srv := serve(t, sio.Options{Engine: eio.Options{PingInterval: 100 * time.Millisecond, PingTimeout: 100 * time.Millisecond}}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{Engine: eio.Options{PingInterval: time.Second, PingTimeout: 100 * time.Millisecond}}, func(srv *sio.Server) {
 		srv.Of("/").Handle("slow", func(sio.Socket, *sio.Msg) error { handled.Add(1); <-gate; return nil })
 	})
 	c := srv.join("40")

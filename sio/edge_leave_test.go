@@ -170,7 +170,7 @@ func TestEdge59Reasons(t *testing.T) {
 		reasons := make(chan sio.Reason, 2)
 		o := sio.Options{}
 		if x.want == eio.PingTimeout {
-			o.Engine = eio.Options{PingInterval: 30 * time.Millisecond, PingTimeout: 30 * time.Millisecond}
+			o.Engine = eio.Options{PingInterval: time.Second, PingTimeout: 30 * time.Millisecond} // it has joined before the first ping
 		}
 		var joined chan sio.Socket
 		srv := serve(t, o, func(srv *sio.Server) {

@@ -55,7 +55,7 @@ func TestEdge60LargestMessage(t *testing.T) {
 
 func TestEdge62NeverPolling(t *testing.T) {
 	reasons := make(chan sio.Reason, 1)
-	srv := serve(t, sio.Options{Engine: eio.Options{PingInterval: 400 * time.Millisecond, PingTimeout: 300 * time.Millisecond}},
+	srv := serve(t, sio.Options{Engine: eio.Options{PingInterval: 2 * time.Second, PingTimeout: 50 * time.Millisecond}},
 		func(srv *sio.Server) {
 			srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { reasons <- r })
 		})

@@ -56,29 +56,30 @@ func TestAllowance(t *testing.T) {
 		if err := a.take(ctx, 8); err != nil {
 			t.Fatal(err)
 		}
-		got := make(chan string, 3)
-		want := func(name string, ctx context.Context, n int64) {
+		want := func(ctx context.Context, n int64) chan error {
+			got := make(chan error, 1)
 			// ends when it has them, or ctx does
-			go func() { got <- fmt.Sprint(name, " ", a.take(ctx, n)) }()
+			go func() { got <- a.take(ctx, n) }()
 			synctest.Wait()
+			return got
 		}
-		want("large", ctx, 9)
-		want("small", t.Context(), 2) // they are free, but it is not its turn
-		if len(got) > 0 {
-			t.Fatalf("%s, want both to wait", <-got)
+		large := want(ctx, 9)
+		small := want(t.Context(), 2) // they are free, but it is not its turn
+		if len(large) > 0 || len(small) > 0 {
+			t.Fatalf("%d and %d have an answer, want both to wait", len(large), len(small))
 		}
 		cancel()
-		synctest.Wait()
-		for _, w := range []string{"large context canceled", "small <nil>"} {
-			if g := <-got; g != w {
-				t.Errorf("%q, want %q", g, w)
-			}
+		if l, s := <-large, <-small; l != context.Canceled || s != nil {
+			t.Errorf("large: %v, small: %v, want that the first gave up, and the second has them", l, s)
 		}
-		want("next", t.Context(), 10)
+		next := want(t.Context(), 10)
 		a.give(8)
+		if synctest.Wait(); len(next) > 0 {
+			t.Fatalf("of 8 bytes 10 are had: %v", <-next)
+		}
 		a.give(2)
-		if g := <-got; g != "next <nil>" || a.free != 0 || len(a.waiting) != 0 {
-			t.Errorf("%q, %d free, %d wait, want next <nil>, 0 and 0", g, a.free, len(a.waiting))
+		if err := <-next; err != nil || a.free != 0 || len(a.waiting) != 0 {
+			t.Errorf("%v, %d free, %d wait, want no error, 0 and 0", err, a.free, len(a.waiting))
 		}
 	})
 }

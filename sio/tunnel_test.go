@@ -312,8 +312,8 @@ func TestTunnelEnds(t *testing.T) {
 		x.wantTunnels(0, 1, 0)
 	})
 	t.Run("the session, by its heartbeat", func(t *testing.T) {
-		x := newStrays(t, sio.Options{Engine: eio.Options{PingInterval: 50 * time.Millisecond, PingTimeout: 50 * time.Millisecond}})
-		p, _ := x.join()
+		x := newStrays(t, sio.Options{Engine: eio.Options{PingInterval: 2 * time.Second, PingTimeout: 50 * time.Millisecond}})
+		p, _ := x.join() // its first ping comes when it has upgraded
 		get := p.pending()
 		c := x.away.handshake("EIO=4&transport=websocket&sid=" + p.sid)
 		c.send("2probe")
