@@ -2,6 +2,10 @@ package loop
 
 import "errors"
 
+// ErrExited is returned by Engine.Run when a handler or a task has called
+// runtime.Goexit, which ends the loop that it was called on.
+var ErrExited = errors.New("loop: runtime.Goexit was called on a loop")
+
 // Errors given to Handler.Close.
 var (
 	ErrClosed    = errors.New("loop: closed")                // by Close, Abort or a shutdown; also returned by an Engine that has ended

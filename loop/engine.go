@@ -107,8 +107,9 @@ func (e *Engine) nowMs() int64 { return e.nowNs() / int64(time.Millisecond) }
 
 // Run runs the loops and returns when they have ended: after Shutdown, or after
 // ctx is done, which is a Shutdown that waits for nothing. Both are a nil
-// error. It returns ErrClosed if the engine was run or shut down before, and
-// the poller's error if that failed, which shuts the engine down.
+// error. It returns ErrClosed if the engine was run or shut down before, the
+// poller's error if that failed, and ErrExited if a handler has ended its goroutine:
+// both shut the engine down.
 func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Lock()
 	if e.state != created || e.sim != nil {
@@ -120,8 +121,8 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	errs := make(chan error, len(e.loops))
 	for _, l := range e.loops {
-		// Ends when the engine is cut or the poller fails.
-		go func() { errs <- l.run() }()
+		// Ends when the engine is cut, the poller fails, or a handler ends it.
+		go l.runTo(errs)
 	}
 	var first error
 	done := ctx.Done()
@@ -130,7 +131,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case err := <-errs:
 			left--
 			if err != nil && first == nil {
-				first = fmt.Errorf("loop: poller: %w", err)
+				first = err
 				e.cut()
 			}
 		case <-done:

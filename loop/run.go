@@ -2,6 +2,9 @@ package loop
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
 
 	errorx "github.com/panjf2000/gnet/v2/pkg/errors"
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
@@ -9,7 +12,35 @@ import (
 	"github.com/sioedge/sioedge/loop/handle"
 )
 
-// run is the loop's goroutine.
+// runTo is the loop's goroutine. It always says how the loop has ended: one that
+// has gone without a word, by runtime.Goexit, would keep its connections for ever.
+func (l *Loop) runTo(errs chan<- error) {
+	err := ErrExited
+	defer func() { errs <- err }()
+	defer func() {
+		if err == ErrExited {
+			l.engine.o.Logger.Error("loop: runtime.Goexit was called on a loop, which ends the engine", "stack", string(debug.Stack()))
+			l.mend()
+			l.abandon()
+			l.finish()
+		}
+	}()
+	err = l.run()
+}
+
+// mend puts right what a step was about when it was left in the middle.
+func (l *Loop) mend() {
+	l.drainNest = 0
+	l.arrivals = slices.DeleteFunc(l.arrivals, func(a arrival) bool { return a == arrival{} })
+	l.deferred, l.spare = nil, nil
+	for slot := uint32(1); slot <= l.conns.Max(); slot++ {
+		if l.conns.At(slot).flags&flagDeferred != 0 {
+			l.deferred = append(l.deferred, slot)
+		}
+	}
+}
+
+// run runs the loop until it has ended.
 func (l *Loop) run() error {
 	l.owner.goroutine.Store(goroutineID())
 	l.started = true
@@ -27,6 +58,7 @@ func (l *Loop) run() error {
 	if errors.Is(err, errorx.ErrEngineShutdown) {
 		err = nil
 	} else {
+		err = fmt.Errorf("loop: poller: %w", err)
 		l.abandon()
 	}
 	l.finish()

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio"
 )
@@ -175,6 +176,38 @@ func TestHandlersThatExit(t *testing.T) {
 	if got := log.seen[0]; got != "exit: sio: the handler called runtime.Goexit" {
 		t.Errorf("OnError got %q", got)
 	}
+}
+
+// An inline handler that ends its goroutine ends the server: nobody is left with a
+// loop that is no more.
+func TestInlineHandlerThatExits(t *testing.T) {
+	srv, err := sio.New(sio.Options{Loop: loops(2), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(chan string, 10)
+	ns := srv.Of("/")
+	ns.HandleInline("exit", func(sio.Socket, *sio.Msg) error { runtime.Goexit(); return nil })
+	ns.OnDisconnect(func(s sio.Socket, r sio.Reason) { left <- string(r) })
+	addr, err := srv.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(context.Background()) }() // ends by the handler
+	to := &server{srv, t, addr.String(), nil}
+	clients := []*client{to.join("40"), to.join("40"), to.join("40")}
+	clients[0].send(`42["exit"]`)
+	if err := <-served; !errors.Is(err, loop.ErrExited) {
+		t.Errorf("Serve: %v, want ErrExited", err)
+	}
+	for range clients {
+		take(t, left)
+	}
+	if err := srv.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	wantNothingHeld(t, srv.Held())
 }
 
 func TestServerSideHandlersThatExit(t *testing.T) {

@@ -126,10 +126,11 @@ func (n *Namespace) Handle(event string, h Handler) { n.handle(event, h, false) 
 // hand-over and the copy of the message. It must not block, as it holds up
 // thousands of other sockets meanwhile: what asks sockets of this server (Rooms,
 // Sockets …) may be called, also by handlers of several loops at once, what waits
-// for clients or other servers returns [ErrInline]. Msg and what Raw returns are views,
-// valid until it returns. It does not wait for the socket's other events, but
-// for OnConnect: what comes before that has returned runs behind it, on the
-// socket's goroutine.
+// for clients or other servers returns [ErrInline]. It must not call runtime.Goexit
+// either, as a test's FailNow does: that ends the server, see [loop.ErrExited]. Msg
+// and what Raw returns are views, valid until it returns. It does not wait for the
+// socket's other events, but for OnConnect: what comes before that has returned
+// runs behind it, on the socket's goroutine.
 func (n *Namespace) HandleInline(event string, h Handler) { n.handle(event, h, true) }
 
 func (n *Namespace) handle(event string, h Handler, inline bool) {
