@@ -24,6 +24,7 @@ type account struct {
 	// Owned by the session's loop. While reading is paused:
 	mark int64 // what was held when it was last seen to fall
 	at   int64 // when that was, in ms on the loop's clock
+	sent int64 // when a ping was last sent because others were put off; 0: not yet
 }
 
 // Budget returns the account of what is kept on the session's behalf on the way
@@ -67,9 +68,12 @@ const sweepEvery = time.Second
 
 func (sh *shard) sweep() {
 	for slot, a := range sh.accounts {
-		if s := sh.sessions.At(slot); a.Idle() && !s.is(choked) {
+		switch s := sh.sessions.At(slot); {
+		case a.Idle() && !s.is(choked):
 			delete(sh.accounts, slot)
 			s.unset(budgeted)
+		case s.is(choked) && s.is(overWS):
+			sh.seek(slot, a)
 		}
 	}
 	if len(sh.accounts) == 0 {
@@ -77,6 +81,31 @@ func (sh *shard) sweep() {
 		return
 	}
 	sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
+}
+
+// seek finds out whether the client of a WebSocket is still there that is not read
+// from until its handlers have caught up. The loop does not notice its end, which is
+// behind what is not read; and each time that reading goes on the wait for its pong
+// begins anew, so that no ping is due. One is sent nevertheless, for a kernel whose
+// client has gone answers it with a reset.
+func (sh *shard) seek(slot uint32, a *account) {
+	s, now := sh.sessions.At(slot), sh.loop.Now()
+	if sh.loop.Conn(s.conn).Reset() {
+		sh.tally.gone.Add(1)
+		sh.close(slot, TransportClose)
+		return
+	}
+	every := sh.srv.o.PingInterval.Milliseconds()
+	switch {
+	case !s.is(awaitPong) || a.sent == 0:
+		a.sent = now // what is due is sent by the wheel
+	case now-a.sent >= every && s.is(revision3):
+		a.sent = now
+		sh.send(slot, pongFrame, shared, true)
+	case now-a.sent >= every:
+		a.sent = now
+		sh.send(slot, pingFrame, shared, true)
+	}
 }
 
 // endAccount is for a session that is being freed.

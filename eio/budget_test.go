@@ -343,6 +343,59 @@ func TestWhoHasGoneWhileItWaitedEnds(t *testing.T) {
 	}
 }
 
+// So is one with a WebSocket, although its handlers are done with something now and
+// then, so that reading goes on and the wait for a pong begins anew.
+func TestWhoHasGoneWhileItsWebSocketWaitedEnds(t *testing.T) {
+	for how, leave := range map[string]func(c *loop.Peer){
+		"stays":  func(*loop.Peer) {},
+		"resets": (*loop.Peer).Reset,
+		"closes": (*loop.Peer).Close,
+	} {
+		t.Run(how, func(t *testing.T) {
+			const messages = 200
+			k := &keeper{}
+			srv, sim := newSim(t, k, small, loop.Options{})
+			c := sim.Connect(0)
+			c.Send(wsRequest("EIO=4&transport=websocket"))
+			c.Send(bytes.Repeat(textFrame("4"+strings.Repeat("x", 20_000)), messages))
+			handle := func() {
+				for range min(6, len(k.charged)) { // so that reading goes on, and has to wait again
+					k.done()
+					sim.Turn()
+				}
+				sim.Advance(5 * time.Second)
+			}
+			for range 6 { // the first ping was sent
+				handle()
+			}
+			if n := srv.Stats().Pauses; n < 5 {
+				t.Fatalf("reading was paused %d times, want each time that something was done", n)
+			}
+			leave(c)
+			for range 7 {
+				handle()
+			}
+			if there := how == "stays"; there == (len(k.reasons) > 0) || !there && k.reasons[0] != TransportClose && k.reasons[0] != TransportError {
+				t.Errorf("closed for %q", k.reasons)
+			}
+			if n := srv.Stats().Gone; (how == "resets") != (n == 1) {
+				t.Errorf("Stats().Gone = %d", n)
+			}
+			for len(k.charged) > 0 {
+				k.done()
+				sim.Turn()
+			}
+			if n := len(k.got); how == "stays" && n != messages {
+				t.Errorf("%d messages came, want %d", n, messages)
+			}
+			c.Close()
+			k.now.Close()
+			sim.Advance(time.Minute)
+			checkEmpty(t, srv, sim.Engine())
+		})
+	}
+}
+
 // Bounds that contradict each other are refused.
 func TestConnBudgetIsChecked(t *testing.T) {
 	if _, err := NewServer(&hooks{}, Options{MaxPayload: 30_001, ConnBudget: small.ConnBudget}); err == nil {

@@ -177,6 +177,7 @@ type Stats struct {
 
 	Budget int64 // sessions closed for what they had kept on their behalf: ConnBudget
 	Stuck  int64 // sessions closed because handlers did nothing about what was kept
+	Gone   int64 // sessions closed because their clients had gone while these were not read from for ConnBudget
 	Pauses int64 // times a client was not read from until handlers had caught up with it
 	Held   int64 // bytes that are kept on behalf of sessions now
 }
@@ -189,6 +190,7 @@ type tally struct {
 	frames, unproven             atomic.Int64
 	pressed                      atomic.Int64
 	budget, stuck, pauses, held  atomic.Int64
+	gone                         atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -208,6 +210,7 @@ func (s *Server) Stats() (st Stats) {
 		st.Pressed += sh.tally.pressed.Load()
 		st.Budget += sh.tally.budget.Load()
 		st.Stuck += sh.tally.stuck.Load()
+		st.Gone += sh.tally.gone.Load()
 		st.Pauses += sh.tally.pauses.Load()
 		st.Held += sh.tally.held.Load()
 	}

@@ -318,8 +318,9 @@ func (l *Loop) Conn(key handle.Key) Conn {
 }
 
 // Reset asks the kernel whether the peer has reset the connection, which one does
-// that ends before it has read everything, also when the loop has not come to
-// notice yet. It is false of a stale Conn.
+// that ends before it has read everything, or that is sent something when it has
+// gone; also when the loop has not come to notice yet, or cannot as reading is
+// paused. It is false of a stale Conn.
 func (c Conn) Reset() bool {
 	r := c.living()
 	return r != nil && r.flags&flagEOF == 0 && c.l.peekReset(r.fd)

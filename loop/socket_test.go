@@ -207,6 +207,33 @@ func TestPausedSocketWaits(t *testing.T) {
 	eventually(t, "1000 bytes are read", func() bool { return read.Load() == 1000 })
 }
 
+// A reset is told of also if the peer has sent more before it than was read, and
+// reading is paused; that a peer has ended its direction alone is none.
+func TestResetIsToldOfWhilePaused(t *testing.T) {
+	opened := make(chan Conn, 1)
+	e, a := start(t, &hooks{open: func(c Conn) { c.PauseRead(); opened <- c }}, Options{Loops: 1}, "127.0.0.1:0")
+	c := dial(t, a)
+	conn, l := <-opened, e.Loops()[0]
+	reset := func() (is bool) {
+		l.Ask(func() { is = conn.Reset() })
+		return is
+	}
+	_, _ = c.Write(make([]byte, 1000))
+	_ = c.(*net.TCPConn).CloseWrite()
+	time.Sleep(20 * time.Millisecond)
+	if reset() {
+		t.Error("a peer that reads on counts as one that has reset the connection")
+	}
+	_ = c.Close()
+	l.Ask(func() { conn.Write([]byte("x")) }) // which is answered with a reset
+	eventually(t, "the reset is told of", func() bool { return reset() || !conn.Valid() })
+	l.Ask(func() {
+		if !conn.Valid() {
+			t.Error("the loop has ended the connection, want the question to be asked first")
+		}
+	})
+}
+
 func TestMoveBetweenRealLoops(t *testing.T) {
 	want := noise(big)
 	_, a := start(t, &hooks{data: func(c Conn, b []byte) int {

@@ -12,16 +12,17 @@ func (l *Loop) recv(fd int32, p []byte) (int, unix.Errno) {
 	return sysRead(fd, p)
 }
 
-// peekReset tells whether the next read of fd would find an error.
+// peekReset tells whether the kernel has an error to tell about fd, or both its
+// directions have ended, whatever may still be read from it.
 func (l *Loop) peekReset(fd int32) bool {
 	if fd < 0 {
 		return l.sim.peer(fd).reset
 	}
-	var b [1]byte
+	all := [1]unix.PollFd{{Fd: fd}} // these two are always reported
 	for {
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		n, err := unix.Poll(all[:], 0)
 		if err != unix.EINTR {
-			return err != nil && err != unix.EAGAIN
+			return n > 0 && all[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 		}
 	}
 }

@@ -107,6 +107,58 @@ func testForgotten(t *testing.T, gone bool) {
 	}
 }
 
+// What clients leave behind that did not have to wait is handled, before their
+// disconnect handlers, as long as it is not too much of all together.
+func TestEventsThatClientsLeaveBehindAreBounded(t *testing.T) {
+	const each, size, clients, bound = 10, 20_000, 5, 500_000
+	log := &lines{}
+	gate := make(chan struct{})
+	var handled, left, late atomic.Int64
+	srv := serve(t, sio.Options{MaxLeftBehind: bound, Logger: log.logger()}, func(srv *sio.Server) {
+		ns := srv.Of("/")
+		ns.Handle("slow", func(sio.Socket, *sio.Msg) error { handled.Add(1); <-gate; return nil })
+		ns.HandleInline("sent", func(_ sio.Socket, m *sio.Msg) error { return m.Ack() })
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) {
+			left.Add(1)
+			late.Store(handled.Load())
+		})
+	})
+	for i := range clients {
+		c := srv.join("40")
+		before := handled.Load()
+		for j := range each {
+			c.send(`42["slow","` + strings.Repeat("x", size) + `"]`)
+			if j == 0 {
+				eventually(t, "the first event", func() bool { return handled.Load() == before+1 })
+			}
+		}
+		c.send("2") // a mistake, which ends the session behind what was sent
+		c.ended("close -")
+		eventually(t, "its end", func() bool { return srv.Stats().Requests.Held > 0 && srv.Engine().Stats().Open == 0 })
+		if n := srv.Stats().Requests.Held; n > bound+(clients*(size+8<<10)*2) {
+			t.Fatalf("%d bytes are held after %d clients, want at most %d that wait, and what is being handled", n, i+1, bound)
+		}
+	}
+	// 9 wait of each: two clients' fit.
+	if n := srv.Stats().Unhandled; n != (clients-2)*(each-1) {
+		t.Errorf("Stats().Unhandled = %d, want what 3 of %d clients left behind", n, clients)
+	}
+	if !strings.Contains(log.String(), "--max-left-behind") {
+		t.Errorf("the log does not name the flag: %s", log.String())
+	}
+	close(gate)
+	eventually(t, "all disconnect handlers", func() bool { return left.Load() == clients })
+	if n := handled.Load(); n != 2*each+clients-2 || late.Load() != n {
+		t.Errorf("%d events were handled, %d before the last disconnect handler; want %d", n, late.Load(), 2*each+clients-2)
+	}
+	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+	// There is room again.
+	c := srv.join("40")
+	c.send(`42["slow",1]`, `42["slow",1]`, `42["slow",1]`, "2")
+	c.ended("close -")
+	eventually(t, "the last events", func() bool { return handled.Load() == 2*each+clients-2+3 })
+}
+
 // Attachments that are waited for have a bound in bytes and in time.
 func TestBudgetOfAttachments(t *testing.T) {
 	head := `459-["a"` + strings.Repeat(`,{"_placeholder":true,"num":0}`, 4) + `]`

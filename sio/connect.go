@@ -266,6 +266,9 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	sh.unlink(es, slot)
 	r.state = leaving
 	sh.failAcks(slot)
+	if x := sh.exts[slot]; x != nil && x.inbox != nil {
+		x.inbox.leaveBehind()
+	}
 	s := sh.socket(slot)
 	sh.srv.details.end(s.ref)
 	sh.srv.handlers.Add(1) // until farewell

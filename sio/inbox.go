@@ -74,6 +74,7 @@ type inbox struct {
 	tasks   []task
 	head    int // of tasks: those before it are done, or being done
 	running bool
+	behind  bool // the socket has left: what waits counts in Server.leftBehind
 }
 
 // inbox returns a socket's inbox, made if needed.
@@ -145,6 +146,9 @@ func (b *inbox) take() (t task, ok bool) {
 		return task{}, false
 	}
 	t = b.tasks[b.head]
+	if b.behind && t.run == nil {
+		b.sh.srv.leftBehind.Add(-int64(t.size))
+	}
 	b.tasks[b.head] = task{}
 	b.head++
 	return t, true
@@ -176,19 +180,50 @@ func (b *inbox) done(t *task) {
 
 // shutUp has no event handled any more, and forgets those that wait.
 func (b *inbox) shutUp() {
-	b.shut.Store(true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.forget()
+}
+
+// forget is shutUp with mu held. It returns how many events it has forgotten.
+func (b *inbox) forget() (events int) {
+	b.shut.Store(true)
 	keep := b.tasks[:b.head]
 	for i := b.head; i < len(b.tasks); i++ {
 		if t := &b.tasks[i]; t.run != nil {
 			keep = append(keep, *t)
 		} else {
+			if b.behind {
+				b.sh.srv.leftBehind.Add(-int64(t.size))
+			}
 			b.done(t)
+			events++
 		}
 	}
 	clear(b.tasks[len(keep):])
 	b.tasks = keep
+	return events
+}
+
+// leaveBehind is for a socket that leaves: the events that wait are handled, as in
+// Node, unless those that all who have left wait with take more than MaxLeftBehind.
+// A client that stays waits for its handlers; one that comes, sends and goes again
+// would not.
+func (b *inbox) leaveBehind() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	size := int64(0)
+	for i := b.head; i < len(b.tasks); i++ {
+		if t := &b.tasks[i]; t.run == nil {
+			size += int64(t.size)
+		}
+	}
+	srv := b.sh.srv
+	b.behind = true
+	if n := srv.leftBehind.Add(size); size > 0 && n > int64(srv.o.MaxLeftBehind) {
+		b.sh.tally.unhandled.Add(int64(b.forget()))
+		srv.notice.Warn("too many events wait of clients that have left: they are not handled", "flag", "--max-left-behind", "bytes", n, "bound", srv.o.MaxLeftBehind)
+	}
 }
 
 // shut has no event of a socket handled any more: we are disconnecting it.

@@ -69,6 +69,12 @@ type Options struct {
 	// Stats.Overloaded counts all these. Zero means 256 MiB.
 	MaxBroadcasts int
 
+	// MaxLeftBehind bounds the bytes of events that wait for their handlers although
+	// the sockets that sent them have left, of all clients together. They are handled,
+	// as in Node; a client that leaves more than that behind has all that it left
+	// behind forgotten: Stats.Unhandled counts it. Zero means 64 MiB.
+	MaxLeftBehind int
+
 	// Recovery gives clients that come back soon their sockets again.
 	Recovery Recovery
 
@@ -143,6 +149,7 @@ type Server struct {
 	memory   *memoryGuard
 
 	overloaded, unheard atomic.Int64 // of Stats
+	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
 
 	// What other servers are asked, and how this one proves who it is.
 	searches   *searches
@@ -176,6 +183,7 @@ func (o Options) withDefaults() Options {
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
 	o.MaxBroadcasts = cmp.Or(o.MaxBroadcasts, 256<<20)
+	o.MaxLeftBehind = cmp.Or(o.MaxLeftBehind, 64<<20)
 	o.MaxForwards = cmp.Or(o.MaxForwards, 8192)
 	o.MaxTunnels = cmp.Or(o.MaxTunnels, 4096)
 	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
@@ -207,7 +215,7 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
-	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxBroadcasts, o.MaxForwards, o.MaxTunnels) < 1 {
+	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxBroadcasts, o.MaxLeftBehind, o.MaxForwards, o.MaxTunnels) < 1 {
 		return nil, errors.New("sio: a bound is negative, or MaxRooms is over 65535")
 	}
 	if o.MemoryLimit < 0 {

@@ -22,6 +22,7 @@ type Stats struct {
 	Rooms      int64 // rooms that were not joined for MaxRooms
 	Acks       int64 // events that were not sent for MaxPendingAcks
 	Overloaded int64 // events that were not sent for MaxBroadcasts, volatile ones among them
+	Unhandled  int64 // events that were not handled for MaxLeftBehind, as their clients had left
 	Unheard    int64 // events between servers that were not handled, since too many waited
 
 	Errors int64 // errors that handlers returned, but for ErrClosed
@@ -48,7 +49,7 @@ type Stats struct {
 // tally is what a loop counts of Stats. It is read from anywhere.
 type tally struct {
 	badPackets, violations, unfinished, timeouts, refused, namespaces, full, rooms, acks atomic.Int64
-	crossed, volatile                                                                    atomic.Int64
+	crossed, volatile, unhandled                                                         atomic.Int64
 }
 
 // Stats returns the counters of all loops. Any goroutine may call it.
@@ -65,6 +66,7 @@ func (srv *Server) Stats() Stats {
 		st.Violations += t.violations.Load()
 		st.Unfinished += t.unfinished.Load()
 		st.Crossed += t.crossed.Load()
+		st.Unhandled += t.unhandled.Load()
 		st.Volatile += t.volatile.Load()
 		st.Timeouts += t.timeouts.Load()
 		st.Refused += t.refused.Load()

@@ -39,6 +39,7 @@ type config struct {
 	connBudget    string
 	memory        string
 	maxBroadcasts string
+	leftBehind    string
 	serveClient   bool
 	clientDir     string
 	keepHandshake bool
@@ -125,6 +126,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.maxTopics, "adapter-max-subscriptions", 1<<20, "channels that are subscribed to at one time; rooms beyond it get nothing from other servers")
 	f.StringVar(&c.clusterSecret, "cluster-secret", "", "what servers of a cluster prove to each other with that they are of it, the same for all, best as $SIOEDGE_CLUSTER_SECRET; empty: whoever can write to the cluster's Redis is believed")
 	f.StringVar(&c.maxBroadcasts, "max-broadcasts", "256MiB", "bytes of events that wait for loops to visit their recipients; more are not sent, volatile ones from half of it on")
+	f.StringVar(&c.leftBehind, "max-left-behind", "64MiB", "bytes of events that wait for their handlers although their clients have left, of all of these; what one more leaves behind is forgotten")
 	f.IntVar(&c.maxForwards, "max-forwards", 8192, "requests at once that are forwarded to other servers, at most half of them for one address, three quarters for one server")
 	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers, at most half of them for one address, three quarters for one server; clients beyond go on polling")
 	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")

@@ -17,7 +17,7 @@ import (
 )
 
 // sizes are the flags that are numbers of bytes.
-type sizes struct{ queue, queueHard, budget, broadcasts, lowat, recovery int }
+type sizes struct{ queue, queueHard, budget, broadcasts, behind, lowat, recovery int }
 
 func (c *config) sizes() (s sizes, err error) {
 	for _, x := range []struct {
@@ -26,7 +26,7 @@ func (c *config) sizes() (s sizes, err error) {
 		text string
 	}{
 		{&s.queue, "queue-max", c.queueMax}, {&s.queueHard, "queue-hard-max", c.queueHard}, {&s.budget, "conn-budget", c.connBudget},
-		{&s.broadcasts, "max-broadcasts", c.maxBroadcasts}, {&s.lowat, "tcp-notsent-lowat", c.lowat}, {&s.recovery, "recovery-buffer", c.recoveryBuf},
+		{&s.broadcasts, "max-broadcasts", c.maxBroadcasts}, {&s.behind, "max-left-behind", c.leftBehind}, {&s.lowat, "tcp-notsent-lowat", c.lowat}, {&s.recovery, "recovery-buffer", c.recoveryBuf},
 	} {
 		if *x.n, err = size(x.flag, x.text); err != nil {
 			return s, err
@@ -44,7 +44,7 @@ func (c *config) check(s sizes) error {
 		return errors.New("--demo is refused in --env=production")
 	}
 	for name, n := range map[string]int{
-		"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": s.queue,
+		"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": s.queue, "max-left-behind": s.behind,
 		"max-namespaces": c.maxNamespaces, "recovery-buffer": s.recovery, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent,
 		"max-depth": c.maxDepth, "max-forwards": c.maxForwards, "max-tunnels": c.maxTunnels, "max-sessions-per-ip": c.maxPerIP,
 	} {
@@ -113,6 +113,7 @@ func (c *config) options() (sio.Options, error) {
 		MaxEventName:   c.maxEvent,
 		MaxInstances:   c.maxInstances,
 		MaxBroadcasts:  s.broadcasts,
+		MaxLeftBehind:  s.behind,
 		Advertise:      c.advertise,
 		ClusterSecret:  c.clusterSecret,
 		MaxForwards:    c.maxForwards,

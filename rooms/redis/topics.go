@@ -103,6 +103,10 @@ const (
 	tick = 250 * time.Millisecond
 	// refusedPause is how long one that Redis has refused is not asked for again.
 	refusedPause = 5 * time.Second
+	// mostLingering is how many subscriptions without owners are kept at one time, so
+	// that a client which joins and leaves one room after the other does not fill the
+	// memory, here and in Redis.
+	mostLingering = 8192
 )
 
 func (s *subscriptions) init(most int, linger time.Duration) {
@@ -229,9 +233,23 @@ func (s *subscriptions) own(t topic, n int) {
 		if x.until = now.Add(s.linger); !x.lingers {
 			x.lingers = true
 			s.lingering.put(t, now)
+			s.crowd()
 		}
 	}
 	x.tell()
+}
+
+// crowd ends the oldest of what lingers when it is too much. s.mu is held.
+func (s *subscriptions) crowd() {
+	for len(s.lingering.queue) > mostLingering {
+		t, _ := s.lingering.take(s.lingering.queue[0].at)
+		if x := s.all[t]; x != nil {
+			if x.lingers = false; !x.wanted() {
+				x.until = time.Time{}
+				s.touch(x)
+			}
+		}
+	}
 }
 
 // touch has a subscription looked at. s.mu is held.

@@ -73,6 +73,41 @@ func TestTopicsHaveOwners(t *testing.T) {
 	s.want(t, now.Add(time.Minute), "+0 p#/#general#")
 }
 
+// As rooms come and go, a bounded number of them is kept subscribed to; those that
+// have members stay.
+func TestWhatLingersIsBounded(t *testing.T) {
+	s, now := newTopics(1<<20), time.Now()
+	s.add(topic{exact, "stays"})
+	s.changes(now)
+	subscribed, unsubscribed := 0, 0
+	for i := range 5 * mostLingering {
+		x := topic{exact, fmt.Sprint("room ", i)}
+		s.add(x)
+		for _, c := range s.changes(now) {
+			if c[0] == '+' {
+				subscribed++
+			} else {
+				unsubscribed++
+			}
+		}
+		s.drop(x)
+	}
+	s.changes(now)
+	if n := len(s.all); n > mostLingering+2 || len(s.lingering.queue) > mostLingering {
+		t.Errorf("%d subscriptions are kept, and %d wait, want at most %d", n, len(s.lingering.queue), mostLingering)
+	}
+	if subscribed != 5*mostLingering || unsubscribed < 4*mostLingering-2 {
+		t.Errorf("%d were subscribed to and %d unsubscribed from", subscribed, unsubscribed)
+	}
+	if x := s.all[topic{exact, "stays"}]; x == nil || !x.sent {
+		t.Error("a room with members is not subscribed to")
+	}
+	s.changes(now.Add(2 * time.Minute))
+	if len(s.all) != 1 {
+		t.Errorf("%d are kept at the end, want one", len(s.all))
+	}
+}
+
 // Whatever lingers is not looked at again before its time: who joins and leaves
 // rooms does not make that dearer for others.
 func TestWhatLingersIsNotLookedAt(t *testing.T) {
