@@ -1,0 +1,292 @@
+package eio
+
+import (
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/handle"
+	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// session is what every session needs, without pointers. It is owned by the
+// loop of its shard.
+type session struct {
+	conn  handle.Key // loop.Conn.Key of the WebSocket; zero while polling
+	user  uint32
+	ext   uint32 // index into shard.exts; 0: none
+	flags flags
+
+	pinged, proved uint16 // when the last ping was sent, and the last that was answered: see second
+}
+
+type flags uint16
+
+const (
+	inUse     flags = 1 << iota
+	overWS          // the transport is a WebSocket
+	awaitPong       // a ping is out
+	extended        // the wait for the pong was started anew
+	closing         // closed for the handler; waits for a poll that tells the client
+	noBinary        // over a WebSocket whose client takes only text
+	inflates        // its client may send compressed messages
+	deflates        // its client takes compressed messages
+	revision3       // its client speaks Engine.IO 3
+	held            // PauseRead was called
+	choked          // its account has it wait
+	busy            // it has more to be handled in a later step
+	budgeted        // has an account in shard.accounts
+	swamped         // it does not come for what waits for its polls
+	awaitPoll       // was opened over polling, and its client has not come back yet
+)
+
+const (
+	paused = held | choked | swamped // nothing is read before somebody has done something
+	apart  = paused | busy           // nothing is read now
+)
+
+func (f flags) has(g flags) bool { return f&g != 0 }
+
+func (s *session) is(f flags) bool { return s.flags.has(f) }
+func (s *session) set(f flags)     { s.flags |= f }
+func (s *session) unset(f flags)   { s.flags &^= f }
+
+// ext is what some sessions need: those that poll, upgrade, or are in the
+// middle of a message.
+type ext struct {
+	reader wsframe.Reader // a message in pieces
+
+	get      loop.Conn  // the poll that waits, or the zero Conn
+	held     loop.Conn  // the connection of a body whose acknowledgement is kept back
+	post     loop.Conn  // the connection on which a body is being received
+	last     loop.Conn  // the connection of the latest request, for its address
+	guest    guest      // has joined nothing
+	queue    []queued   // waiting for a poll or for the upgrade to finish
+	queued   int        // bytes that it holds
+	asked    int64      // when the client last asked for more, while swamped, in ms on the loop's clock
+	gave     loop.Conn  // what was last queued was given to it, and the client has not come back since
+	relayed  bool       // it is another server's
+	via      loop.Conn  // another server's, on which the last answer to a poll was given
+	answered uint64     // pollOf that poll
+	flush    bool       // is on shard.pollers
+	overflow bool       // the queue overflowed; to be closed
+	rest     *remainder // of a body that is being handled; nil: none
+	charged  int        // bytes that reader holds, and those that it has not been given yet
+	callback string     // the function that polls' answers are given to: JSONP; "" if they are not
+	probing  loop.Conn  // the WebSocket of an upgrade in progress
+	upgrade  flags      // what the session is to have of noBinary, inflates and deflates then
+	timer    loop.Timer // the end of the probe, or of the wait for a poll while closing
+	slow     loop.Timer // the end of a client that does not ask for what waits
+	release  loop.Timer // answers polls with noop while probing
+}
+
+// A shard is the server's part of one loop, which owns all of it.
+type shard struct {
+	srv  *Server
+	loop *loop.Loop
+
+	sessions handle.Table[session]
+	open     int
+	stopping bool   // within CloseAll
+	exts     []*ext // [0] is unused
+	freeExts []uint32
+	https    []*httpConn // [0] is unused
+	freeHTTP []uint32
+
+	parsed  http1.Request // by Data, for the exchange that it begins: views, valid until Data returns
+	beat    wheel
+	turn    loop.Timer
+	pollers []uint32 // slots of sessions with something for a waiting poll
+	tunnels map[loop.Conn]*tunnel
+	reader  wsframe.Reader
+	tally   tally
+
+	accounts map[uint32]*account // by slot
+	sweeper  loop.Timer
+	waiting  []Session // with more to be handled
+
+	scratch []byte // responses and payloads, valid until the next use
+	zip     zipper
+
+	// Method values, made once: making one allocates.
+	onTick func()
+	onBeat func(slot uint32, late int64)
+}
+
+func newShard(s *Server, l *loop.Loop) *shard {
+	sh := &shard{
+		srv: s, loop: l,
+		exts: make([]*ext, 1), https: make([]*httpConn, 1), tunnels: map[loop.Conn]*tunnel{},
+		beat:   wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
+		reader: s.newReader(), accounts: map[uint32]*account{},
+	}
+	sh.zip.init(s.deflate)
+	sh.onTick, sh.onBeat = sh.tick, sh.beatOne
+	l.OnTurn(sh.flushPollers)
+	l.OnWork(sh.goOn)
+	return sh
+}
+
+// newSession opens a session with the flags that the request gave; its transport
+// is the caller's business. It is false if the loop has no slot left for one.
+func (sh *shard) newSession(f flags) (slot uint32, ok bool) {
+	if slot, ok = sh.sessions.Alloc(); !ok {
+		return 0, false
+	}
+	sh.srv.sessions.Add(1)
+	*sh.sessions.At(slot) = session{flags: inUse | f}
+	sh.open++
+	sh.startHeartbeat(slot)
+	return slot, true
+}
+
+// ref names a session across loops.
+func (sh *shard) ref(slot uint32) uint64 { return sh.handle(slot).Ref() }
+
+func (sh *shard) handle(slot uint32) Session {
+	return Session{sh, slot, sh.sessions.Gen(slot)}
+}
+
+// lookup returns the slot of a session of this shard, 0 if it is gone.
+func (sh *shard) lookup(ref uint64) uint32 {
+	if r := handle.Ref(ref); sh.sessions.Find(r.Slot(), r.Gen()) != nil {
+		return r.Slot()
+	}
+	return 0
+}
+
+// ext returns the session's extension, made if needed.
+func (sh *shard) ext(slot uint32) *ext {
+	s := sh.sessions.At(slot)
+	if s.ext == 0 {
+		e := &ext{reader: sh.srv.newReader()}
+		if n := len(sh.freeExts); n > 0 {
+			s.ext, sh.freeExts = sh.freeExts[n-1], sh.freeExts[:n-1]
+			sh.exts[s.ext] = e
+		} else {
+			s.ext = uint32(len(sh.exts))
+			sh.exts = append(sh.exts, e)
+		}
+	}
+	return sh.exts[s.ext]
+}
+
+// peekExt returns the extension or nil.
+func (sh *shard) peekExt(slot uint32) *ext { return sh.exts[sh.sessions.At(slot).ext] }
+
+// dropExt frees the extension.
+func (sh *shard) dropExt(slot uint32) {
+	s := sh.sessions.At(slot)
+	if s.ext == 0 {
+		return
+	}
+	e := sh.exts[s.ext]
+	if a := sh.peekAccount(slot); a != nil {
+		a.Release(e.charged)
+	}
+	sh.loop.Cancel(&e.timer)
+	sh.loop.Cancel(&e.release)
+	sh.loop.Cancel(&e.slow)
+	sh.dismiss(&e.guest)
+	sh.exts[s.ext] = nil
+	sh.freeExts = append(sh.freeExts, s.ext)
+	s.ext = 0
+}
+
+// free ends what is left of a session.
+func (sh *shard) free(slot uint32) {
+	if e := sh.peekExt(slot); e != nil && e.probing.Valid() {
+		sh.hangUp(e.probing)
+	}
+	sh.beat.clear(slot)
+	sh.dropExt(slot)
+	sh.endAccount(slot)
+	*sh.sessions.At(slot) = session{}
+	sh.sessions.Free(slot)
+	sh.srv.sessions.Add(-1)
+}
+
+// close ends a session for the handler and tells the client in the way of its
+// transport.
+func (sh *shard) close(slot uint32, reason Reason) { sh.closeWith(slot, reason, emptyClose) }
+
+// closeWith is close; frame is how it ends a WebSocket.
+func (sh *shard) closeWith(slot uint32, reason Reason, frame []byte) {
+	s := sh.sessions.At(slot)
+	if !s.is(inUse) || s.is(closing) {
+		return
+	}
+	s.set(closing)
+	sh.open--
+	sh.beat.clear(slot)
+	sh.srv.h.Close(sh.handle(slot), reason)
+	if s.is(overWS) {
+		hangUpWith(sh.loop.Conn(s.conn), frame)
+		sh.free(slot)
+		return
+	}
+	sh.releasePost(slot)
+	sh.closePolling(slot, reason)
+}
+
+// hangUp ends a WebSocket from our side: a close frame without a code, as Node
+// sends it.
+func (sh *shard) hangUp(c loop.Conn) { hangUpWith(c, emptyClose) }
+
+func hangUpWith(c loop.Conn, frame []byte) {
+	c.SetTag(0)
+	c.Write(frame)
+	c.Close()
+}
+
+var emptyClose = []byte{0x88, 0}
+
+// ownership of bytes given to send.
+const (
+	shared   = true  // immutable; kept by reference
+	borrowed = false // copied if it must be kept
+)
+
+// send gives frames to the transport, or queues them for it; plain says that
+// they are not to be compressed.
+func (sh *shard) send(slot uint32, frames []byte, share, plain bool) {
+	s := sh.sessions.At(slot)
+	switch {
+	case s.is(closing):
+	case s.is(overWS):
+		sh.write(s, frames, share, plain)
+	default:
+		sh.enqueue(slot, frames, share, plain)
+	}
+}
+
+// write gives frames to the session's WebSocket.
+func (sh *shard) write(s *session, frames []byte, share, plain bool) {
+	c := sh.loop.Conn(s.conn)
+	if s.is(noBinary | revision3) {
+		frames = s.adapt(frames)
+	}
+	if s.is(deflates) && !plain && !sh.zip.o.PreparedOnly {
+		b, ok := sh.zip.deflate(sh.zip.scratch[:0], frames)
+		sh.zip.scratch = keepScratch(b)
+		if ok {
+			c.Write(b)
+			return
+		}
+	}
+	if share {
+		c.WriteShared(frames)
+	} else {
+		c.Write(frames)
+	}
+}
+
+// adapt returns frames in the form that the session's WebSocket takes.
+func (s *session) adapt(frames []byte) []byte {
+	switch {
+	case !s.is(revision3):
+		return withoutBinary(frames, string(encoded))
+	case s.is(noBinary):
+		return withoutBinary(frames, encodedText3)
+	default:
+		return withTypes(frames)
+	}
+}
