@@ -17,11 +17,12 @@ var ErrClosed = errors.New("sio: socket is closed")
 // ErrServerClosed is returned by ListenAndServe after Shutdown, as net/http's.
 var ErrServerClosed = errors.New("sio: server closed")
 
-// ErrTooManyRooms is reported for a room that was not joined: Options.MaxRooms.
+// ErrTooManyRooms is reported for a room that was not joined, and returned by
+// JoinWait: Options.MaxRooms.
 var ErrTooManyRooms = errors.New("sio: too many rooms")
 
-// ErrRoomName is reported for a room that was not joined: its name is longer than
-// 1 KiB.
+// ErrRoomName is reported for a room that was not joined, and returned by JoinWait:
+// its name is longer than 1 KiB.
 var ErrRoomName = errors.New("sio: the name of a room is too long")
 
 // ErrTooManyAcks is returned for an event that was not sent:

@@ -13,7 +13,7 @@ import (
 // before the client is told that it has joined.
 //
 // It is an error if the socket has left (ErrClosed), if it may join no more rooms
-// (ErrTooManyRooms), or if ctx is done before; then it may be in some of the rooms,
+// (ErrTooManyRooms), if a name is too long (ErrRoomName), or if ctx is done before; then it may be in some of the rooms,
 // and what is emitted reaches it as after Join. It must not be called in an inline
 // handler, whose loop it would keep waiting.
 func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
@@ -32,6 +32,8 @@ func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
 	switch {
 	case !there:
 		return ErrClosed
+	case full && slices.ContainsFunc(rooms, func(room string) bool { return len(room) > maxRoomName }):
+		return ErrRoomName
 	case full:
 		return ErrTooManyRooms
 	}

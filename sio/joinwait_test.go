@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sioedge/sioedge/sio"
@@ -110,4 +111,19 @@ func TestJoinWait(t *testing.T) {
 	if err := s.JoinWait(context.Background(), "a"); !errors.Is(err, sio.ErrClosed) {
 		t.Errorf("JoinWait of who has left = %v, want ErrClosed", err)
 	}
+}
+
+// Who waits is told why a room was not joined.
+func TestJoinWaitSaysWhyNot(t *testing.T) {
+	srv := serve(t, sio.Options{MaxRooms: 1}, func(srv *sio.Server) {
+		srv.Of("/").Handle("join", func(s sio.Socket, m *sio.Msg) error {
+			ctx := context.Background()
+			long := s.JoinWait(ctx, strings.Repeat("r", 1025))
+			first, second := s.JoinWait(ctx, "1"), s.JoinWait(ctx, "2")
+			return m.Ack(errors.Is(long, sio.ErrRoomName), first == nil, errors.Is(second, sio.ErrTooManyRooms))
+		})
+	})
+	c := srv.join("40")
+	c.send(`421["join"]`)
+	c.expect(`431[true,true,true]`)
 }
