@@ -247,8 +247,11 @@ func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadca
 func (b BroadcastOperator) logged(in *instance, m *message) logged {
 	srv, e := b.server(), logged{msg: m, name: in.name}
 	switch {
-	case b.direct:
+	case b.direct && len(b.except) == 0:
 		e.ref = b.socket().home()
+	case b.direct:
+		e.to = &audience{refs: []rooms.Ref{b.socket().home()}}
+		e.to.except, e.to.exceptRefs = srv.apart(b.except)
 	case len(b.to)+len(b.except) > 0 || b.sender != 0:
 		e.to = &audience{all: len(b.to) == 0}
 		e.to.rooms, e.to.refs = srv.apart(b.to)

@@ -295,3 +295,24 @@ func TestClientsOfSocketIO2GetNoOffset(t *testing.T) {
 		t.Errorf("the other received %s, want offsets", got)
 	}
 }
+
+// An event for a socket alone, unless it is in a room, is not replayed to it if it
+// was: nor is one that was not for it in any other way.
+func TestWhatASocketWasExceptedFromIsNotReplayed(t *testing.T) {
+	st, g := newGuests(t, sio.Options{}, 1)
+	s := st.ns.All().Sockets()[0]
+	s.Join("muted")
+	for _, b := range []sio.BroadcastOperator{s.Self().Except("muted"), s.Self().Except(s.ID()), s.Self().Except("other")} {
+		if err := b.Emit("news"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st.sim.Turn()
+	if got := g[0].received(); len(got) != 1 {
+		t.Fatalf("received %q, want one event", got)
+	}
+	g[0].go_() // it has not said what it has
+	if !g[0].come("") || len(g[0].missed) != 1 {
+		t.Errorf("recovered with %q, want the one event again: %+v", g[0].missed, st.Recoveries())
+	}
+}
