@@ -1,6 +1,7 @@
 package sio_test
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -270,5 +272,127 @@ func TestBudgetOfComingAndGoing(t *testing.T) {
 			}
 			c.conn.Close()
 		})
+	}
+}
+
+// A client whose budget does not allow for the end of a socket that it replaces
+// leaves nothing behind, and does not get the other.
+func TestNothingIsLeftOfWhoCannotBeReplaced(t *testing.T) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/")
+		srv.Of("/x").OnDisconnect(func(sio.Socket, sio.Reason) {})
+		for i := range 10 {
+			srv.Of(fmt.Sprintf("/%d", i))
+		}
+	})
+	c := srv.join("40")
+	c.join("40/x,")
+	c.fill(2 << 10) // less than handlers take
+	c.send("40/x,")
+	c.ended("close 1009")
+	if st := srv.Stats().Requests; st.Budget != 1 {
+		t.Fatalf("Stats() = %+v, want one closed for its budget", st)
+	}
+	srv.holdsNothing(t)
+}
+
+// fill joins /0 to /9, and brings so much that this is left of the budget.
+func (c *client) fill(left int) {
+	c.t.Helper()
+	const frame = len(`{"t":""}`)
+	due := 4<<20 - left
+	for i := range 10 {
+		n := min(900_000, due)
+		if i > 3 {
+			n = min(100_000, due)
+		}
+		due -= n
+		c.send(fmt.Sprintf(`40/%d,{"t":"%s"}`, i, strings.Repeat("x", n-frame)))
+		for !strings.HasPrefix(c.next(), fmt.Sprintf("40/%d,", i)) {
+			continue
+		}
+	}
+	if due != 0 {
+		c.t.Fatalf("%d bytes too few were brought", due)
+	}
+}
+
+func (srv *server) holdsNothing(t *testing.T) {
+	t.Helper()
+	eventually(t, "nothing held", func() bool {
+		for _, n := range srv.Held() {
+			if n != 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Nor does one whose budget does not allow for its recovery.
+func TestNothingIsLeftOfWhoCannotBeRecovered(t *testing.T) {
+	srv := serve(t, sio.Options{Recovery: sio.Recovery{Window: time.Minute}}, func(srv *sio.Server) {
+		srv.Of("/").OnConnect(func(sio.Socket) error { return nil })
+		for i := range 10 {
+			srv.Of(fmt.Sprintf("/%d", i))
+		}
+	})
+	r := &recoverer{srv: srv, client: &client{t: t}}
+	r.connect()
+	r.cut()
+	eventually(t, "its end", func() bool { return srv.Recoveries().Away == 1 })
+	c := srv.dial()
+	c.fill(2 << 10)
+	c.send(fmt.Sprintf(`40{"pid":%q}`, r.pid))
+	c.ended("close 1009")
+	if st := srv.Stats().Requests; st.Budget != 1 || srv.Recoveries().Recovered != 1 {
+		t.Fatalf("Stats() = %+v, want one closed for its budget", st)
+	}
+	srv.holdsNothing(t)
+}
+
+// asked is a cluster's log that does not answer before the gate is open.
+type asked struct {
+	*book
+	n    atomic.Int64
+	gate chan struct{}
+}
+
+func (a *asked) Take(context.Context, string) (s rooms.Session, ok bool, err error) {
+	a.n.Add(1)
+	<-a.gate
+	return s, false, nil
+}
+
+// So does one that asks for a session as fast as it can, and goes again.
+func TestBudgetOfComingBack(t *testing.T) {
+	const times, most = 3000, (2<<20)/(4<<10) + 1
+	log := &asked{book: newLedger().book(), gate: make(chan struct{})}
+	srv := serve(t, sio.Options{Adapter: log, Recovery: sio.Recovery{Window: time.Minute}}, func(srv *sio.Server) {
+		srv.Of("/x")
+		echo(srv.Of("/"))
+	})
+	c := srv.dial()
+	sent := make(chan struct{})
+	// ends when everything is sent
+	go func() {
+		defer close(sent)
+		var b []byte
+		for range times {
+			b = appendPacket(appendPacket(b, `40/x,{"pid":"another's"}`), "41/x,")
+		}
+		c.write(b)
+	}()
+	eventually(t, "many questions", func() bool { return log.n.Load() >= most-1 })
+	time.Sleep(20 * time.Millisecond) // no more may come, which cannot be waited for
+	if n := log.n.Load(); n > most {
+		t.Errorf("%d sessions are asked for, want at most %d", n, most)
+	}
+	close(log.gate)
+	<-sent
+	eventually(t, "all of them", func() bool { return log.n.Load() == times })
+	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+	if n := srv.Stats().Requests.Budget; n != 0 {
+		t.Errorf("%d connections were closed for their budget, want none", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -266,12 +267,13 @@ func (l *clusterLog) keep(s Socket, x *savedSocket, loop int) {
 }
 
 // fetch has a connecting socket recovered, or connected as a new one, when the
-// log has answered.
-func (sh *shard) fetch(slot uint32, pid string, offset *string) {
+// log has answered. Account is charged with taskCost until then.
+func (sh *shard) fetch(slot uint32, pid string, offset *string, account *budget.Account) {
 	ref, in, l := sh.ref(slot), sh.instance(slot), sh.srv.shared
 	identity := sh.srv.identity(ref)
 	// ends when the log has answered, or the time is out
 	go func() {
+		defer account.Done(taskCost)
 		ctx, cancel := context.WithTimeout(context.Background(), takeTimeout)
 		defer cancel()
 		w := l.restore(ctx, in, pid, identity, offset)

@@ -64,6 +64,9 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 			sh.violated(es) // by a second CONNECT; Node's server closes too
 			return
 		}
+		if !es.Valid() {
+			return // what handlers take did not fit
+		}
 	} else {
 		sh.crossed.join(es, string(p.Namespace))
 	}

@@ -36,6 +36,11 @@ func (srv *Server) Held() map[string]int {
 		held["details"] += len(d.m)
 		d.mu.Unlock()
 	}
+	if srv.log != nil {
+		srv.log.mu.Lock()
+		held["recoveries"] += len(srv.log.named)
+		srv.log.mu.Unlock()
+	}
 	srv.registry.mu.Lock()
 	held["patterns' namespaces"] = len(srv.registry.live)
 	last := srv.registry.last

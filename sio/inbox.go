@@ -44,7 +44,8 @@ func sizeOfArgs(p *parser.Packet) int {
 }
 
 // taskCost is what it takes to have handlers called for a socket that comes or
-// goes, about: a goroutine, and what is kept of the socket until they return.
+// goes, about: a goroutine, and what is kept of the socket until they return. To
+// look for what it had before takes the same.
 const taskCost = 4 << 10
 
 // toll charges what a client's coming or going takes if there are handlers for it.

@@ -53,7 +53,9 @@ func (sh *shard) recover(es eio.Session, slot uint32, auth []byte) bool {
 		return false
 	}
 	if old := sh.srv.holder(*c.PID); old != 0 {
-		sh.challenge(slot, old, c)
+		if account, ok := sh.toll(es, 1); ok {
+			sh.challenge(slot, old, c, account)
+		}
 		return true
 	}
 	return sh.regain(es, slot, c)
@@ -62,7 +64,9 @@ func (sh *shard) recover(es eio.Session, slot uint32, auth []byte) bool {
 // regain is recover when nobody has the socket any more.
 func (sh *shard) regain(es eio.Session, slot uint32, c comeback) bool {
 	if sh.srv.shared != nil {
-		sh.fetch(slot, *c.PID, c.Offset)
+		if account, ok := sh.toll(es, 1); ok {
+			sh.fetch(slot, *c.PID, c.Offset, account)
+		}
 		return true
 	}
 	saved, from := sh.srv.log.claim(sh.instance(slot).name, *c.PID, sh.srv.identity(sh.ref(slot)), c.Offset)
@@ -141,9 +145,14 @@ func (sh *shard) resume(slot uint32) {
 		sh.reconnect(slot)
 		return
 	}
+	account, ok := sh.toll(sh.session(slot), 1)
+	if !ok {
+		return
+	}
 	ref := sh.ref(slot)
 	// ends when what was missed has been found
 	go func() {
+		defer account.Done(taskCost)
 		for !step() {
 			continue
 		}
@@ -291,10 +300,15 @@ func (sh *shard) unname(slot uint32) {
 }
 
 // giveUp puts back what a socket has claimed that goes while it is connecting, or
-// is refused.
+// is refused. What it has been given back already, and was not accepted with, has
+// gone.
 func (sh *shard) giveUp(slot uint32) {
 	c, ok := sh.claims[slot]
 	if !ok {
+		if _, ok := sh.resumed[slot]; ok {
+			delete(sh.resumed, slot)
+			sh.forgetName(slot, sh.srv.pid(sh.ref(slot)))
+		}
 		return
 	}
 	delete(sh.claims, slot)

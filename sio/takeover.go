@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -26,12 +27,14 @@ const (
 )
 
 // challenge asks whether the client of a socket is still there that the one of
-// slot wants back, and then goes on with the latter.
-func (sh *shard) challenge(slot uint32, old rooms.Ref, c comeback) {
+// slot wants back, and then goes on with the latter. Account is charged with
+// taskCost until there is an answer.
+func (sh *shard) challenge(slot uint32, old rooms.Ref, c comeback, account *budget.Account) {
 	newcomer, name, identity := sh.ref(slot), sh.instance(slot).name, sh.srv.identity(sh.ref(slot))
 	from := sh.srv.shards[old.Loop()]
 	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 		from.defend(old, name, identity, func(v verdict) {
+			account.Done(taskCost)
 			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.decided(newcomer, v, c) }))
 		})
 	}))
