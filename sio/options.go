@@ -110,8 +110,8 @@ type Options struct {
 
 	// OnError gets the error that a handler returned, or a panic as
 	// *PanicError, with the event's name ("connect" and "disconnect" for those
-	// handlers); and ErrTooManyRooms, with "join". It must be safe for concurrent
-	// use, and must not block: for an inline handler it is called on the loop. Clients
+	// handlers); and ErrTooManyRooms and ErrRoomName, with "join". It must be safe for
+	// concurrent use, and must not block: for an inline handler it is called on the loop. Clients
 	// decide how often it is called. Nil logs a warning, one for each kind of
 	// error in ten seconds with the number of those left out, and nothing for
 	// ErrClosed; Stats counts all.
