@@ -144,9 +144,9 @@ type Options struct {
 
 	// HeadTimeout bounds the wait for a connection's first request, and the time
 	// from the start of a request to the end of its head; BodyTimeout bounds the
-	// time for its body, IdleTimeout the wait for the next request, which should be
-	// longer than a proxy in front keeps its connections: most do for 60 s. Zero
-	// means 10 s, 60 s and 75 s.
+	// time for its body, or each 64 KiB of it, IdleTimeout the wait for the next
+	// request, which should be longer than a proxy in front keeps its connections:
+	// most do for 60 s. Zero means 10 s, 60 s and 75 s.
 	HeadTimeout, BodyTimeout, IdleTimeout time.Duration
 
 	// MaxHeaderBytes bounds the head of a request in bytes, MaxHeaderFields its

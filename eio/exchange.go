@@ -41,6 +41,7 @@ type exchange struct {
 	cut    func(reason Reason) // the connection ended first; may be nil
 	payer  Session             // is charged for buf; zero: nobody
 	paid   int                 // how much
+	part   int                 // what has come of the body since the deadline was set
 }
 
 // A state says what an exchange waits for. What ends each before its answer is
@@ -91,6 +92,11 @@ func (q *query) flags() (f flags) {
 // maxDropped bounds a body that nobody wants and that is read nevertheless, so
 // that the connection can go on; behind the answer to a longer one it ends.
 const maxDropped = 64 << 10
+
+// bodyPart is how much of a body has to come within BodyTimeout, unless it ends
+// before: a large one may take a slow link longer than a small one may take
+// anybody.
+const bodyPart = 64 << 10
 
 // start has a request served whose head has come.
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
@@ -170,6 +176,10 @@ func (sh *shard) receive(h *httpConn, b []byte) (used int) {
 		if h.buf = append(h.buf, data...); !sh.chargeBody(h) {
 			sh.fail(h, http.StatusRequestEntityTooLarge)
 			return used
+		}
+		if h.part += len(data); h.part >= bodyPart {
+			h.part = 0
+			sh.deadline(h, sh.srv.o.BodyTimeout)
 		}
 		if n == 0 {
 			return used

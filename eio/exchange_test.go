@@ -105,3 +105,36 @@ func TestHookEndsTheSession(t *testing.T) {
 		checkEmpty(t, srv, sim.Engine())
 	}
 }
+
+// A large body on a slow link may take longer than BodyTimeout, which is for each
+// part of it.
+func TestLargeBodyOnASlowLink(t *testing.T) {
+	for _, rate := range []int{8 << 10, 4 << 10} { // bytes a second
+		var now Session
+		got := 0
+		srv, sim := newSim(t, &hooks{
+			open:    func(s Session, _ *http1.Request) { now = s },
+			message: func(_ Session, data []byte, _ bool) { got = len(data) },
+		}, Options{BodyTimeout: 10 * time.Second}, loop.Options{})
+		c := sim.Connect(0)
+		c.Send(getRequest("EIO=4&transport=polling"))
+		c.Received()
+		poll := sim.Connect(0)
+		poll.Send(getRequest("EIO=4&transport=polling&sid=" + now.ID()))
+		request := postRequest("EIO=4&transport=polling&sid="+now.ID(), "4"+strings.Repeat("x", 500_000))
+		for b := request; len(b) > 0 && !c.Closed(); b = b[min(rate, len(b)):] {
+			c.Send(b[:min(rate, len(b))])
+			sim.Advance(time.Second)
+			if strings.HasSuffix(string(poll.Received()), "\r\n\r\n2") { // asked for a pong: it comes behind the body
+				poll.Send(getRequest("EIO=4&transport=polling&sid=" + now.ID()))
+			}
+		}
+		if want := map[int]int{8 << 10: 500_000}[rate]; got != want {
+			t.Errorf("at %d bytes a second a message of %d bytes came, want %d", rate, got, want)
+		}
+		c.Close()
+		poll.Close()
+		sim.Advance(2 * time.Minute)
+		checkEmpty(t, srv, sim.Engine())
+	}
+}

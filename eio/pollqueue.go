@@ -129,6 +129,8 @@ func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
 	if e.queued*2 <= sh.srv.o.MaxQueue {
 		sh.loop.Cancel(&e.slow)
 		sh.handle(slot).resume(swamped)
+	} else {
+		_ = e.gave.Taking() // from now on
 	}
 }
 
@@ -174,7 +176,7 @@ func (sh *shard) flushPollers() {
 // swamp begins to watch a client for which more than MaxQueue waits.
 func (sh *shard) swamp(slot uint32, e *ext) {
 	sh.handle(slot).pause(swamped)
-	e.asked = sh.loop.Now()
+	e.asked, e.moving = sh.loop.Now(), false
 	sh.watchSlow(slot, e, sh.slowAfter())
 }
 
@@ -187,11 +189,15 @@ func (sh *shard) watchSlow(slot uint32, e *ext, d time.Duration) {
 		if sh.sessions.At(slot).is(closing) {
 			return // CloseTimeout is what counts
 		}
-		// An answer on its way is judged by the loop, an upgrade by its own time.
-		left := time.Duration(e.asked-sh.loop.Now())*time.Millisecond + sh.slowAfter()
-		if e.gave.Queued() > 0 || e.probing.Valid() {
-			left = sh.slowAfter()
+		// An answer on its way is judged by the loop, an upgrade by its own time. The
+		// client can ask for more when it has had the last of it, of which the kernel
+		// has much: it may have been any moment since the last look.
+		before := e.moving
+		e.moving = e.gave.Taking() || e.gave.Queued() > 0
+		if before || e.moving || e.probing.Valid() {
+			e.asked = max(e.asked, sh.loop.Now())
 		}
+		left := time.Duration(e.asked-sh.loop.Now())*time.Millisecond + sh.slowAfter()
 		if left > 0 {
 			sh.watchSlow(slot, e, left)
 			return
@@ -224,7 +230,10 @@ func (sh *shard) cameBack(h *httpConn, slot uint32, e *ext) bool {
 		sh.refuse(h, unknownSID)
 		return false
 	}
-	e.gave, e.relayed, e.via, e.answered, e.asked = loop.Conn{}, false, loop.Conn{}, 0, sh.loop.Now()
+	if sh.sessions.At(slot).is(swamped) {
+		_ = e.gave.Taking() // not any more
+	}
+	e.gave, e.relayed, e.via, e.answered, e.asked, e.moving = loop.Conn{}, false, loop.Conn{}, 0, sh.loop.Now(), false
 	sh.polledFirst(slot)
 	sh.heardBytes(slot)
 	return true

@@ -62,6 +62,7 @@ type ext struct {
 	queue    []queued   // waiting for a poll or for the upgrade to finish
 	queued   int        // bytes that it holds
 	asked    int64      // when the client last asked for more, while swamped, in ms on the loop's clock
+	moving   bool       // an answer was on its way when that was last looked at, while swamped
 	gave     loop.Conn  // what was last queued was given to it, and the client has not come back since
 	relayed  bool       // it is another server's
 	via      loop.Conn  // another server's, on which the last answer to a poll was given

@@ -49,10 +49,14 @@ func (sh *shard) later(slot uint32) {
 // goOn gives sessions with more to be handled their turns.
 func (sh *shard) goOn() (more bool) {
 	sh.zip.left = sliceInflated
-	n := min(len(sh.waiting), perSlice)
-	now := sh.waiting[:n]
-	sh.waiting = sh.waiting[n:]
-	for _, s := range now {
+	defer func() { // also when a handler panics
+		if len(sh.waiting) > 0 {
+			sh.loop.NeedWork()
+		}
+	}()
+	for range min(len(sh.waiting), perSlice) {
+		s := sh.waiting[0]
+		sh.waiting = sh.waiting[1:]
 		s.resume(busy)
 	}
 	if len(sh.waiting) == 0 {

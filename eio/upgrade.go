@@ -135,7 +135,6 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s.unset(noBinary) // each transport says for itself whether it takes bytes
 	s.set(overWS | e.upgrade)
 	s.conn = c.Key()
-	sh.handle(slot).resume(swamped)
 	for _, q := range e.queue {
 		sh.write(s, q.frames, shared, q.plain)
 	}
@@ -149,4 +148,5 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 		c.PauseRead()
 	}
 	sh.restartHeartbeat(slot)
+	sh.handle(slot).resume(swamped) // at last: the handler gets what is left of a body
 }

@@ -97,7 +97,7 @@ func flags(c *config) *pflag.FlagSet {
 	f.IntVar(&c.attachments, "max-attachments", 10, "binary attachments of a packet, in and out; JavaScript clients take 10 unless they are told otherwise")
 	f.IntVar(&c.fragments, "max-fragments", 65536, "fragments of a WebSocket message")
 	f.DurationVar(&c.headTimeout, "header-timeout", 10*time.Second, "how long a connection's first request may take to come, and the head of each")
-	f.DurationVar(&c.bodyTimeout, "body-timeout", time.Minute, "how long the body of a request may take")
+	f.DurationVar(&c.bodyTimeout, "body-timeout", time.Minute, "how long the body of a request, or each 64 KiB of it, may take")
 	f.DurationVar(&c.idleTimeout, "idle-timeout", 75*time.Second, "how long a connection waits for its next request; longer than a proxy in front keeps it")
 	f.IntVar(&c.headBytes, "max-header-bytes", 32<<10, "bytes of the head of a request")
 	f.IntVar(&c.headFields, "max-header-fields", 256, "fields of the head of a request")
