@@ -86,38 +86,36 @@ func (h *host) dropped(in *instance) {
 
 // watch tells it of a room, if it knows the instance. The room's shard is locked.
 func (h *host) watch(ns uint32, room string, occupied bool) {
-	if last := h.tell(ns, room, occupied); !last {
+	h.mu.RLock()
+	k := h.known[ns]
+	told := k != nil && k.told
+	last := told && h.tell(k, room, occupied)
+	h.mu.RUnlock()
+	if k == nil || told && !last {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	k := h.known[ns]
 	switch {
-	case k == nil:
-	case !k.told && occupied: // it may be told meanwhile
+	case !k.told && occupied:
 		if k.untold == nil {
 			k.untold = map[string]struct{}{}
 		}
 		k.untold[room] = struct{}{}
 	case !k.told:
 		delete(k.untold, room)
-	case k.gone && k.rooms.Load() == 0:
+	case !told: // it has been told meanwhile
+		last = h.tell(k, room, occupied)
+	}
+	if last && k.gone && k.rooms.Load() == 0 && h.known[ns] == k {
 		delete(h.known, ns)
 	}
 }
 
-// tell is watch for an instance that the adapter knows; last says that there is more
-// to do.
-func (h *host) tell(ns uint32, room string, occupied bool) (last bool) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	k := h.known[ns]
-	switch {
-	case k == nil:
-		return false
-	case !k.told:
-		return true
-	case occupied:
+// tell is watch for an instance that the adapter knows; last says that it may be
+// forgotten. h.mu is held.
+func (h *host) tell(k *known, room string, occupied bool) (last bool) {
+	if occupied {
 		k.rooms.Add(1)
 		h.adapter.Occupied(k.name, room)
 		return false
