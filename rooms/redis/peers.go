@@ -16,6 +16,9 @@ import (
 const (
 	beatEvery = time.Second
 	deadAfter = 3 * time.Second
+	// mayBeat is how often one may say something between: who asks, and namespaces
+	// that come, may be many, and all servers hear each time.
+	mayBeat = beatEvery / 4
 )
 
 // A beat is a heartbeat, as JSON. Servers of Node do not see it.
@@ -257,6 +260,7 @@ func (c *core) keepBeating() {
 	}()
 	hello := (<-chan struct{})(heard)
 	var soon <-chan time.Time
+	var next time.Time // when something may be said between
 	for {
 		says := false
 		select {
@@ -266,13 +270,17 @@ func (c *core) keepBeating() {
 			hello, says = nil, true
 		case <-c.news:
 			if soon == nil {
-				soon = time.After(beatEvery / 20) // many are opened together
+				soon = time.After(max(beatEvery/20, time.Until(next))) // many are opened together
+			}
+			continue
+		case <-c.hello:
+			if soon == nil {
+				soon = time.After(time.Until(next))
 			}
 			continue
 		case <-soon:
-			soon = nil
+			soon, next = nil, time.Now().Add(mayBeat)
 		case <-ticker.C:
-		case <-c.hello:
 		}
 		if says || !c.b.stuck(c.beats().name) { // else we are cut off, or busy enough to be seen
 			c.beat(says, false)
@@ -283,10 +291,14 @@ func (c *core) keepBeating() {
 	}
 }
 
+// maxBeat bounds a heartbeat, in bytes: more than one has whose names are as long as
+// they may be, and each character escaped.
+const maxBeat = 64 << 10
+
 // heardBeat handles a heartbeat.
 func (c *core) heardBeat(payload []byte) {
 	var b beat
-	if json.Unmarshal(payload, &b) != nil || b.UID == "" {
+	if len(payload) > maxBeat || json.Unmarshal(payload, &b) != nil || b.UID == "" {
 		c.b.malformed.Add(1)
 		return
 	}

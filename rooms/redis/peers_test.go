@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"strings"
@@ -59,5 +60,48 @@ func TestServersThatWereNotAskedAreNotMissing(t *testing.T) {
 				t.Errorf("Members = %v, %#v, want those of nod1, nod2 missing and one without a name", members, err)
 			}
 		})
+	}
+}
+
+// Who is asked often who it is answers no more often than some times a second: all
+// servers hear each answer, and any client can have one asked, with a forged id.
+func TestAnswersToHelloAreBounded(t *testing.T) {
+	_, adapters := join(t, "classic", server(t), 2, Options{})
+	a, b := coreOf(adapters[0]), coreOf(adapters[1])
+	for range 3 { // what the start has to say has been said
+		time.Sleep(beatEvery / 2)
+	}
+	payload, err := json.Marshal(beat{UID: "0", Node: "askr", Hello: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, before := time.Now(), b.b.received.Load()
+	for time.Since(began) < beatEvery {
+		a.heardBeat(payload)
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(2 * mayBeat)
+	took := time.Since(began)
+	most := int64(2 * (took/beatEvery + took/mayBeat + 2)) // of both servers, who hear themselves
+	if got := b.b.received.Load() - before; got > most || got < 4 {
+		t.Errorf("%d heartbeats in %v, want at most %d", got, took, most)
+	}
+}
+
+// A heartbeat that is longer than any can be is none: thousands may be remembered.
+func TestLongHeartbeats(t *testing.T) {
+	for _, a := range offline(t, &fake{node: "node"}) {
+		c := coreOf(a)
+		long, _ := json.Marshal(beat{UID: "1", Node: "long", Addr: strings.Repeat("x", maxBeat)})
+		c.heardBeat(long)
+		most := beat{UID: "2", Node: "most", Namespaces: []string{strings.Repeat("<", maxNames)}}
+		fits, _ := json.Marshal(most)
+		c.heardBeat(fits)
+		if _, known := c.Peer("long"); known || c.b.malformed.Load() != 1 {
+			t.Errorf("%T: a heartbeat of %d bytes was taken for one", a, len(long))
+		}
+		if _, known := c.Peer("most"); !known {
+			t.Errorf("%T: a heartbeat of %d bytes was not taken for one", a, len(fits))
+		}
 	}
 }
