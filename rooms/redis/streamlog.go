@@ -88,9 +88,14 @@ func (s *streams) Keep(x rooms.Session, window time.Duration) {
 	})
 }
 
-// maxTakes bounds the sessions that are asked for at one time: clients name them
-// before anybody knows who they are.
-const maxTakes = 256
+const (
+	// maxTakes bounds the sessions that are asked for at one time: clients name them
+	// before anybody knows who they are. When a server has gone, its clients come
+	// back together.
+	maxTakes = 8192
+	// maxAsked bounds those of them that Redis is asked for. The others wait.
+	maxAsked = 256
+)
 
 // maxPID bounds what a session may be called, in bytes: those of servers, of Node's
 // too, are shorter.
@@ -115,6 +120,12 @@ func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok boo
 	client, err := s.b.get(ctx)
 	if err != nil {
 		return rooms.Session{}, false, err
+	}
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	case <-ctx.Done():
+		return rooms.Session{}, false, ctx.Err()
 	}
 	key := s.o.SessionPrefix + pid
 	value, err := client.Do(ctx, client.B().Getdel().Key(key).Build()).AsBytes()

@@ -20,6 +20,7 @@ type streams struct {
 
 	saving  saving
 	takes   chan struct{} // has one for each session that is asked for
+	asking  chan struct{} // has one for each that Redis is asked for
 	reading chan struct{} // closed when it is known from where on each stream is read
 
 	mu      sync.Mutex
@@ -40,7 +41,7 @@ func (s *streams) Start(h rooms.Host) error {
 	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
 	s.form = wire.Packed
 	s.topics = func(ns string) []topic { return []topic{s.channel(s.main(ns))} }
-	s.reading, s.takes = make(chan struct{}), make(chan struct{}, maxTakes)
+	s.reading, s.takes, s.asking = make(chan struct{}), make(chan struct{}, maxTakes), make(chan struct{}, maxAsked)
 	s.start(h, newUID(), s.receive)
 	s.b.ended.Add(1)
 	// ends when the broker is closed

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -352,5 +353,30 @@ func TestSessionsThatClientsNameCostLittle(t *testing.T) {
 	}
 	if _, ok, err := s.Take(ctx, "p"); ok || !errors.Is(err, errBusy) || s.Status().Refused != 1 {
 		t.Errorf("Take when there are too many = %t, %v, %d refused, want errBusy and 1", ok, err, s.Status().Refused)
+	}
+}
+
+// The clients of a server that has gone come back together, all with their sessions.
+func TestManySessionsAreTakenAtOnce(t *testing.T) {
+	const many = 4000
+	_, adapters := join(t, "streams", server(t), 1, Options{})
+	s := adapters[0].(*streams)
+	for i := range many {
+		s.Keep(rooms.Session{ID: "id", PID: fmt.Sprint("p", i), Namespace: "/"}, time.Hour)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var failed atomic.Int64
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			if x, ok, err := s.Take(ctx, fmt.Sprint("p", i)); !ok || err != nil || x.ID != "id" {
+				failed.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := failed.Load(); n != 0 {
+		t.Errorf("%d of %d sessions were not found", n, many)
 	}
 }
