@@ -13,6 +13,7 @@ import (
 // An attacker is one hostile client.
 type attacker struct {
 	addr  string
+	twin  string          // where the cluster's other program is
 	redis string          // where the program's Redis is
 	over  <-chan struct{} // closed when it is to send no more
 	limit int64           // bytes that it sends
@@ -45,6 +46,21 @@ func (a *attacker) dialTo(addr string) (*hostile, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.keep(p)
+}
+
+// dialApart is dialTo from an address that no honest client has.
+func (a *attacker) dialApart(addr string) (*hostile, error) {
+	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return a.keep(newPeer(c))
+}
+
+// keep has a connection stay open until the attack has been measured.
+func (a *attacker) keep(p *peer) (*hostile, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if closed(a.over) {

@@ -47,6 +47,29 @@ var redisAttacks = []*attack{
 		}
 		return nil
 	}},
+	{name: "polls of another server's sessions, in a cluster", redis: "redis", twin: true, args: []string{"-advertise", "-max-forwards=64"},
+		bytes: 40_000, conns: 400, do: func(a *attacker) error {
+			for a.more() {
+				first, err := a.dialApart(a.twin)
+				if err != nil {
+					return err
+				}
+				sid, err := first.open("EIO=4")
+				a.drop(first)
+				if err != nil {
+					return err
+				}
+				h, err := a.dialApart(a.addr)
+				if err != nil {
+					return err
+				}
+				if _, err := io.WriteString(h, get("EIO=4&sid="+sid)); err != nil {
+					return err
+				}
+				h.discard()
+			}
+			return nil
+		}},
 	{name: "forged ids of recovery in a cluster", redis: "redis+streams", args: []string{"-recovery=10s"}, do: func(a *attacker) error {
 		for i := range 100 {
 			h, err := a.joined("EIO=4", fmt.Sprintf(`40{"pid":"%020d","offset":"%d-0"}`, i, time.Now().UnixMilli()))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,6 +18,7 @@ const rest = 10 * time.Millisecond
 // the time, as a browser does.
 type honest struct {
 	*peer
+	home     string // where one that polls has its session
 	sid      string // empty: over WebSocket
 	polls    *peer
 	answered atomic.Int64
@@ -25,14 +27,15 @@ type honest struct {
 	err      error // of polling; to be read when polled is closed
 }
 
-// befriend connects n honest clients, of which a tenth poll.
-func befriend(addr string, n int) (all []*honest, err error) {
+// befriend connects n honest clients, of which a tenth poll: sessions of twin, if
+// that is not empty.
+func befriend(addr, twin string, n int) (all []*honest, err error) {
 	for i := range n {
 		p, err := dial(addr)
 		if err != nil {
 			return all, err
 		}
-		h := &honest{peer: p}
+		h := &honest{peer: p, home: cmp.Or(twin, addr)}
 		all = append(all, h)
 		if err := h.join(i%10 == 0); err != nil {
 			return all, fmt.Errorf("an honest client: %w", err)
@@ -44,7 +47,7 @@ func befriend(addr string, n int) (all []*honest, err error) {
 func (h *honest) join(polls bool) (err error) {
 	_ = h.SetDeadline(time.Now().Add(2 * patience))
 	if polls {
-		if h.sid, err = h.open("EIO=4"); err == nil {
+		if err = h.begin(); err == nil {
 			err = h.poll()
 		}
 	} else {
@@ -59,6 +62,18 @@ func (h *honest) join(polls bool) (err error) {
 			return nil
 		}
 	}
+	return err
+}
+
+// begin opens a session to be polled.
+func (h *honest) begin() error {
+	p, err := dial(h.home)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	_ = p.SetDeadline(time.Now().Add(patience))
+	h.sid, err = p.open("EIO=4")
 	return err
 }
 

@@ -35,6 +35,7 @@ type process struct {
 	addr   string
 	debug  string // empty: the server, which tells nothing
 	broker string // where its Redis is
+	twin   string // where the other one of its cluster is; empty: there is none
 
 	mu         sync.Mutex // guards what follows
 	lines, log int64      // lines and bytes that were written to the log

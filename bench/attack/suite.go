@@ -17,6 +17,7 @@ type attack struct {
 	server bool     // it is the server that is attacked, not the library's program
 	args   []string // for the program
 	redis  string   // kind of cluster that the program is in; empty: none
+	twin   bool     // there is another program in the cluster, where honest clients that poll have their sessions
 	peers  int      // attackers at most, who are in Redis and not clients; 0: as many as there are
 	few    uint64   // descriptors that it may have; 0: as many as this process
 	bytes  int64    // that an attacker sends when it has the time; 0: as all others
@@ -97,6 +98,14 @@ func (x *attack) try(p programs, sc scale) (all [2]result, err error) {
 	}
 	defer s.stop()
 	s.broker = broker
+	if x.twin {
+		twin, err := start(p, false, 0, append(slices.Clone(sc.soon), args...))
+		if err != nil {
+			return all, err
+		}
+		defer twin.stop()
+		s.twin = twin.addr
+	}
 	if err := s.settle(); err != nil {
 		return all, err
 	}
@@ -116,7 +125,7 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 	if err != nil {
 		return r, err
 	}
-	fair, err := befriend(s.addr, sc.honest)
+	fair, err := befriend(s.addr, s.twin, sc.honest)
 	leave := sync.OnceFunc(func() {
 		for _, h := range fair {
 			h.leave()
@@ -180,6 +189,10 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 			before.descriptors += pooled
 			before.goroutines += 2 * pooled
 		}
+		if x.twin {
+			before.descriptors += sc.honest
+			before.goroutines += 2 * sc.honest // their forwarded polls' connections, kept for the next ones
+		}
 		err = s.calm(before, sc.calm)
 	}
 	return r, err
@@ -196,7 +209,7 @@ func (x *attack) begin(s *process, n int, sc scale, over <-chan struct{}, begun 
 	}
 	var wg sync.WaitGroup
 	for range n {
-		a := &attacker{addr: s.addr, redis: s.broker, over: over, limit: limit, lives: lives, begun: begun}
+		a := &attacker{addr: s.addr, twin: s.twin, redis: s.broker, over: over, limit: limit, lives: lives, begun: begun}
 		all = append(all, a)
 		wg.Add(1)
 		// ends when over is closed

@@ -90,8 +90,10 @@ func dial(addr string) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &peer{c, bufio.NewReaderSize(c, 4096)}, nil
+	return newPeer(c), nil
 }
+
+func newPeer(c net.Conn) *peer { return &peer{c, bufio.NewReaderSize(c, 4096)} }
 
 // request sends a request and returns the answer's status and body.
 func (p *peer) request(head string) (int, string, error) {

@@ -47,6 +47,8 @@ func run() error {
 	either := flag.Bool("either", false, "clients choose their parser")
 	cluster := flag.String("adapter", "", "URL of Redis")
 	prefix := flag.String("prefix", "attacked", "of the cluster's channels")
+	advertise := flag.Bool("advertise", false, "others of the cluster may forward to it")
+	flag.IntVar(&o.MaxForwards, "max-forwards", 0, "as the server's")
 	flag.BoolVar(&o.Engine.AllowEIO3, "eio3", false, "Socket.IO 2 is served")
 	flag.DurationVar(&o.Recovery.Window, "recovery", 0, "window of recovery")
 	flag.DurationVar(&o.Engine.PingInterval, "ping-interval", 0, "as the server's")
@@ -69,13 +71,20 @@ func run() error {
 			return err
 		}
 	}
+	listen := "127.0.0.1:0"
+	if *advertise {
+		if listen, err = freeAddress(); err != nil {
+			return err
+		}
+		o.Advertise = "http://" + listen
+	}
 	srv, err := sio.New(o)
 	if err != nil {
 		return err
 	}
 	var sockets atomic.Int64
 	application(srv, &sockets)
-	addr, err := srv.Listen("127.0.0.1:0")
+	addr, err := srv.Listen(listen)
 	if err != nil {
 		return err
 	}
@@ -87,6 +96,16 @@ func run() error {
 		}))
 	}()
 	return srv.Serve(context.Background())
+}
+
+// freeAddress returns an address that was free a moment ago.
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
 }
 
 func hold(srv *sio.Server, sockets *atomic.Int64) Held {
