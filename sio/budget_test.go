@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio"
 )
@@ -394,5 +395,41 @@ func TestBudgetOfComingBack(t *testing.T) {
 	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
 	if n := srv.Stats().Requests.Budget; n != 0 {
 		t.Errorf("%d connections were closed for their budget, want none", n)
+	}
+}
+
+// counted is a cluster's log that counts the events that are read of it.
+type counted struct {
+	*book
+	n atomic.Int64
+}
+
+func (c *counted) Missed(ctx context.Context, ns, pattern string, from, to rooms.Place, each func(rooms.Entry) bool) (bool, error) {
+	return c.book.Missed(ctx, ns, pattern, from, to, func(e rooms.Entry) bool {
+		c.n.Add(1)
+		return each(e)
+	})
+}
+
+// Of what a client has missed no more is gathered than it may be sent.
+func TestNoMoreIsGatheredThanMayBeSent(t *testing.T) {
+	const events, size, bound = 2000, 2000, 1 << 20
+	log := &counted{book: newLedger().book()}
+	o := sio.Options{Adapter: log, Recovery: sio.Recovery{Window: time.Minute}, Loop: loop.Options{MaxOutbound: bound, SoftOutbound: 64 << 10}}
+	srv, join, ns := recoverers(t, o, func(*sio.Namespace) {})
+	r := join()
+	r.cut()
+	eventually(t, "its end", func() bool { return len(ns.All().Sockets()) == 0 })
+	for range events {
+		if err := ns.Emit("large", strings.Repeat("x", size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.connect()
+	if n := srv.Recoveries(); r.recoveredAs == r.sid || n.TooLarge != 1 || n.Lost != 0 {
+		t.Errorf("Recoveries() = %+v, want one that is too large", n)
+	}
+	if n := log.n.Load(); n < bound/size/2 || n > bound/size {
+		t.Errorf("%d events were read for it, want those of %d bytes", n, bound)
 	}
 }

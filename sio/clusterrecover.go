@@ -58,7 +58,7 @@ func (l *clusterLog) watched(in *instance, t rooms.Target, e rooms.Event, frames
 	}
 	for w := range l.watchers {
 		if w.in == in {
-			w.see(sight{target: t, frames: frames, plain: e.Plain}, l.srv.log.most)
+			w.see(sight{target: t, frames: frames, plain: e.Plain}, l.most())
 		}
 	}
 }
@@ -110,12 +110,19 @@ func (l *clusterLog) restore(ctx context.Context, in *instance, pid, identity st
 			w.had, w.from = had, had.place
 		}
 	}
-	if w.from == 0 || !l.watch(ctx, w) {
+	switch {
+	case w.from != 0 && l.watch(ctx, w):
+		return w
+	case w.bytes > l.srv.mostReplayed():
+		l.count(&counts.TooLarge)
+	default:
 		l.count(&counts.Lost)
-		return nil
 	}
-	return w
+	return nil
 }
+
+// most is how many bytes are gathered for a client: not more than it may be sent.
+func (l *clusterLog) most() int64 { return min(l.srv.log.most, l.srv.mostReplayed()) }
 
 // watch has w watch, and gives it what it has missed before. What there is until
 // now is read at first, so that little comes while the rest is read.
@@ -136,7 +143,7 @@ func (l *clusterLog) watch(ctx context.Context, w *watcher) bool {
 	ok = l.read(ctx, w, to, rest)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w.catchUp(l.srv.log.most)
+	w.catchUp(l.most())
 	if !ok || w.full {
 		delete(l.watchers, w)
 		return false
@@ -147,7 +154,7 @@ func (l *clusterLog) watch(ctx context.Context, w *watcher) bool {
 // read gives a watcher what is in the log between two places. Of what was done to
 // sockets, that counts which came when this one was away.
 func (l *clusterLog) read(ctx context.Context, w *watcher, from, to rooms.Place) bool {
-	most, pattern := l.srv.log.most, ""
+	most, pattern := l.most(), ""
 	if w.in.ns.pattern != nil {
 		pattern = w.in.ns.name
 	}
@@ -188,7 +195,7 @@ func (l *clusterLog) begin(w *watcher) (to rooms.Place) {
 	for _, a := range x.ahead { // not read yet, but not to be delivered then
 		if w.meant(a.target) {
 			frames, _ := frameAt(w.in.name, a.event, l.offset(w.in, a.event, 0))
-			w.see(sight{target: a.target, frames: frames, plain: a.event.Plain}, l.srv.log.most)
+			w.see(sight{target: a.target, frames: frames, plain: a.event.Plain}, l.most())
 		}
 	}
 	l.watchers[w] = struct{}{}
@@ -211,11 +218,11 @@ func (l *clusterLog) end(w *watcher, most int64) (missed []*message, ok bool) {
 	case w.revoked:
 		counts.Revoked++
 		return nil, false
-	case w.full:
-		counts.Lost++
-		return nil, false
 	case w.bytes > most:
 		counts.TooLarge++
+		return nil, false
+	case w.full:
+		counts.Lost++
 		return nil, false
 	}
 	if x.last == w.session.At { // numbers go on from those of the other server

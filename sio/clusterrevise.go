@@ -75,7 +75,7 @@ func (srv *Server) locked(f func()) {
 func (l *clusterLog) revise(t rooms.Target, op rooms.Op, names []string) {
 	for w := range l.watchers {
 		if w.meant(t) {
-			w.see(sight{target: t, op: op, names: names}, l.srv.log.most)
+			w.see(sight{target: t, op: op, names: names}, l.most())
 		}
 	}
 }

@@ -213,12 +213,16 @@ func (sh *shard) reconnect(slot uint32) {
 }
 
 // replayable returns how many bytes a session's client may be sent of what it has
-// missed: what may be queued for it, less some for what else there is, and what it
-// has been sent in other namespaces.
+// missed: what any may, less what it has been sent in other namespaces.
 func (sh *shard) replayable(es eio.Session) int64 {
-	o := &sh.srv.o.Loop
+	return sh.srv.mostReplayed() - sh.replayed[es.Ref()]
+}
+
+// mostReplayed is what may be queued for a client, less some for what else there is.
+func (srv *Server) mostReplayed() int64 {
+	o := &srv.o.Loop
 	most := int64(cmp.Or(o.MaxOutbound, max(16<<20, o.SoftOutbound)))
-	return most - most/16 - sh.replayed[es.Ref()]
+	return most - most/16
 }
 
 // replayBytes is what an event takes in a queue beside its bytes.
