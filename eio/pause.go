@@ -15,6 +15,17 @@ func (s Session) PauseRead() {
 // ResumeRead undoes PauseRead.
 func (s Session) ResumeRead() { s.resume(held) }
 
+// Behind tells whether the handler has yet to get something that the client is
+// sending: it is not read from, or a part of a message or of a body has come.
+func (s Session) Behind() bool {
+	r := s.at()
+	if r == nil || r.is(apart) {
+		return r != nil
+	}
+	e := s.sh.peekExt(s.slot)
+	return e != nil && (!e.reader.Idle() || e.post.Valid())
+}
+
 // pause stops the reading from a client for one of the reasons in apart.
 func (s Session) pause(why flags) {
 	r := s.at()

@@ -84,10 +84,14 @@ func (sh *shard) continued(es eio.Session, own *assembly, data []byte, binary bo
 }
 
 // awaitAttachment gives a client the time for the next attachment that it has
-// for a request's body.
+// for a request's body. If it is sending then, or has to wait, it has it once more.
 func (sh *shard) awaitAttachment(es eio.Session, own *assembly) {
 	patience := cmp.Or(sh.srv.o.Engine.BodyTimeout, time.Minute)
 	sh.loop.Schedule(&own.timer, patience, func() {
+		if es.Behind() {
+			sh.awaitAttachment(es, own)
+			return
+		}
 		sh.tally.unfinished.Add(1)
 		sh.srv.notice.Warn("a connection did not send the attachments that it had announced", "flag", "--body-timeout")
 		es.Close()

@@ -188,6 +188,21 @@ func TestBudgetOfAttachments(t *testing.T) {
 	}
 }
 
+// An attachment that takes a slow link longer is waited for, as long as it comes.
+func TestAttachmentOnASlowLink(t *testing.T) {
+	srv := serve(t, sio.Options{Engine: eio.Options{BodyTimeout: 100 * time.Millisecond}}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	c := srv.join("40")
+	event, attachment := `451-["echo",{"_placeholder":true,"num":0}]`, "<"+strings.Repeat("07", 1000)+">"
+	all := appendPacket(appendPacket(nil, event), attachment)
+	c.write(all[:500])
+	time.Sleep(300 * time.Millisecond)
+	c.write(all[500:])
+	c.expect(event, attachment)
+	if n := srv.Stats().Unfinished; n != 0 {
+		t.Errorf("Stats().Unfinished = %d, want none", n)
+	}
+}
+
 // What clients bring when they join is bounded for all namespaces of a
 // connection together, and given back when they leave.
 func TestBudgetOfAuth(t *testing.T) {
