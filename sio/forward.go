@@ -27,6 +27,7 @@ import (
 type forwards struct {
 	// Immutable after newForwards.
 	places   *shares
+	bodies   *shares // bytes of requests
 	flights  flights
 	links    links
 	answers  *allowance // bytes of answers that are held
@@ -46,12 +47,17 @@ const (
 	// maxForwardedAnswers bounds those that are held at a time. What does not fit waits
 	// with the other server.
 	maxForwardedAnswers = 4 * maxForwardedAnswer
+	// forwardedBody is what there is for a request's body, for each place: in all, or a
+	// few of the longest. One takes twice its length.
+	forwardedBody = 64 << 10
 )
 
 func newForwards(o Options) *forwards {
 	e := &o.Engine
+	longest := cmp.Or(e.MaxPayload, 1_000_000) // as in eio
 	f := &forwards{
 		places:   newShares(o.MaxForwards),
+		bodies:   newShares(max(o.MaxForwards*forwardedBody, 8*longest)),
 		flights:  flights{all: map[*http.Request]rooms.Peer{}},
 		answers:  &allowance{free: maxForwardedAnswers},
 		mistakes: newMistakes(),
@@ -102,13 +108,16 @@ func (f *forwards) serve(w http.ResponseWriter, r *http.Request, peer rooms.Peer
 // pass is serve but for how long the client's next request is to wait.
 func (f *forwards) pass(w http.ResponseWriter, r *http.Request, peer rooms.Peer, client string) (wait time.Duration, ok bool) {
 	if !f.places.take(client, peer.Node) {
-		f.limited.Add(1)
-		f.notice.Warn("too many requests are being forwarded: some are refused", "flag", "--max-forwards", "client", client, "node", peer.Node)
-		unavailable(w.Header())
-		f.fail(w, http.StatusServiceUnavailable, tooMany)
+		f.limit(w, client, peer)
 		return 0, false
 	}
 	defer f.places.give(client, peer.Node)
+	held := 2 * int(max(r.ContentLength, 0))
+	if !f.bodies.takeSome(client, peer.Node, held) {
+		f.limit(w, client, peer)
+		return 0, false
+	}
+	defer f.bodies.giveSome(client, peer.Node, held)
 	if f.flights.begin(r, peer) {
 		w.Header().Set("Connection", "close") // the next request is another server's
 	}
@@ -133,6 +142,14 @@ func (f *forwards) pass(w http.ResponseWriter, r *http.Request, peer rooms.Peer,
 		f.fail(w, http.StatusBadGateway, "node "+peer.Node+" cannot be reached")
 	}
 	return 0, false
+}
+
+// limit refuses a request that is one too many, or too long beside others.
+func (f *forwards) limit(w http.ResponseWriter, client string, peer rooms.Peer) {
+	f.limited.Add(1)
+	f.notice.Warn("too many requests are being forwarded: some are refused", "flag", "--max-forwards", "client", client, "node", peer.Node)
+	unavailable(w.Header())
+	f.fail(w, http.StatusServiceUnavailable, tooMany)
 }
 
 // ask has peer answer r.

@@ -10,11 +10,13 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -141,6 +143,56 @@ func TestForwardedAnswersAreBounded(t *testing.T) {
 	}
 	if f.answers.free != maxForwardedAnswers {
 		t.Errorf("%d bytes are free, want all %d", f.answers.free, maxForwardedAnswers)
+	}
+}
+
+// What the bodies of requests take that wait with another server is bounded, and no
+// client has more than half of it; requests without one are forwarded as before.
+func TestForwardedBodiesAreBounded(t *testing.T) {
+	const size, places = 256 << 10, 64
+	stuck := make(chan struct{})
+	asked := make(chan struct{}, places)
+	s := httptest.NewServer(proves("token", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			asked <- struct{}{}
+			<-stuck
+		}
+	}))
+	defer s.Close()
+	f := newForwards(Options{Logger: slog.New(slog.DiscardHandler), MaxForwards: places, Engine: eio.Options{MaxPayload: size}})
+	defer f.links.close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	ask := func(method, client string, size int) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "/", strings.NewReader(strings.Repeat("x", size))).WithContext(ctx)
+		r.RemoteAddr = client + ":1"
+		w := httptest.NewRecorder()
+		f.serve(w, r, rooms.Peer{Node: "node", Addr: s.URL, Token: "token"})
+		return w
+	}
+	var all sync.WaitGroup
+	post := func(client string) {
+		all.Go(func() {
+			if w := ask("POST", client, size); w.Code != 200 {
+				t.Errorf("%s, who is within its share, is answered %d", client, w.Code)
+			}
+		})
+		<-asked
+	}
+	for range places * forwardedBody / 2 / (2 * size) {
+		post("192.0.2.1")
+	}
+	if w := ask("POST", "192.0.2.1", size); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("one more than half of what there is: %d, want 503 and when to come again", w.Code)
+	}
+	if w := ask("GET", "192.0.2.1", 0); w.Code != 200 {
+		t.Errorf("a poll of the same client: %d", w.Code)
+	}
+	post("192.0.2.2")
+	close(stuck)
+	all.Wait()
+	if n := f.bodies.inUse(); n != 0 || f.limited.Load() != 1 {
+		t.Errorf("%d bytes are held when all have been answered, and %d were refused, want 0 and 1", n, f.limited.Load())
 	}
 }
 

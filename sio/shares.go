@@ -31,26 +31,34 @@ func newShares(most int) *shares { return &shares{most: most, held: map[holder]i
 
 // take takes a place for a client's request to a server. It is false if there is
 // none, or one of the two has its share; give gives it back.
-func (s *shares) take(client, node string) bool {
+func (s *shares) take(client, node string) bool { return s.takeSome(client, node, 1) }
+
+func (s *shares) give(client, node string) { s.giveSome(client, node, 1) }
+
+// takeSome is take for so many, of which 0 are always there.
+func (s *shares) takeSome(client, node string, count int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if count == 0 {
+		return true
+	}
 	free := s.most - s.used
 	c, n := holder{false, client}, holder{true, node}
-	if free <= 0 || s.held[c] >= free || s.held[n] >= serverShare*free {
+	if s.held[c]+count > free || s.held[n]+count > serverShare*free {
 		return false
 	}
-	s.used++
-	s.held[c]++
-	s.held[n]++
+	s.used += count
+	s.held[c] += count
+	s.held[n] += count
 	return true
 }
 
-func (s *shares) give(client, node string) {
+func (s *shares) giveSome(client, node string, count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.used--
+	s.used -= count
 	for _, h := range [...]holder{{false, client}, {true, node}} {
-		if s.held[h]--; s.held[h] == 0 {
+		if s.held[h] -= count; s.held[h] == 0 {
 			delete(s.held, h)
 		}
 	}
