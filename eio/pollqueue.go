@@ -114,9 +114,34 @@ func (e *ext) take(packets, most int) (messages []queued) {
 	return messages
 }
 
+// Together has all that waits for a poll now be in one answer. It is for what a client
+// keeps until the last of it has come, and keeps also if the connection ends before.
+func (s Session) Together() {
+	r := s.at()
+	if r == nil || r.is(overWS) {
+		return
+	}
+	e := s.sh.peekExt(s.slot)
+	if e == nil {
+		return
+	}
+	e.together = 0
+	for _, q := range e.queue {
+		for n := 0; n < len(q.frames); e.together++ {
+			_, _, k := cutFrame(q.frames[n:])
+			n += k
+		}
+	}
+}
+
 // answerQueue answers a poll with what is queued, or the first part of it.
 func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
-	messages := e.take(maxPackets, sh.srv.o.MaxQueue)
+	packets, most := maxPackets, sh.srv.o.MaxQueue
+	if e.together > 0 {
+		packets, most = max(packets, e.together), max(most, sh.srv.o.MaxQueueHard)
+		e.together = 0
+	}
+	messages := e.take(packets, most)
 	e.gave, e.relayed, e.via, e.answered = h.conn, h.relayed, loop.Conn{}, 0
 	if h.relayed {
 		e.via, e.answered = h.conn, h.poll

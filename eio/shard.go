@@ -60,6 +60,7 @@ type ext struct {
 	last     loop.Conn  // the connection of the latest request, for its address
 	guest    guest      // has joined nothing
 	queue    []queued   // waiting for a poll or for the upgrade to finish
+	together int        // packets at its front that the next answer has, however many
 	queued   int        // bytes that it holds
 	asked    int64      // when the client last asked for more, while swamped, in ms on the loop's clock
 	moving   bool       // an answer was on its way when that was last looked at, while swamped

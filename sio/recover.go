@@ -294,6 +294,7 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, names []string, m
 		}
 	}
 	sh.accept(es, slot, in.ns.table.Load())
+	es.Together() // who gets a part of it, and comes back once more, has that twice
 }
 
 // unname makes a socket whose recovery failed an ordinary one.
