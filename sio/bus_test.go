@@ -16,6 +16,7 @@ import (
 
 // A bus joins the servers of a test: an adapter that calls the others at once.
 type bus struct {
+	mu     sync.Mutex // of stops and their hosts: servers start while others work
 	stops  []*stop
 	silent []string // servers that do not answer
 }
@@ -39,11 +40,30 @@ type stop struct {
 func (b *bus) stop() *stop {
 	s := &stop{bus: b, hidden: make(chan struct{})}
 	close(s.hidden)
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.stops = append(b.stops, s)
 	return s
 }
 
-func (s *stop) Start(h rooms.Host) error { s.host = h; return nil }
+// there returns the servers that have started.
+func (b *bus) there() (all []*stop) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.stops {
+		if s.host != nil {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func (s *stop) Start(h rooms.Host) error {
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	s.host = h
+	return nil
+}
 func (s *stop) Open(ns string)           { s.note(ns, true) }
 func (s *stop) Drop(ns string)           { s.note(ns, false) }
 func (s *stop) Occupied(ns, room string) { s.note(ns+" "+room, true) }
@@ -67,8 +87,8 @@ func (s *stop) Close(context.Context) error {
 }
 
 func (s *stop) Peer(node string) (rooms.Peer, bool) {
-	for _, o := range s.stops {
-		if o == s || o.host == nil || o.host.Node() != node {
+	for _, o := range s.there() {
+		if o == s || o.host.Node() != node {
 			continue
 		}
 		o.mu.Lock()
@@ -86,7 +106,7 @@ func (s *stop) Peer(node string) (rooms.Peer, bool) {
 // Seek returns when the server is known; who has gone, or never was, is not waited for.
 func (s *stop) Seek(ctx context.Context, node string) {
 	s.sought.Add(1)
-	for _, o := range s.stops {
+	for _, o := range s.there() {
 		if o.host.Node() != node {
 			continue
 		}
@@ -142,7 +162,7 @@ func (s *stop) knows(what string) bool {
 // answer.
 func (s *stop) others(f func(h rooms.Host)) error {
 	var missing []string
-	for _, o := range s.stops {
+	for _, o := range s.there() {
 		switch {
 		case o == s:
 		case slices.Contains(s.silent, o.host.Node()):
@@ -188,7 +208,7 @@ func (s *stop) RoomNames(_ context.Context, ns string) (all []string, err error)
 }
 
 func (s *stop) ServerSideAsk(ctx context.Context, ns string, e rooms.Event) (all []rooms.Value, err error) {
-	answers := make(chan rooms.Value, len(s.stops))
+	answers := make(chan rooms.Value, len(s.there()))
 	asked := 0
 	err = s.others(func(h rooms.Host) { asked++; h.ServerSide(ns, e, func(v rooms.Value) { answers <- v }) })
 	for range asked {
