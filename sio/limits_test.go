@@ -19,7 +19,8 @@ import (
 )
 
 func TestBoundsAreChecked(t *testing.T) {
-	for _, o := range []sio.Options{{MaxRooms: -1}, {MaxRooms: 65_536}, {MaxNamespaces: -1}, {MaxPendingAcks: -1}, {MaxEventName: -1}} {
+	for _, o := range []sio.Options{{MaxRooms: -1}, {MaxRooms: 65_536}, {MaxNamespaces: -1}, {MaxPendingAcks: -1}, {MaxEventName: -1},
+		{ConnectTimeout: -1}, {Recovery: sio.Recovery{Window: -1}}, {Recovery: sio.Recovery{MaxBytes: -1}}, {Recovery: sio.Recovery{Patience: -1}}} {
 		if _, err := sio.New(o); err == nil {
 			t.Errorf("New(%d rooms, %d namespaces, %d acks, %d bytes) = nil error, want one", o.MaxRooms, o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName)
 		}

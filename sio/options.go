@@ -153,6 +153,9 @@ func (o Options) check() error {
 	if o.MemoryLimit < 0 {
 		return errors.New("sio: MemoryLimit is negative")
 	}
+	if r := o.Recovery; min(o.ConnectTimeout, r.Window, r.Patience) < 0 || r.MaxBytes < 0 {
+		return errors.New("sio: a time, or Recovery.MaxBytes, is negative")
+	}
 	if l := o.Limits; min(o.MaxInstances, l.MaxAttachments, l.MaxAttachmentBytes, l.MaxDepth, l.MaxArgs) < 0 {
 		return errors.New("sio: a bound is negative")
 	}
