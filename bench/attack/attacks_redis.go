@@ -47,7 +47,7 @@ var redisAttacks = []*attack{
 		}
 		return nil
 	}},
-	{name: "polls of another server's sessions, in a cluster", redis: "redis", twin: true, args: []string{"-advertise", "-max-forwards=64"},
+	{name: "polls of another server's sessions, in a cluster", redis: "redis", twin: true, args: []string{"-advertise", "-max-forwards=256"},
 		bytes: 40_000, conns: 400, do: func(a *attacker) error {
 			for a.more() {
 				first, err := a.dialApart(a.twin)
