@@ -249,7 +249,7 @@ func (sh *shard) cameBack(h *httpConn, slot uint32, e *ext) bool {
 	h.relayed = h.req.Get(ForwardedHeader) != nil
 	h.poll = pollOf(h.req)
 	// Some stamp with seconds: twice the same alone says nothing.
-	repeated := h.poll != 0 && h.poll == e.answered && !e.via.Valid()
+	repeated := h.poll != 0 && h.poll == e.answered && e.via.PeerEnded()
 	if e.relayed && e.gave != h.conn && e.gave.Reset() || repeated {
 		sh.close(slot, TransportError)
 		sh.refuse(h, unknownSID)

@@ -3,6 +3,9 @@ package eio
 import (
 	"strings"
 	"testing"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/http1"
 )
 
 // A poll that another server passed on, and that is asked again as it was when that
@@ -59,5 +62,36 @@ func TestRepeatedPolls(t *testing.T) {
 				t.Errorf("the reason is %q, want %q", r, TransportError)
 			}
 		})
+	}
+}
+
+// A server has gone, but what tells of that comes behind the poll that a proxy asks
+// again because of it.
+func TestRepeatedPollsBeforeTheEndIsNoticed(t *testing.T) {
+	var s Session
+	var reasons []Reason
+	var happens func()
+	_, sim := newSim(t, &hooks{
+		open:    func(es Session, _ *http1.Request) { s = es },
+		message: func(Session, []byte, bool) { happens() },
+		close:   func(_ Session, r Reason) { reasons = append(reasons, r) },
+	}, Options{}, loop.Options{})
+	client, other, via := sim.Connect(0), sim.Connect(0), sim.Connect(0)
+	client.Send(getRequest("EIO=4&transport=polling"))
+	query := "EIO=4&transport=polling&sid=" + s.ID()
+	relayed := []byte(strings.Replace(string(getRequest(query+"&t=1")), "\r\n\r\n", "\r\n"+ForwardedHeader+": x\r\n\r\n", 1))
+	s.Send(AppendText(nil, []byte("one")))
+	via.Send(relayed)
+	if got := string(via.Received()); !strings.HasSuffix(got, "4one") {
+		t.Fatalf("the poll that is passed on = %q, want 4one", got)
+	}
+	happens = func() { // in one turn of the poller, and in this order
+		s.Send(AppendText(nil, []byte("two")))
+		other.Send(relayed)
+		via.Close()
+	}
+	client.Send(postRequest(query, "4now"))
+	if got := statuses(other.Received()); number(got, "400") != 1 || len(reasons) != 1 || reasons[0] != TransportError {
+		t.Errorf("the poll that is asked again is answered %v, and the session ended for %v; want 400 and %q", got, reasons, TransportError)
 	}
 }

@@ -325,3 +325,11 @@ func (c Conn) Reset() bool {
 	r := c.living()
 	return r != nil && r.flags&flagEOF == 0 && c.l.peekReset(r.fd)
 }
+
+// PeerEnded asks the kernel whether the peer has ended the connection or its own
+// direction of it, also when the loop has not come to notice yet; only on Linux it
+// knows of the direction alone. It is true of a stale Conn.
+func (c Conn) PeerEnded() bool {
+	r := c.living()
+	return r == nil || r.flags&flagEOF != 0 || c.l.peekEnd(r.fd)
+}

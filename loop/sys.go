@@ -18,11 +18,25 @@ func (l *Loop) peekReset(fd int32) bool {
 	if fd < 0 {
 		return l.sim.peer(fd).reset
 	}
-	all := [1]unix.PollFd{{Fd: fd}} // these two are always reported
+	return pollNow(fd, 0) != 0
+}
+
+// peekEnd tells that too, and whether the peer has ended its own direction.
+func (l *Loop) peekEnd(fd int32) bool {
+	if fd < 0 {
+		p := l.sim.peer(fd)
+		return p.reset || p.ended
+	}
+	return pollNow(fd, pollPeerEnd) != 0
+}
+
+// pollNow asks the kernel for events of a descriptor; of errors, and of the end of
+// both directions, it always tells.
+func pollNow(fd int32, events int16) int16 {
+	all := [1]unix.PollFd{{Fd: fd, Events: events}}
 	for {
-		n, err := unix.Poll(all[:], 0)
-		if err != unix.EINTR {
-			return n > 0 && all[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+		if _, err := unix.Poll(all[:], 0); err != unix.EINTR {
+			return all[0].Revents & (events | unix.POLLERR | unix.POLLHUP)
 		}
 	}
 }

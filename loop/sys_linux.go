@@ -12,6 +12,9 @@ import (
 // edgeTriggered says that the poller reports input only once.
 const edgeTriggered = false
 
+// pollPeerEnd is what poll(2) tells when the peer has ended its direction.
+const pollPeerEnd = unix.POLLRDHUP
+
 // Reads and sends never block, so they need not tell the scheduler: a raw
 // system call saves 70 ns, and keeps sysmon from taking the processor away in
 // the middle of a broadcast, which costs 25 to 50 % (measured).

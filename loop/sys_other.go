@@ -15,6 +15,10 @@ import (
 // reported for ever.
 const edgeTriggered = true
 
+// pollPeerEnd is what poll(2) tells when the peer has ended its direction: here
+// nothing does.
+const pollPeerEnd = 0
+
 func sysRead(fd int32, p []byte) (int, unix.Errno) {
 	n, err := unix.Read(int(fd), p)
 	return n, number(err)
