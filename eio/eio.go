@@ -70,6 +70,9 @@ const (
 	DefaultPingTimeout  = 20 * time.Second
 )
 
+// DefaultMaxPayload is what Options.MaxPayload means by zero, in bytes.
+const DefaultMaxPayload = 1_000_000
+
 // Options of a Server. The zero value is Node's default.
 type Options struct {
 	// Path of the HTTP requests, with or without a slash at its end (both are
@@ -278,7 +281,7 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	o.PingTimeout = cmp.Or(o.PingTimeout, DefaultPingTimeout)
 	o.UpgradeTimeout = cmp.Or(o.UpgradeTimeout, 10*time.Second)
 	o.CloseTimeout = cmp.Or(o.CloseTimeout, 30*time.Second)
-	o.MaxPayload = cmp.Or(o.MaxPayload, 1_000_000)
+	o.MaxPayload = cmp.Or(o.MaxPayload, DefaultMaxPayload)
 	o.MaxQueue = cmp.Or(o.MaxQueue, 256<<10)
 	o.MaxQueueHard = cmp.Or(o.MaxQueueHard, max(16<<20, o.MaxQueue))
 	o.SlowAfter = cmp.Or(o.SlowAfter, 10*time.Second)

@@ -54,7 +54,7 @@ const (
 
 func newForwards(o Options) *forwards {
 	e := &o.Engine
-	longest := cmp.Or(e.MaxPayload, 1_000_000) // as in eio
+	longest := cmp.Or(e.MaxPayload, eio.DefaultMaxPayload)
 	f := &forwards{
 		places:   newShares(o.MaxForwards),
 		bodies:   newShares(max(o.MaxForwards*forwardedBody, 8*longest)),
