@@ -1,12 +1,12 @@
 package sio
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
-	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -246,116 +246,6 @@ func (sh *shard) drop(es eio.Session, slot uint32) {
 	sh.srv.details.remove(ref)
 }
 
-// leave ends a socket's membership of its session. The handlers see it in its
-// rooms, then without; then it is gone.
-func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
-	r := sh.sockets.At(slot)
-	if r.state == connecting {
-		sh.drop(es, slot)
-		return
-	}
-	t := sh.instance(slot).ns.table.Load()
-	var account *budget.Account
-	if reason == ClientDisconnect { // it may come and go as often as it likes
-		ok := false
-		if account, ok = sh.toll(es, len(t.disconnecting)+len(t.disconnect)); !ok {
-			return
-		}
-	}
-	sh.local.CatchUp(slot)
-	sh.remember(slot, reason)
-	sh.giveBack(slot)
-	sh.tellOwn(slot, false)
-	sh.unlink(es, slot)
-	r.state = leaving
-	sh.failAcks(slot)
-	if x := sh.exts[slot]; x != nil && x.inbox != nil {
-		x.inbox.leaveBehind()
-	}
-	s := sh.socket(slot)
-	sh.srv.details.end(s.ref)
-	sh.srv.handlers.Add(1) // until farewell
-	if len(t.disconnecting) == 0 {
-		sh.left(slot, reason, account)
-		return
-	}
-	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
-		defer func() { // also if a handler ends the goroutine
-			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason, account) })) {
-				account.Done(taskCost)
-				sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
-			}
-		}()
-		for _, h := range t.disconnecting {
-			sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
-		}
-		return nil
-	}})
-}
-
-// left ends a socket whose disconnecting handlers have returned. To those that
-// follow it is gone. Account is charged with taskCost until then, or nil.
-func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
-	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
-	sh.local.Remove(slot)
-	if len(t.disconnect) == 0 {
-		sh.free(slot)
-		sh.srv.farewell(s, nil, reason)
-		account.Done(taskCost)
-		return
-	}
-	b := sh.inbox(slot)
-	sh.free(slot)
-	b.put(task{name: "disconnect", account: account, size: taskCost, run: func() error {
-		sh.srv.farewell(s, t.disconnect, reason)
-		return nil
-	}})
-}
-
-// farewell has the disconnect handlers called and forgets what was kept for the
-// socket. It ends what leave began.
-func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Reason) {
-	defer srv.handlers.Done()
-	defer srv.details.remove(s.ref)
-	for _, h := range handlers {
-		srv.call(s, "disconnect", func() error { h(s, reason); return nil })
-	}
-}
-
-// disconnect makes a socket leave from our side: its client is told. With
-// closing, so are all sockets of its session, and the session ends.
-func (sh *shard) disconnect(slot uint32, closing bool) {
-	r := sh.sockets.At(slot)
-	es := sh.session(slot)
-	switch {
-	case r.state == leaving:
-	case r.state == connecting && !closing: // by a middleware
-		name := sh.instance(slot).name
-		sh.crossed.end(sh, es, name)
-		sh.drop(es, slot)
-		sh.reject(es, name, &Error{Message: "disconnected"})
-	case !closing:
-		sh.shut(slot)
-		sh.crossed.end(sh, es, sh.instance(slot).name)
-		sh.sayDisconnect(es, slot)
-		sh.leave(es, slot, ServerDisconnect)
-	default:
-		for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
-			if sh.sockets.At(slot).state == connected {
-				sh.shut(slot)
-				sh.sayDisconnect(es, slot)
-			}
-			sh.leave(es, slot, ServerDisconnect)
-		}
-		es.Close()
-	}
-}
-
-func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
-	sh.local.CatchUp(slot)
-	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)), false)
-}
-
 // arrivals are the sessions that have not joined a namespace yet, in the order
 // of opening, which is that of their deadlines.
 type arrivals struct {
@@ -403,4 +293,63 @@ func (a *arrivals) expire(sh *shard) {
 	}
 	wait := time.Duration(max(a.queue[0].at-now, 100)) * time.Millisecond // several at once
 	sh.loop.Schedule(&a.timer, wait, func() { a.expire(sh) })
+}
+
+// admit runs the middlewares of a socket, on a goroutine, and tells the loop.
+func (sh *shard) admit(s Socket, use []Middleware) error {
+	verdict := internalError // if a middleware ends the goroutine
+	defer func() { sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.judge(s, verdict) })) }()
+	for _, m := range use {
+		// A panic is reported, and to the client an internal error.
+		var refused error
+		err := sh.srv.call(s, "connect", func() error {
+			refused = m(s)
+			return nil
+		})
+		if err != nil {
+			refused = err
+		}
+		if refused != nil {
+			verdict = sh.srv.refusal(s.in.name, refused)
+			return nil
+		}
+	}
+	verdict = nil
+	return nil
+}
+
+// refusal is what a client is told of a middleware's error, with data that is JSON
+// already: encoding it is the program's, and may block and panic.
+func (srv *Server) refusal(namespace string, err error) *Error {
+	e := internalError
+	failed := srv.guard(func() error {
+		if e = clientError(err); e.Data == nil {
+			return nil
+		}
+		data, err := parser.AppendJSON(nil, e.Data)
+		e = &Error{e.Message, json.RawMessage(data)}
+		return err
+	})
+	if failed != nil {
+		srv.notice.Warn("data of a refusal cannot be encoded", "namespace", namespace, "error", failed)
+		return &Error{Message: e.Message}
+	}
+	return e
+}
+
+// judge goes on with a socket whose middlewares have returned; refused is nil if
+// they let it pass.
+func (sh *shard) judge(s Socket, refused *Error) {
+	slot := sh.lookup(s.ref)
+	if slot == 0 || sh.sockets.At(slot).state != connecting {
+		return // gone meanwhile
+	}
+	es := sh.session(slot)
+	if refused == nil {
+		sh.admitted(es, slot, s.in.ns.table.Load())
+		return
+	}
+	sh.crossed.end(sh, es, s.in.name)
+	sh.drop(es, slot)
+	sh.reject(es, s.in.name, refused)
 }

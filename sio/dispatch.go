@@ -1,7 +1,16 @@
 package sio
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"time"
+
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -113,4 +122,263 @@ func (sh *shard) held(slot uint32) bool {
 func (e *entry) call(s Socket, m *Msg) (err error) {
 	defer s.srv().recovered(&err)
 	return e.run(s, m)
+}
+
+// An assembly is a packet whose attachments a session's client has announced
+// and not sent yet.
+type assembly struct {
+	parser.Assembler
+	account *budget.Account
+	charged int
+	timer   loop.Timer // by when the next one has to be there
+}
+
+// overhead is what an assembly takes beside its bytes, and each of its
+// attachments, about.
+const (
+	assemblyOverhead   = 512
+	attachmentOverhead = 64
+)
+
+// assemble parses a message into sh.packet. Only sessions that wait for
+// attachments have an assembly; what it holds is charged before it is copied.
+func (sh *shard) assemble(es eio.Session, data []byte, binary bool) (done bool, err error) {
+	if !sh.srv.speaks(es, binary) {
+		return false, errParser
+	}
+	if packed(es) {
+		return true, sh.unpack(data)
+	}
+	if own := sh.assemblies[es.Ref()]; own != nil {
+		return sh.continued(es, own, data, binary)
+	}
+	switch {
+	case binary:
+		return sh.asm.Binary(data, &sh.packet)
+	case !announces(data):
+		return sh.asm.Text(data, sh.srv.o.Limits, &sh.packet)
+	}
+	own := &assembly{account: es.Budget(), charged: len(data) + assemblyOverhead}
+	if !own.account.Charge(own.charged) {
+		return false, nil // the session is gone
+	}
+	done, err = own.Text(data, sh.srv.o.Limits, &sh.packet)
+	if own.Idle() {
+		own.account.Release(own.charged)
+		return done, err
+	}
+	sh.assemblies[es.Ref()] = own
+	sh.awaitAttachment(es, own)
+	return done, err
+}
+
+// announces tells whether a text is a packet's with attachments, if it is one.
+func announces(text []byte) bool {
+	return len(text) > 0 && (text[0] == '0'+byte(parser.BinaryEvent) || text[0] == '0'+byte(parser.BinaryAck))
+}
+
+// continued takes a message of a client that owes attachments.
+func (sh *shard) continued(es eio.Session, own *assembly, data []byte, binary bool) (done bool, err error) {
+	if !binary {
+		done, err = own.Text(data, sh.srv.o.Limits, &sh.packet) // which it may not send
+	} else {
+		n := len(data) + attachmentOverhead
+		if !own.account.Charge(n) {
+			return false, nil // the session is gone, and the assembly with it
+		}
+		own.charged += n
+		done, err = own.Binary(data, &sh.packet)
+	}
+	if own.Idle() {
+		sh.forgetAssembly(es)
+	} else {
+		sh.awaitAttachment(es, own)
+	}
+	return done, err
+}
+
+// awaitAttachment gives a client the time for the next attachment that it has
+// for a request's body. If it is sending then, or has to wait, it has it once more.
+func (sh *shard) awaitAttachment(es eio.Session, own *assembly) {
+	patience := cmp.Or(sh.srv.o.Engine.BodyTimeout, time.Minute)
+	sh.loop.Schedule(&own.timer, patience, func() {
+		if es.Behind() {
+			sh.awaitAttachment(es, own)
+			return
+		}
+		sh.tally.unfinished.Add(1)
+		sh.srv.notice.Warn("a connection did not send the attachments that it had announced", "flag", "--body-timeout")
+		es.Close()
+	})
+}
+
+// forgetAssembly ends the wait for attachments, if a session has one.
+func (sh *shard) forgetAssembly(es eio.Session) {
+	if own := sh.assemblies[es.Ref()]; own != nil {
+		sh.loop.Cancel(&own.timer)
+		own.account.Release(own.charged)
+		delete(sh.assemblies, es.Ref())
+	}
+}
+
+// freeToBring is how many bytes a session's first request, and what a client
+// gives when it joins a namespace, may have without being charged to the
+// session: an ordinary token, so that ordinary idle sessions have no account.
+const freeToBring = 2 << 10
+
+// maxNamespaceName bounds the name of a namespace that a client asks for, in
+// bytes. Each is kept, and told to the servers of a cluster.
+const maxNamespaceName = 1 << 10
+
+var errNamespaceName = errors.New("sio: the name of a namespace is too long")
+
+// A bringing is what a socket brought, charged until it is forgotten.
+type bringing struct {
+	account *budget.Account
+	size    int
+}
+
+// bring charges n bytes that a client gives when it joins a namespace. It is
+// false if they do not fit: the session is gone.
+func (sh *shard) bring(es eio.Session, n int) (b bringing, ok bool) {
+	if n <= freeToBring {
+		return bringing{}, true
+	}
+	b = bringing{es.Budget(), n}
+	return b, b.account.Charge(n)
+}
+
+// brings notes what a socket brought.
+func (sh *shard) brings(slot uint32, b bringing) {
+	if b.size > 0 {
+		sh.brought[slot] = b
+	}
+}
+
+// giveBack releases what a socket brought.
+func (sh *shard) giveBack(slot uint32) {
+	if b, ok := sh.brought[slot]; ok {
+		b.account.Release(b.size)
+		delete(sh.brought, slot)
+	}
+}
+
+// keepHandshake keeps a session's first request. It is false if that is more than
+// may be kept: the session is gone.
+func (sh *shard) keepHandshake(es eio.Session, h *Handshake) bool {
+	if n := h.size(); n > freeToBring && !es.Budget().Charge(n) {
+		return false
+	}
+	sh.handshakes[es.Ref()] = h
+	return true
+}
+
+// dropHandshake forgets a session's first request.
+func (sh *shard) dropHandshake(session uint64) {
+	h := sh.handshakes[session]
+	delete(sh.handshakes, session)
+	if h == nil || h.size() <= freeToBring {
+		return
+	}
+	if es, ok := sh.srv.eio.Lookup(sh.loop, session); ok {
+		es.Budget().Release(h.size())
+	}
+}
+
+// size is what the copy of the request takes.
+func (h *Handshake) size() int { return len(h.URL) + len(h.head) }
+
+// tooLong tells whether a client asks for a namespace whose name is too long.
+func tooLong(p *parser.Packet) bool {
+	return p.Type == parser.Connect && len(p.Namespace) > maxNamespaceName
+}
+
+// Clients of Socket.IO 2 speak Engine.IO 3 and Socket.IO protocol 4. Events and
+// acknowledgements are the same; connecting is not:
+//
+//	S 40                              right after the opening, unasked
+//	C 40/chat?token=abc,              the query is what auth is in protocol 5
+//	S 40/chat,                        without an id, which the client makes itself: /chat#<session id>
+//	S 44/chat,"not authorized"        or the data of the error alone
+
+// isOld tells whether a session's client is one of Socket.IO 2.
+func (srv *Server) isOld(es eio.Session) bool { return srv.o.Engine.AllowEIO3 && es.Revision() == 3 }
+
+// greet connects a new client of Socket.IO 2 to the root, as it expects without
+// asking.
+func (sh *shard) greet(es eio.Session) {
+	if sh.srv.o.Parser == MessagePack {
+		es.SetUser(packedSession) // it will not speak first
+	}
+	sh.connect(es, &parser.Packet{Type: parser.Connect, Namespace: []byte("/")}, nil)
+}
+
+// cutQuery takes the query off a packet's namespace; that of a CONNECT becomes
+// its auth.
+func cutQuery(p *parser.Packet) (query []byte) {
+	p.Namespace, query, _ = bytes.Cut(p.Namespace, []byte("?"))
+	if p.Type == parser.Connect {
+		p.Data = queryAuth(query)
+	}
+	return query
+}
+
+// queryAuth returns a query as a JSON object of strings, nil if there is none. The
+// last value of a name counts.
+func queryAuth(query []byte) []byte {
+	values, _ := url.ParseQuery(string(query)) // what can be parsed
+	if len(values) == 0 {
+		return nil
+	}
+	auth := make(map[string]string, len(values))
+	for name, v := range values {
+		auth[name] = v[len(v)-1]
+	}
+	b, err := json.Marshal(auth)
+	if err != nil {
+		panic("sio: strings have no JSON: " + err.Error())
+	}
+	return b
+}
+
+// withQuery returns the handshake of a socket whose client gave a query with the
+// name of the namespace.
+func (h *Handshake) withQuery(query []byte) *Handshake {
+	if h == nil || len(query) == 0 {
+		return h
+	}
+	own := *h
+	own.query = string(query)
+	return &own
+}
+
+// oldID returns the id that a client of Socket.IO 2 has in a namespace.
+func oldID(es eio.Session, name string) string {
+	if name == "/" {
+		return es.ID()
+	}
+	return name + "#" + es.ID()
+}
+
+// setID gives a connecting socket an id that is not that of its Ref, and has it
+// join the room of that name, which no socket of its own kind needs.
+func (sh *shard) setID(slot uint32, id string) {
+	sh.rename(slot, id)
+	sh.local.Join(slot, sh.instance(slot).id, id)
+}
+
+// reject tells a client that its socket was not admitted.
+func (sh *shard) reject(es eio.Session, name string, e *Error) {
+	if !sh.srv.isOld(es) {
+		sh.refuse(es, name, e)
+		return
+	}
+	sh.tally.refused.Add(1)
+	var payload any = e.Message
+	if e.Data != nil {
+		payload = e.Data
+	}
+	head := parser.AppendHead(nil, parser.ConnectError, 0, name, 0, false)
+	text, _ := parser.AppendJSON(head, payload) // a text, or JSON: see refusal
+	sh.transmit(es, eio.AppendText(nil, text), false)
 }

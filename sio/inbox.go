@@ -1,6 +1,8 @@
 package sio
 
 import (
+	"context"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -294,4 +296,143 @@ func (b *inbox) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !b.running
+}
+
+// An allowance is bytes that are held at a time. Who does not get as many as it wants
+// waits, and those who come later behind it. Any goroutine may use it.
+type allowance struct {
+	mu      sync.Mutex
+	free    int64
+	waiting []*wish // the first is the next
+}
+
+type wish struct {
+	n   int64
+	got chan struct{} // closed when it has them
+}
+
+// take waits for n bytes, of not more than there are in all. give gives them back.
+func (b *allowance) take(ctx context.Context, n int64) error {
+	b.mu.Lock()
+	if len(b.waiting) == 0 && n <= b.free {
+		b.free -= n
+		b.mu.Unlock()
+		return nil
+	}
+	c := &wish{n, make(chan struct{})}
+	b.waiting = append(b.waiting, c)
+	b.mu.Unlock()
+	select {
+	case <-c.got:
+		return nil
+	case <-ctx.Done():
+		b.withdraw(c)
+		return ctx.Err()
+	}
+}
+
+func (b *allowance) give(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free += n
+	b.serve()
+}
+
+// withdraw is take's end for who does not wait any more.
+func (b *allowance) withdraw(c *wish) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-c.got:
+		b.free += c.n
+	default:
+		for i, w := range b.waiting {
+			if w == c {
+				b.waiting = append(b.waiting[:i:i], b.waiting[i+1:]...)
+				break
+			}
+		}
+	}
+	b.serve()
+}
+
+// serve gives bytes to those that wait. b.mu is held.
+func (b *allowance) serve() {
+	for len(b.waiting) > 0 && b.waiting[0].n <= b.free {
+		c := b.waiting[0]
+		b.waiting = b.waiting[1:]
+		b.free -= c.n
+		close(c.got)
+	}
+}
+
+// mistakes slows down clients whose requests other servers refuse again and again,
+// such as those of forged ids: a request for another server costs two what it costs
+// the client one. Who makes no more than some a second is never slowed down, and who
+// does gets his answers, later: behind one address there may be many. Any goroutine
+// may use it.
+type mistakes struct {
+	mu    sync.Mutex
+	level map[string]*level
+	swept time.Time
+}
+
+// A level is what a client has done lately.
+type level struct {
+	n  float64
+	at time.Time
+}
+
+const (
+	mistakesAtOnce   = 64.0 // are free
+	mistakesPerSec   = 8.0  // are forgotten
+	mistakePause     = time.Second
+	maxMistakenAddrs = 4096 // further ones share a level
+)
+
+func newMistakes() *mistakes { return &mistakes{level: map[string]*level{}} }
+
+// note notes how a client's request was answered, and returns how long the answer is
+// to wait.
+func (m *mistakes) note(client string, status int, now time.Time) time.Duration {
+	if status < http.StatusBadRequest || status >= http.StatusInternalServerError {
+		return 0
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := m.level[client]
+	if l == nil && len(m.level) >= maxMistakenAddrs {
+		if now.Sub(m.swept) > time.Second {
+			m.sweep(now)
+		}
+		if len(m.level) >= maxMistakenAddrs {
+			client = ""
+			l = m.level[client]
+		}
+	}
+	if l == nil {
+		l = &level{at: now}
+		m.level[client] = l
+	}
+	l.fall(now)
+	l.n = min(l.n+1, 2*mistakesAtOnce)
+	if l.n > mistakesAtOnce {
+		return mistakePause
+	}
+	return 0
+}
+
+func (l *level) fall(now time.Time) {
+	l.n = max(0, l.n-mistakesPerSec*now.Sub(l.at).Seconds())
+	l.at = now
+}
+
+// sweep forgets who has made none lately.
+func (m *mistakes) sweep(now time.Time) {
+	m.swept = now
+	for client, l := range m.level {
+		if l.fall(now); l.n == 0 {
+			delete(m.level, client)
+		}
+	}
 }

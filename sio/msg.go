@@ -1,9 +1,13 @@
 package sio
 
 import (
+	"bytes"
 	"encoding/json"
+	"math"
+	"sync"
 	"sync/atomic"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -167,4 +171,222 @@ func (m *Msg) Ack(args ...any) error {
 		return nil
 	}
 	return m.s.mail(text, attachments, false)
+}
+
+// A message is what is sent to many, in each form that somebody needs: as JSON or
+// MessagePack, and without the offset that recovery has put behind the arguments.
+type message struct {
+	json *eio.Prepared
+	tail int // bytes of the text before its last that are the offset
+
+	kept  *atomic.Int64 // counts the bytes of further forms while the message is kept; nil: nobody does
+	extra atomic.Int64  // of which it has counted these; negative: not kept any more
+
+	mu    sync.Mutex
+	forms [3]*eio.Prepared // by form, less 1; nil also if there is none
+	made  [3]bool
+}
+
+// The forms of a message, beside that for nearly everybody, 0.
+const (
+	packedForm = 1 << iota
+	bareForm   // without the offset
+)
+
+// newMessage takes frames, which belong to it from now on. They are never
+// compressed if plain.
+func newMessage(frames []byte, plain bool) *message {
+	m := &message{json: eio.PrepareFrames(frames)}
+	m.json.Plain = plain
+	return m
+}
+
+// form returns the form that a session's client needs of messages.
+func (sh *shard) form(es eio.Session) (form int) {
+	if packed(es) {
+		form = packedForm
+	}
+	if sh.srv.log != nil && sh.srv.isOld(es) {
+		form |= bareForm
+	}
+	return form
+}
+
+// in returns the message in a form, nil if it cannot be had in that.
+func (m *message) in(form int) *eio.Prepared {
+	if m.tail == 0 {
+		form &^= bareForm
+	}
+	if form == 0 {
+		return m.json
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i := form - 1
+	if m.made[i] {
+		return m.forms[i]
+	}
+	m.made[i] = true
+	frames := m.json.Frames()
+	if form&bareForm != 0 {
+		frames = withoutTail(frames, m.tail)
+	}
+	if form&packedForm != 0 {
+		frames = packFrames(frames)
+	}
+	if frames != nil {
+		m.forms[i] = eio.PrepareFrames(frames)
+		m.forms[i].Plain = m.json.Plain
+		m.count(int64(len(frames)))
+	}
+	return m.forms[i]
+}
+
+// count counts further bytes of a message that is kept.
+func (m *message) count(n int64) {
+	if m.kept == nil {
+		return
+	}
+	m.kept.Add(n)
+	if m.extra.Add(n) < 0 {
+		m.kept.Add(-n) // not kept any more
+	}
+}
+
+// keep has further forms counted, and returns what there is. It is called before
+// the message is given to others.
+func (m *message) keep(kept *atomic.Int64) int64 {
+	m.kept = kept
+	return int64(m.json.Size())
+}
+
+// drop ends keep.
+func (m *message) drop() { m.kept.Add(-m.extra.Swap(math.MinInt64 / 2)) }
+
+// withoutTail returns the frames of a packet without so many bytes before the last
+// one of its text.
+func withoutTail(frames []byte, tail int) []byte {
+	var out []byte
+	eio.EachMessage(frames, func(data []byte, binary bool) {
+		switch n := len(data) - 1; {
+		case binary:
+			out = eio.AppendBinary(out, data)
+		case n < tail:
+			out = eio.AppendText(out, data)
+		default:
+			out = eio.AppendText(out, data[:n-tail], data[n:])
+		}
+	})
+	return out
+}
+
+// A Parser says how packets are encoded; server and client must agree on it.
+type Parser uint8
+
+// The parsers.
+const (
+	// JSON is the default of every client: JSON with binary attachments.
+	JSON Parser = iota
+	// MessagePack is the npm package socket.io-msgpack-parser.
+	MessagePack
+	// EitherParser takes whichever a client's first packet is in.
+	EitherParser
+)
+
+// packedSession is set in a session's user word if its client speaks
+// MessagePack.
+const packedSession = 1 << 30
+
+// userFlags are the bits of a session's user word that are no slot.
+const userFlags = everJoined | packedSession
+
+func packed(es eio.Session) bool { return es.User()&packedSession != 0 }
+
+// speaks decides by its first message which parser a session's client speaks,
+// and tells whether a message is in it.
+func (srv *Server) speaks(es eio.Session, binary bool) bool {
+	switch {
+	case srv.o.Parser == JSON || packed(es):
+	case es.User() != 0: // decided: JSON
+		return true
+	case binary:
+		es.SetUser(packedSession)
+	}
+	return srv.o.Parser != MessagePack && !packed(es) || packed(es) && binary
+}
+
+// unpack parses a MessagePack packet into sh.packet, as the JSON parser would
+// have left it: handlers need not know.
+func (sh *shard) unpack(data []byte) error {
+	p := &sh.packet
+	if err := parser.ParseMsgpack(data, sh.srv.o.Limits, p); err != nil {
+		return err
+	}
+	var err error
+	text := sh.unpacked[:0]
+	var attachments [][]byte
+	if p.Data != nil && p.Type == parser.Connect {
+		if text, _, err = parser.AppendJSONFromMsgpack(text, p.Data, nil); err != nil {
+			return err
+		}
+		p.Data = text
+	}
+	ends := make([]int, 0, 8)
+	for _, arg := range p.Args {
+		if text, attachments, err = parser.AppendJSONFromMsgpack(text, arg, attachments); err != nil {
+			return err
+		}
+		ends = append(ends, len(text))
+	}
+	at := 0
+	for i, end := range ends {
+		p.Args[i] = text[at:end]
+		at = end
+	}
+	for i, a := range attachments {
+		attachments[i] = bytes.Clone(a) // they may be kept
+	}
+	p.Buffers, p.Attachments, p.Encoding = attachments, len(attachments), parser.JSON
+	sh.unpacked = text[:0]
+	if cap(text) > 64<<10 {
+		sh.unpacked = nil
+	}
+	return nil
+}
+
+// packFrames turns the frames of one JSON packet and its attachments into the
+// frame of a MessagePack packet. It is nil if the packet cannot be one.
+func packFrames(frames []byte) []byte {
+	var text []byte
+	var attachments [][]byte
+	eio.EachMessage(frames, func(data []byte, binary bool) {
+		if binary {
+			attachments = append(attachments, data)
+		} else {
+			text = data
+		}
+	})
+	var p parser.Packet
+	if parser.Parse(text, parser.Limits{MaxAttachments: max(len(attachments), 1), MaxDepth: 1 << 20, MaxArgs: 1 << 30}, &p) != nil {
+		return nil
+	}
+	p.Buffers = attachments
+	b, err := parser.AppendMsgpackPacket(nil, &p)
+	if err != nil {
+		return nil
+	}
+	return eio.AppendBinary(nil, b)
+}
+
+// transmit sends the frames of one packet to a session, which are copied, and
+// not compressed if plain.
+func (sh *shard) transmit(es eio.Session, frames []byte, plain bool) {
+	if packed(es) {
+		frames = packFrames(frames)
+	}
+	if plain {
+		es.SendPlain(frames)
+		return
+	}
+	es.Send(frames)
 }

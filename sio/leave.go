@@ -1,0 +1,259 @@
+package sio
+
+import (
+	"time"
+
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/sio/parser"
+)
+
+// leave ends a socket's membership of its session. The handlers see it in its
+// rooms, then without; then it is gone.
+func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
+	r := sh.sockets.At(slot)
+	if r.state == connecting {
+		sh.drop(es, slot)
+		return
+	}
+	t := sh.instance(slot).ns.table.Load()
+	var account *budget.Account
+	if reason == ClientDisconnect { // it may come and go as often as it likes
+		ok := false
+		if account, ok = sh.toll(es, len(t.disconnecting)+len(t.disconnect)); !ok {
+			return
+		}
+	}
+	sh.local.CatchUp(slot)
+	sh.remember(slot, reason)
+	sh.giveBack(slot)
+	sh.tellOwn(slot, false)
+	sh.unlink(es, slot)
+	r.state = leaving
+	sh.failAcks(slot)
+	if x := sh.exts[slot]; x != nil && x.inbox != nil {
+		x.inbox.leaveBehind()
+	}
+	s := sh.socket(slot)
+	sh.srv.details.end(s.ref)
+	sh.srv.handlers.Add(1) // until farewell
+	if len(t.disconnecting) == 0 {
+		sh.left(slot, reason, account)
+		return
+	}
+	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
+		defer func() { // also if a handler ends the goroutine
+			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason, account) })) {
+				account.Done(taskCost)
+				sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
+			}
+		}()
+		for _, h := range t.disconnecting {
+			sh.srv.call(s, "disconnect", func() error { h(s, reason); return nil })
+		}
+		return nil
+	}})
+}
+
+// left ends a socket whose disconnecting handlers have returned. To those that
+// follow it is gone. Account is charged with taskCost until then, or nil.
+func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
+	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
+	sh.local.Remove(slot)
+	if len(t.disconnect) == 0 {
+		sh.free(slot)
+		sh.srv.farewell(s, nil, reason)
+		account.Done(taskCost)
+		return
+	}
+	b := sh.inbox(slot)
+	sh.free(slot)
+	b.put(task{name: "disconnect", account: account, size: taskCost, run: func() error {
+		sh.srv.farewell(s, t.disconnect, reason)
+		return nil
+	}})
+}
+
+// farewell has the disconnect handlers called and forgets what was kept for the
+// socket. It ends what leave began.
+func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Reason) {
+	defer srv.handlers.Done()
+	defer srv.details.remove(s.ref)
+	for _, h := range handlers {
+		srv.call(s, "disconnect", func() error { h(s, reason); return nil })
+	}
+}
+
+// disconnect makes a socket leave from our side: its client is told. With
+// closing, so are all sockets of its session, and the session ends.
+func (sh *shard) disconnect(slot uint32, closing bool) {
+	r := sh.sockets.At(slot)
+	es := sh.session(slot)
+	switch {
+	case r.state == leaving:
+	case r.state == connecting && !closing: // by a middleware
+		name := sh.instance(slot).name
+		sh.crossed.end(sh, es, name)
+		sh.drop(es, slot)
+		sh.reject(es, name, &Error{Message: "disconnected"})
+	case !closing:
+		sh.shut(slot)
+		sh.crossed.end(sh, es, sh.instance(slot).name)
+		sh.sayDisconnect(es, slot)
+		sh.leave(es, slot, ServerDisconnect)
+	default:
+		for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
+			if sh.sockets.At(slot).state == connected {
+				sh.shut(slot)
+				sh.sayDisconnect(es, slot)
+			}
+			sh.leave(es, slot, ServerDisconnect)
+		}
+		es.Close()
+	}
+}
+
+func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
+	sh.local.CatchUp(slot)
+	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)), false)
+}
+
+// An ending ends every socket and then every session of a loop, some at a time.
+type ending struct {
+	sh      *shard
+	slot    uint32 // the last that has been looked at
+	session uint32 // where eio.CloseSome goes on
+	closing bool   // all sockets have left
+}
+
+// Run does a step.
+func (e *ending) Run(l *loop.Loop) {
+	if e.step(l) {
+		l.Hold(e)
+	}
+}
+
+// step is false when all is done.
+func (e *ending) step(l *loop.Loop) (more bool) {
+	sh := e.sh
+	sh.ending = true
+	if e.closing {
+		e.session = sh.srv.eio.CloseSome(l, e.session)
+		return e.session != 0
+	}
+	for left := 0; left < operatorStep && e.slot < sh.sockets.Max(); {
+		e.slot++
+		if st := sh.sockets.At(e.slot).state; st == connecting || st == connected {
+			sh.leave(sh.session(e.slot), e.slot, ServerShuttingDown)
+			left++
+		}
+	}
+	e.closing = e.slot >= sh.sockets.Max()
+	return true
+}
+
+// end does all of it at once: the loop has ended, and nobody else is served.
+func (sh *shard) end() {
+	for e := (&ending{sh: sh}); e.step(sh.loop); {
+	}
+}
+
+// When the server ends a socket, its client goes on sending to the namespace
+// until it knows: an event, an acknowledgement or its own DISCONNECT crosses ours
+// on the way. For what may be a round trip such packets are dropped; after that,
+// as from the start, a packet for a namespace that was never joined is a
+// violation.
+
+const (
+	// crossingTime is how long packets may cross: for as long as a ping may take
+	// there and back, with the default time-out of 20 s and some air.
+	crossingTime = 30 * time.Second
+	// maxCrossings bounds the namespaces of one session that are remembered; the
+	// oldest is forgotten for one more.
+	maxCrossings = 16
+)
+
+// crossings are what the server has ended, by session. Owned by the loop.
+type crossings struct {
+	of    map[uint64][]crossing
+	queue []arrival // sessions in of, each once, by the time of looking at them
+	timer loop.Timer
+}
+
+type crossing struct {
+	name  string // the instance's
+	until int64  // ms on the loop's clock
+}
+
+// end notes that the server has ended a socket in a namespace.
+func (c *crossings) end(sh *shard, es eio.Session, name string) {
+	if c.of == nil {
+		c.of = map[uint64][]crossing{}
+	}
+	session, until := es.Ref(), sh.loop.Now()+crossingTime.Milliseconds()
+	all, known := c.of[session]
+	if !known {
+		c.queue = append(c.queue, arrival{session, until})
+	}
+	if len(all) == maxCrossings {
+		all = append(all[:0], all[1:]...)
+	}
+	c.of[session] = append(all, crossing{name, until})
+	if !c.timer.Armed() {
+		sh.loop.Schedule(&c.timer, crossingTime, func() { c.expire(sh) })
+	}
+}
+
+// has tells whether a packet for a namespace may be one that crosses.
+func (c *crossings) has(sh *shard, es eio.Session, name []byte) bool {
+	for _, x := range c.of[es.Ref()] {
+		if x.name == string(name) && x.until > sh.loop.Now() {
+			return true
+		}
+	}
+	return false
+}
+
+// join notes that the client asks for a namespace: what comes behind that is meant
+// for its new socket.
+func (c *crossings) join(es eio.Session, name string) {
+	all := c.of[es.Ref()]
+	kept := all[:0]
+	for _, x := range all {
+		if x.name != name {
+			kept = append(kept, x)
+		}
+	}
+	if len(all) > 0 {
+		clear(all[len(kept):])
+		c.of[es.Ref()] = kept
+	}
+}
+
+// forget ends what is kept for a session; its place in the queue runs out.
+func (c *crossings) forget(es eio.Session) {
+	if len(c.of) > 0 {
+		delete(c.of, es.Ref())
+	}
+}
+
+// expire forgets what is over.
+func (c *crossings) expire(sh *shard) {
+	now, i := sh.loop.Now(), 0
+	for ; i < len(c.queue) && c.queue[i].at <= now; i++ {
+		all, ok := c.of[c.queue[i].session]
+		switch {
+		case !ok:
+		case len(all) > 0 && all[len(all)-1].until > now:
+			c.queue = append(c.queue, arrival{c.queue[i].session, all[len(all)-1].until})
+		default:
+			delete(c.of, c.queue[i].session)
+		}
+	}
+	if c.queue = c.queue[i:]; len(c.queue) == 0 {
+		c.queue = nil
+		return
+	}
+	sh.loop.Schedule(&c.timer, time.Duration(max(c.queue[0].at-now, 1000))*time.Millisecond, func() { c.expire(sh) })
+}
