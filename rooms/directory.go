@@ -24,6 +24,9 @@ type Directory struct {
 	locals []*Local
 	seed   maphash.Seed
 
+	// Written with all shards locked, read with any of them locked.
+	watchers []func(ns uint32, name string, occupied bool)
+
 	waiting atomic.Int64 // bytes
 
 	shards [numShards]shard
@@ -33,8 +36,7 @@ type shard struct {
 	mu       sync.Mutex
 	rooms    map[key]*entry
 	expected map[expectation]int
-	watch    func(k key, occupied bool) // nil: nobody
-	_        [32]byte                   // one shard a cache line
+	_        [40]byte // one shard a cache line
 }
 
 // An expectation is of members of a room in a loop, see Directory.Expect.
@@ -83,15 +85,27 @@ func NewDirectory(loops int) *Directory {
 }
 
 // Watch has f called whenever a room gets its first members, or the first that
-// are expected, and when it has none any more. It must be set before the loops
-// run. F is called with the room's shard locked: it must not block.
+// are expected, and when it has none any more. Watchers are called in the order
+// in which they were added, and for each room in the order of what happened to
+// it. Any goroutine may add one, at any time; it is not told of the rooms that
+// there are already.
+//
+// F is called with the room's shard locked, on the loop that changed the room or
+// the goroutine that expects members: it must not block, nor call the Directory.
 func (d *Directory) Watch(f func(ns uint32, name string, occupied bool)) {
-	for i := range d.shards {
-		d.shards[i].watch = func(k key, occupied bool) {
-			if !k.everyone {
-				f(k.ns, k.name, occupied)
-			}
-		}
+	const all = ^uint64(0)
+	d.lockShards(all)
+	defer d.unlock(all)
+	d.watchers = append(slices.Clip(d.watchers), f)
+}
+
+// changed tells the watchers. The room's shard is locked.
+func (d *Directory) changed(k key, occupied bool) {
+	if k.everyone {
+		return
+	}
+	for _, f := range d.watchers {
+		f(k.ns, k.name, occupied)
 	}
 }
 
@@ -241,7 +255,7 @@ func (d *Directory) Expect(loop int, ns uint32, name string) {
 	if s.expected == nil {
 		s.expected = make(map[expectation]int)
 	}
-	s.expected[expectation{s.open(h, k, loop), loop}]++
+	s.expected[expectation{d.openLocked(s, h, k, loop), loop}]++
 }
 
 // arrived ends one expectation; members says whether the loop has some.
@@ -258,7 +272,7 @@ func (d *Directory) arrived(k key, loop int, members bool) {
 	}
 	delete(s.expected, x)
 	if !members {
-		s.close(x.e, loop)
+		d.closeLocked(s, x.e, loop)
 	}
 }
 
@@ -268,7 +282,7 @@ func (d *Directory) open(h uint32, k key, loop int) *entry {
 	s := &d.shards[shardOf(h)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open(h, k, loop)
+	return d.openLocked(s, h, k, loop)
 }
 
 // close marks the loop as having no members of e any more, unless it expects
@@ -278,19 +292,17 @@ func (d *Directory) close(e *entry, loop int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.expected[expectation{e, loop}] == 0 {
-		s.close(e, loop)
+		d.closeLocked(s, e, loop)
 	}
 }
 
-func (s *shard) open(h uint32, k key, loop int) *entry {
+func (d *Directory) openLocked(s *shard, h uint32, k key, loop int) *entry {
 	e := s.rooms[k]
 	if e == nil {
 		k.name = strings.Clone(k.name) // it may be a piece of something large
 		e = &entry{key: k, hash: h}
 		s.rooms[k] = e
-		if s.watch != nil {
-			s.watch(k, true)
-		}
+		d.changed(k, true)
 	}
 	if loop < 64 {
 		e.loops |= 1 << loop
@@ -303,7 +315,7 @@ func (s *shard) open(h uint32, k key, loop int) *entry {
 	return e
 }
 
-func (s *shard) close(e *entry, loop int) {
+func (d *Directory) closeLocked(s *shard, e *entry, loop int) {
 	if loop < 64 {
 		e.loops &^= 1 << loop
 	} else {
@@ -314,9 +326,7 @@ func (s *shard) close(e *entry, loop int) {
 	}
 	if e.loops == 0 && e.high == nil {
 		delete(s.rooms, e.key)
-		if s.watch != nil {
-			s.watch(e.key, false)
-		}
+		d.changed(e.key, false)
 	}
 }
 
@@ -339,10 +349,14 @@ func (d *Directory) lock(hashes []uint32) (locked uint64) {
 	for _, h := range hashes {
 		locked |= 1 << shardOf(h)
 	}
-	for m := locked; m != 0; m &= m - 1 {
-		d.shards[bits.TrailingZeros64(m)].mu.Lock()
-	}
+	d.lockShards(locked)
 	return locked
+}
+
+func (d *Directory) lockShards(which uint64) {
+	for ; which != 0; which &= which - 1 {
+		d.shards[bits.TrailingZeros64(which)].mu.Lock()
+	}
 }
 
 func (d *Directory) unlock(locked uint64) {
