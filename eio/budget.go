@@ -73,7 +73,7 @@ func (sh *shard) sweep() {
 			delete(sh.accounts, slot)
 			s.unset(budgeted)
 		case s.is(choked) && s.is(overWS):
-			sh.seek(slot, a)
+			sh.findGone(slot, a)
 		}
 	}
 	if len(sh.accounts) == 0 {
@@ -83,12 +83,12 @@ func (sh *shard) sweep() {
 	sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
 }
 
-// seek finds out whether the client of a WebSocket is still there that is not read
+// findGone finds out whether the client of a WebSocket is still there that is not read
 // from until its handlers have caught up. The loop does not notice its end, which is
 // behind what is not read; and each time that reading goes on the wait for its pong
 // begins anew, so that no ping is due. One is sent nevertheless, for a kernel whose
 // client has gone answers it with a reset.
-func (sh *shard) seek(slot uint32, a *account) {
+func (sh *shard) findGone(slot uint32, a *account) {
 	s, now := sh.sessions.At(slot), sh.loop.Now()
 	if sh.loop.Conn(s.conn).Reset() {
 		sh.tally.gone.Add(1)

@@ -140,9 +140,9 @@ func plainOrigin(p string) string {
 	return scheme + "://" + host
 }
 
-// judge tells where a request comes from and whether it may be served, and which
+// allows tells where a request comes from and whether it may be served, and which
 // fields its answers have. They may be appended to.
-func (c *cors) judge(r *http1.Request, jsonp bool) (origin []byte, fields []http1.Field, allowed bool) {
+func (c *cors) allows(r *http1.Request, jsonp bool) (origin []byte, fields []http1.Field, allowed bool) {
 	if c.any {
 		return nil, c.allowed, true
 	}
@@ -210,12 +210,12 @@ func glob(pattern, s string) bool {
 	return p == len(pattern)
 }
 
-// cross settles where a request under the path comes from: its answers get the
+// checkOrigin settles where a request under the path comes from: its answers get the
 // fields for that. It is false when the request was answered: a preflight, or
 // one that is refused, unless it is for a file, which anybody may have.
-func (sh *shard) cross(h *httpConn, file bool) bool {
+func (sh *shard) checkOrigin(h *httpConn, file bool) bool {
 	c := sh.srv.cors
-	origin, fields, allowed := c.judge(h.req, h.query.jsonp)
+	origin, fields, allowed := c.allows(h.req, h.query.jsonp)
 	h.fields = fields
 	preflight := string(h.req.Method) == http.MethodOptions
 	switch {
@@ -223,7 +223,7 @@ func (sh *shard) cross(h *httpConn, file bool) bool {
 		sh.tally.origins.Add(1)
 		sh.srv.notice.Warn("an origin was refused", "flag", "--origins", "origin", origin, "host", h.req.Host,
 			"address", peer(h.conn.RemoteAddr()))
-		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, gate: true,
+		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, alwaysJSON: true,
 			message: fmt.Sprintf("origin %s is not allowed%s", origin[:min(len(origin), 200)], c.hint)})
 		return false
 	case preflight:

@@ -101,7 +101,7 @@ const bodyPart = 64 << 10
 // start has a request served whose head has come.
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
 	sh.loop.Cancel(&h.timer)
-	sh.received(h)
+	sh.answerArrived(h)
 	h.exchange = exchange{state: stateDeciding, req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
 	h.keepAlive = r.KeepAlive
 	if hasBody(r) {
@@ -139,7 +139,7 @@ func (sh *shard) receiveBody(h *httpConn, limit int64, finish func([]byte), hear
 	if err := h.body.Reset(r, limit); err != nil {
 		// The body is not read: the answer, then the end of the connection.
 		sh.tally.malformed.Add(1)
-		sh.refused(statusOf(err))
+		sh.noteRefused(statusOf(err))
 		sh.answer(h, statusOf(err), nil, nil, true)
 		return
 	}
@@ -217,7 +217,7 @@ func (sh *shard) drop(h *httpConn, b []byte) (used int) {
 			h.conn.Close() // the answer has been given
 			return len(b)
 		case done:
-			sh.rest(h)
+			sh.awaitRequest(h)
 			return used
 		case n == 0:
 			return used
@@ -308,15 +308,15 @@ func (sh *shard) respond(h *httpConn, status int, fields []http1.Field, body []b
 	}
 	sh.unwait(h)
 	if !h.unread {
-		sh.rest(h)
+		sh.awaitRequest(h)
 		return
 	}
 	h.exchange = exchange{state: stateDropping, body: h.body}
 	sh.deadline(h, sh.srv.o.BodyTimeout)
 }
 
-// rest waits for the next request.
-func (sh *shard) rest(h *httpConn) {
+// awaitRequest waits for the next request.
+func (sh *shard) awaitRequest(h *httpConn) {
 	h.exchange = exchange{}
 	sh.deadline(h, sh.srv.o.IdleTimeout)
 }
@@ -338,7 +338,7 @@ func (sh *shard) deadline(h *httpConn, d time.Duration) {
 func (sh *shard) fail(h *httpConn, status int) {
 	cut := h.cut
 	sh.tally.malformed.Add(1)
-	sh.refused(status)
+	sh.noteRefused(status)
 	sh.answer(h, status, nil, nil, true)
 	if cut != nil && status != http.StatusRequestEntityTooLarge { // Node leaves that to the client
 		cut(TransportError)

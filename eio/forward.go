@@ -32,7 +32,7 @@ var (
 	// is none.
 	unavailableNode = refusal{code: CodeUnknownSID, message: unknownSID.message, status: http.StatusServiceUnavailable, name: "NODE_UNAVAILABLE"}
 	// unproven is a request that says falsely that another node has forwarded it.
-	unproven = refusal{code: CodeForbidden, message: forbidden.message, status: http.StatusForbidden, name: "UNPROVEN", gate: true}
+	unproven = refusal{code: CodeForbidden, message: forbidden.message, status: http.StatusForbidden, name: "UNPROVEN", alwaysJSON: true}
 )
 
 // proven tells whether a request is what it says: forwarded by another node.
@@ -46,15 +46,15 @@ func releases(r *http1.Request) bool {
 	return r.Get(ReleaseHeader) != nil && r.Get(ForwardedHeader) != nil
 }
 
-// stray answers a request whose session is not here: it has ended, or another
+// sessionElsewhere answers a request whose session is not here: it has ended, or another
 // node has it, which Options.Forward or Options.Tunnel can ask.
-func (sh *shard) stray(h *httpConn, sid string) {
+func (sh *shard) sessionElsewhere(h *httpConn, sid string) {
 	o, node := &sh.srv.o, NodeOf([]byte(sid))
 	switch {
 	case o.Forward == nil && o.Tunnel == nil || node == "" || node == sh.srv.ids.node:
 		sh.refuse(h, unknownSID)
 	case h.req.Get(ForwardedHeader) != nil:
-		sh.refuseStray(h, unknownSID, "the session is of node "+string(node)+" and the request was forwarded to another one")
+		sh.refuseWithReason(h, unknownSID, "the session is of node "+string(node)+" and the request was forwarded to another one")
 	case sh.passOn(h, node):
 	case o.Seek == nil:
 		sh.unasked(h, node)
@@ -77,12 +77,12 @@ func (sh *shard) sought(h *httpConn, node Node, err error) {
 		sh.unasked(h, node)
 	default:
 		h.fields = append(slices.Clip(h.fields), http1.Field{Name: []byte("Retry-After"), Value: []byte("1")})
-		sh.refuseStray(h, unavailableNode, err.Error())
+		sh.refuseWithReason(h, unavailableNode, err.Error())
 	}
 }
 
 func (sh *shard) unasked(h *httpConn, node Node) {
-	sh.refuseStray(h, unknownSID, "the session is of node "+string(node)+", which cannot be asked")
+	sh.refuseWithReason(h, unknownSID, "the session is of node "+string(node)+", which cannot be asked")
 }
 
 // passOn has a node answer a request. It is false if that is not known.
@@ -103,15 +103,15 @@ func (sh *shard) passOn(h *httpConn, node Node) bool {
 	case handler == nil:
 		return false
 	case h.upgrade:
-		sh.refuseStray(h, foreignUpgrade, "the session is of node "+string(node)+", and a WebSocket cannot be forwarded")
+		sh.refuseWithReason(h, foreignUpgrade, "the session is of node "+string(node)+", and a WebSocket cannot be forwarded")
 	default:
 		sh.handled(h, handler, int64(o.MaxPayload))
 	}
 	return true
 }
 
-// refuseStray refuses with a reason for whoever looks at the answer.
-func (sh *shard) refuseStray(h *httpConn, r refusal, reason string) {
+// refuseWithReason refuses with a reason for whoever looks at the answer.
+func (sh *shard) refuseWithReason(h *httpConn, r refusal, reason string) {
 	h.fields = append(slices.Clip(h.fields), http1.Field{Name: []byte(ReasonHeader), Value: []byte(reason)})
 	sh.refuse(h, r)
 }

@@ -77,9 +77,9 @@ type guest struct {
 	opener loop.Conn // zero when it has once joined something
 }
 
-// room tells whether there may be one more session. If not, the request has been
+// hasPlace tells whether there may be one more session. If not, the request has been
 // refused.
-func (sh *shard) room(h *httpConn) bool {
+func (sh *shard) hasPlace(h *httpConn) bool {
 	o := &sh.srv.o
 	if sh.srv.sessions.Load() < int64(o.MaxSessions) {
 		return true
@@ -89,9 +89,9 @@ func (sh *shard) room(h *httpConn) bool {
 	return false
 }
 
-// invite makes a session, which has just been opened over polling, a guest. It is
+// addGuest makes a session, which has just been opened over polling, a guest. It is
 // false if there are too many; then the request has been refused.
-func (sh *shard) invite(h *httpConn) (g guest, ok bool) {
+func (sh *shard) addGuest(h *httpConn) (g guest, ok bool) {
 	o := &sh.srv.o
 	g = guest{is: true, from: origin(h.conn), opener: h.conn}
 	if h.guests < max(o.MaxSessionsPerIP/guestsPerConn, 1) &&
@@ -106,8 +106,8 @@ func (sh *shard) invite(h *httpConn) (g guest, ok bool) {
 	return guest{}, false
 }
 
-// dismiss ends that a session is a guest, if it is.
-func (sh *shard) dismiss(g *guest) {
+// removeGuest ends that a session is a guest, if it is.
+func (sh *shard) removeGuest(g *guest) {
 	if !g.is {
 		return
 	}
@@ -130,7 +130,7 @@ func (s Session) SetJoined(joined bool) {
 	e := s.sh.ext(s.slot)
 	switch {
 	case joined:
-		s.sh.dismiss(&e.guest)
+		s.sh.removeGuest(&e.guest)
 	case !e.guest.is:
 		if e.guest.is = true; e.guest.from.IsValid() {
 			s.sh.srv.guests.add(e.guest.from, 0)
@@ -145,8 +145,8 @@ func (sh *shard) expectPoll(slot uint32) {
 	o := &sh.srv.o
 	if wait := max(o.PingTimeout, o.HeadTimeout); wait < o.PingInterval {
 		sh.sessions.At(slot).set(awaitPoll)
-		sh.beat.set(slot, sh.loop.Now()+wait.Milliseconds())
-		sh.wind()
+		sh.deadlines.set(slot, sh.loop.Now()+wait.Milliseconds())
+		sh.keepTurning()
 	}
 }
 

@@ -17,8 +17,8 @@ func (sh *shard) startHeartbeat(slot uint32) {
 		sh.expectPing(slot)
 		return
 	}
-	sh.beat.set(slot, sh.loop.Now()+sh.srv.spread(sh.srv.o.PingInterval).Milliseconds())
-	sh.wind()
+	sh.deadlines.set(slot, sh.loop.Now()+sh.srv.spread(sh.srv.o.PingInterval).Milliseconds())
+	sh.keepTurning()
 }
 
 // expectPing arms the end of a session whose client pings: Engine.IO 3. For the
@@ -32,37 +32,37 @@ func (sh *shard) expectPing(slot uint32) {
 	if s.is(paused) {
 		wait = max(o.PingTimeout/2, time.Millisecond)
 	}
-	sh.beat.set(slot, sh.loop.Now()+wait.Milliseconds())
-	sh.wind()
+	sh.deadlines.set(slot, sh.loop.Now()+wait.Milliseconds())
+	sh.keepTurning()
 	sh.awaitAnswer(s)
 }
 
-// wind keeps the wheel turning while anything hangs on it. All loops turn at the
+// keepTurning keeps the wheel turning while anything hangs on it. All loops turn at the
 // same moments, so that the machine wakes once.
-func (sh *shard) wind() {
-	if !sh.turn.Armed() && sh.beat.armed > 0 {
-		wait := sh.beat.tick - sh.loop.Now()%sh.beat.tick
+func (sh *shard) keepTurning() {
+	if !sh.turn.Armed() && sh.deadlines.armed > 0 {
+		wait := sh.deadlines.tick - sh.loop.Now()%sh.deadlines.tick
 		sh.loop.Schedule(&sh.turn, time.Duration(wait)*time.Millisecond, sh.onTick)
 	}
 }
 
 func (sh *shard) tick() {
-	if sh.beat.advance(sh.loop.Horizon(), pingsPerTurn, sh.onBeat) {
+	if sh.deadlines.advance(sh.loop.Horizon(), pingsPerTurn, sh.onDeadline) {
 		sh.loop.Schedule(&sh.turn, 0, sh.onTick)
 		return
 	}
-	sh.wind()
+	sh.keepTurning()
 }
 
-// beatOne is called when a session's deadline has passed, by late ms: it is
+// deadlinePassed is called when a session's deadline has passed, by late ms: it is
 // time for a ping, or the pong did not come.
-func (sh *shard) beatOne(slot uint32, late int64) {
+func (sh *shard) deadlinePassed(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
 	switch {
 	case s.is(choked) && s.is(awaitPong) && (sh.absent(slot) || sh.stuck(slot)):
 		sh.close(slot, PingTimeout)
 		return
-	case s.is(awaitPoll) || s.is(awaitPong) && !s.is(apart):
+	case s.is(awaitPoll) || s.is(awaitPong) && !s.is(halted):
 		if !sh.excused(slot) {
 			sh.close(slot, PingTimeout)
 		}
@@ -78,9 +78,9 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 	// Counted from when the ping was due: a client that gives no answer is gone
 	// exactly PingInterval + PingTimeout after its last sign of life. A loop that
 	// was held up for longer than a turn of the wheel takes that on itself.
-	due := sh.loop.Now() - min(late, sh.beat.tick)
-	sh.beat.set(slot, due+sh.srv.o.PingTimeout.Milliseconds())
-	sh.wind()
+	due := sh.loop.Now() - min(late, sh.deadlines.tick)
+	sh.deadlines.set(slot, due+sh.srv.o.PingTimeout.Milliseconds())
+	sh.keepTurning()
 	sh.awaitAnswer(s)
 	sh.send(slot, pingFrame, shared, true)
 }
@@ -89,7 +89,7 @@ func (sh *shard) beatOne(slot uint32, late int64) {
 // looked at on each request and frame as well as by the wheel, so that an
 // overdue session is gone for whoever asks, to the millisecond.
 func (sh *shard) overdue(slot uint32) bool {
-	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(apart) || !sh.beat.due(slot, sh.loop.Horizon()) {
+	if s := sh.sessions.At(slot); !s.is(awaitPong|awaitPoll) || s.is(halted) || !sh.deadlines.due(slot, sh.loop.Horizon()) {
 		return false
 	}
 	if sh.excused(slot) {
@@ -118,19 +118,19 @@ func (sh *shard) excused(slot uint32) bool {
 	return true
 }
 
-// heardBytes is called for what comes over a WebSocket, whole messages or not, and
+// bytesCame is called for what comes over a WebSocket, whole messages or not, and
 // over polling, requests or parts of them: whoever is in the middle of a long one
 // cannot send a pong.
-func (sh *shard) heardBytes(slot uint32) {
+func (sh *shard) bytesCame(slot uint32) {
 	if sh.sessions.At(slot).is(awaitPong) {
 		sh.restartWait(slot)
 	}
 }
 
-// heard is called for each packet of the client. A pong ends the wait for it
+// signOfLife is called for each packet of the client. A pong ends the wait for it
 // and starts the next interval; the first other packet in the wait proves
 // that the client is there and starts the wait anew, once a ping.
-func (sh *shard) heard(slot uint32, isPong bool) {
+func (sh *shard) signOfLife(slot uint32, isPong bool) {
 	s := sh.sessions.At(slot)
 	if !s.is(awaitPong) || s.is(revision3|awaitPoll) {
 		return
@@ -138,24 +138,24 @@ func (sh *shard) heard(slot uint32, isPong bool) {
 	now := sh.loop.Now()
 	switch {
 	case isPong:
-		s.unset(awaitPong | extended)
+		s.unset(awaitPong | renewed)
 		s.proven()
-		sh.beat.set(slot, now+sh.srv.o.PingInterval.Milliseconds())
-	case !s.is(extended):
-		s.set(extended)
-		sh.beat.set(slot, now+sh.srv.o.PingTimeout.Milliseconds())
+		sh.deadlines.set(slot, now+sh.srv.o.PingInterval.Milliseconds())
+	case !s.is(renewed):
+		s.set(renewed)
+		sh.deadlines.set(slot, now+sh.srv.o.PingTimeout.Milliseconds())
 	}
 }
 
-// beaten handles the client's part of the heartbeat: in Engine.IO 4 its pong, in
+// heartbeatPacket handles the client's part of the heartbeat: in Engine.IO 4 its pong, in
 // 3 its ping. The other is a violation (Node: "invalid heartbeat direction").
-func (sh *shard) beaten(slot uint32, packet byte) {
+func (sh *shard) heartbeatPacket(slot uint32, packet byte) {
 	switch old := sh.sessions.At(slot).is(revision3); {
 	case old && packet == ping:
 		sh.expectPing(slot)
 		sh.send(slot, pongFrame, shared, true)
 	case !old && packet == pong:
-		sh.heard(slot, true)
+		sh.signOfLife(slot, true)
 	default:
 		sh.close(slot, TransportError)
 	}
@@ -168,8 +168,8 @@ func (sh *shard) restartHeartbeat(slot uint32) {
 		sh.expectPing(slot)
 		return
 	}
-	sh.sessions.At(slot).unset(awaitPong | extended)
-	sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingInterval.Milliseconds())
+	sh.sessions.At(slot).unset(awaitPong | renewed)
+	sh.deadlines.set(slot, sh.loop.Now()+sh.srv.o.PingInterval.Milliseconds())
 }
 
 // heartbeatTick is the resolution of the wheel in ms, a power of two: fine

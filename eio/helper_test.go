@@ -28,8 +28,8 @@ func checkEmpty(t testing.TB, srv *Server, e *loop.Engine) {
 		if n := len(sh.https) - 1 - len(sh.freeHTTP); n != 0 {
 			t.Errorf("loop %d has %d HTTP connections, want none", i, n)
 		}
-		if sh.beat.armed != 0 {
-			t.Errorf("loop %d has %d deadlines, want none", i, sh.beat.armed)
+		if sh.deadlines.armed != 0 {
+			t.Errorf("loop %d has %d deadlines, want none", i, sh.deadlines.armed)
 		}
 	}
 	if n := srv.sessions.Load(); n != 0 {

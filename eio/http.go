@@ -101,8 +101,8 @@ func (srv *Server) Close(c loop.Conn, err error) {
 
 // closeHTTP frees the connection's record and ends what was in progress on it.
 func (sh *shard) closeHTTP(h *httpConn, err error) {
-	if slot, lost := sh.lost(h, err); err == loop.ErrMoved {
-		sh.received(h)
+	if slot, lost := sh.answerLost(h, err); err == loop.ErrMoved {
+		sh.answerArrived(h)
 	} else if lost {
 		sh.close(slot, TransportError)
 	}
@@ -170,7 +170,7 @@ func (sh *shard) failHead(h *httpConn, r *http1.Request, status int) {
 		if r.Host == nil {
 			r.Host = r.Get("Host")
 		}
-		if _, fields, allowed := c.judge(r, false); allowed {
+		if _, fields, allowed := c.allows(r, false); allowed {
 			h.fields = fields
 		}
 	}
@@ -200,7 +200,7 @@ func (sh *shard) request(h *httpConn) {
 	if srv.o.Route != nil && !sh.isPath(h.req) {
 		handler = srv.o.Route(path)
 	}
-	if below && srv.cors != nil && !sh.cross(h, handler != nil) {
+	if below && srv.cors != nil && !sh.checkOrigin(h, handler != nil) {
 		return
 	}
 	switch {

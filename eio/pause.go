@@ -19,20 +19,20 @@ func (s Session) ResumeRead() { s.resume(held) }
 // sending: it is not read from, or a part of a message or of a body has come.
 func (s Session) Behind() bool {
 	r := s.at()
-	if r == nil || r.is(apart) {
+	if r == nil || r.is(halted) {
 		return r != nil
 	}
 	e := s.sh.peekExt(s.slot)
 	return e != nil && (!e.reader.Idle() || e.post.Valid())
 }
 
-// pause stops the reading from a client for one of the reasons in apart.
+// pause stops the reading from a client for one of the reasons in halted.
 func (s Session) pause(why flags) {
 	r := s.at()
 	if r == nil || r.is(closing|why) {
 		return
 	}
-	before := r.flags & apart
+	before := r.flags & halted
 	r.set(why)
 	if r.is(revision3) && !before.has(paused) && why.has(paused) {
 		s.sh.expectPing(s.slot)
@@ -52,11 +52,11 @@ func (s Session) resume(why flags) {
 	if why.has(paused) && !r.is(paused) {
 		s.sh.restartWait(s.slot)
 	}
-	if r.is(apart) {
+	if r.is(halted) {
 		return
 	}
 	s.sh.goOnBody(s.slot)
-	if r.is(overWS) && !r.is(apart) {
+	if r.is(overWS) && !r.is(halted) {
 		s.sh.loop.Conn(r.conn).ResumeRead()
 	}
 }
@@ -68,8 +68,8 @@ func (sh *shard) restartWait(slot uint32) {
 	case s.is(revision3):
 		sh.expectPing(slot)
 	case s.is(awaitPong):
-		sh.beat.set(slot, sh.loop.Now()+sh.srv.o.PingTimeout.Milliseconds())
-		sh.wind()
+		sh.deadlines.set(slot, sh.loop.Now()+sh.srv.o.PingTimeout.Milliseconds())
+		sh.keepTurning()
 	}
 }
 

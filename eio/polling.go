@@ -15,13 +15,13 @@ import (
 func (sh *shard) openPolling(h *httpConn) {
 	r := h.req
 	sh.hook(h)
-	g, ok := sh.invite(h)
+	g, ok := sh.addGuest(h)
 	if !ok {
 		return
 	}
 	slot, ok := sh.newSession(h.query.flags())
 	if !ok {
-		sh.dismiss(&g)
+		sh.removeGuest(&g)
 		sh.full(h)
 		return
 	}
@@ -198,7 +198,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	}
 	heard := func() {
 		if slot := sh.lookup(ref); slot != 0 && !sh.overdue(slot) {
-			sh.heardBytes(slot)
+			sh.bytesCame(slot)
 		}
 	}
 	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, heard, cut)
@@ -209,12 +209,12 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 // decoded; those before it were handled.
 func (sh *shard) payload(slot uint32, b []byte, octets bool) (rest []byte, more, ok bool) {
 	es, revision := sh.handle(slot), sh.sessions.At(slot).flags&revision3
-	left := newRoom()
+	left := newTurn()
 	for more = len(b) > 0 || !octets; more; {
 		switch {
 		case !es.Valid():
 			return nil, false, true
-		case sh.sessions.At(slot).is(apart):
+		case sh.sessions.At(slot).is(halted):
 			return b, true, true
 		}
 		var p []byte
@@ -263,7 +263,7 @@ func (sh *shard) binaryPacket(slot uint32, p []byte) bool {
 		}
 		p = p[1:]
 	}
-	sh.heard(slot, false)
+	sh.signOfLife(slot, false)
 	sh.srv.h.Message(sh.handle(slot), p, true)
 	return true
 }
@@ -281,7 +281,7 @@ func (sh *shard) base64Packet(slot uint32, p []byte) bool {
 		sh.close(slot, ParseError)
 		return false
 	}
-	sh.heard(slot, false)
+	sh.signOfLife(slot, false)
 	sh.srv.h.Message(sh.handle(slot), data, true)
 	return true
 }
@@ -295,12 +295,12 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 	}
 	switch p[0] {
 	case message:
-		sh.heard(slot, false)
+		sh.signOfLife(slot, false)
 		sh.srv.h.Message(sh.handle(slot), p[1:], false)
 	case encoded:
 		return sh.base64Packet(slot, p[1:])
 	case ping, pong:
-		sh.beaten(slot, p[0])
+		sh.heartbeatPacket(slot, p[0])
 	case closed:
 		if e := sh.peekExt(slot); e != nil && e.polled() {
 			sh.answerGet(slot, e, noopFrame)

@@ -260,7 +260,7 @@ func (sh *shard) cameBack(h *httpConn, slot uint32, e *ext) bool {
 	}
 	e.gave, e.relayed, e.via, e.answered, e.asked, e.moving = loop.Conn{}, false, loop.Conn{}, 0, sh.loop.Now(), false
 	sh.polledFirst(slot)
-	sh.heardBytes(slot)
+	sh.bytesCame(slot)
 	return true
 }
 
@@ -275,9 +275,9 @@ func pollOf(r *http1.Request) uint64 {
 
 var pollSeed = maphash.MakeSeed()
 
-// received notes that the answer to a poll, the last thing on a connection, has
+// answerArrived notes that the answer to a poll, the last thing on a connection, has
 // reached whoever asks for something else there.
-func (sh *shard) received(h *httpConn) {
+func (sh *shard) answerArrived(h *httpConn) {
 	if slot := sh.lookup(h.gave); slot != 0 {
 		if e := sh.peekExt(slot); e != nil && e.gave == h.conn {
 			e.gave, e.relayed = loop.Conn{}, false
@@ -286,11 +286,11 @@ func (sh *shard) received(h *httpConn) {
 	h.gave = 0
 }
 
-// lost tells whether an answer to a poll, the last thing on a connection that has
+// answerLost tells whether an answer to a poll, the last thing on a connection that has
 // ended with err, may not have reached anybody: part of it was not sent, or another
 // server was to pass it on and has not read it. (Proxies reset connections that
 // they are done with.)
-func (sh *shard) lost(h *httpConn, err error) (slot uint32, yes bool) {
+func (sh *shard) answerLost(h *httpConn, err error) (slot uint32, yes bool) {
 	slot = sh.lookup(h.gave)
 	if slot == 0 || h.state != stateQuiet && h.state != stateDropping && h.state != stateHead {
 		return 0, false

@@ -39,7 +39,7 @@ func (s Session) Ping() {
 	if r == nil || r.is(closing|awaitPong|awaitPoll|revision3) {
 		return
 	}
-	s.sh.beatOne(s.slot, 0)
+	s.sh.deadlinePassed(s.slot, 0)
 }
 
 // Answered tells whether the client has answered the last ping.

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 )
 
-// refused logs a request that was refused before Engine.IO looked at it: what an
+// noteRefused logs a request that was refused before Engine.IO looked at it: what an
 // operator can change about it, at the rate of notice.
-func (sh *shard) refused(status int) {
+func (sh *shard) noteRefused(status int) {
 	n := sh.srv.notice
 	switch status {
 	case http.StatusRequestHeaderFieldsTooLarge:

@@ -13,12 +13,12 @@ import (
 // A refusal is a request that Engine.IO answers with an error (protocol 4,
 // "Handshake"; the codes and texts are Node's, which clients compare).
 type refusal struct {
-	code    int
-	message string
-	status  int
-	name    string // of ErrorContext
-	err     error  // of ErrorContext
-	gate    bool   // is answered alike whatever was asked for
+	code       int
+	message    string
+	status     int
+	name       string // of ErrorContext
+	err        error  // of ErrorContext
+	alwaysJSON bool   // is answered alike whatever was asked for
 }
 
 func bad(name string) refusal {
@@ -54,7 +54,7 @@ func (sh *shard) refuse(h *httpConn, r refusal) {
 // answerRefusal answers with r: JSON, or bare text when a WebSocket was asked for,
 // after which the connection ends.
 func (sh *shard) answerRefusal(h *httpConn, r refusal) {
-	if h.upgrade && !r.gate {
+	if h.upgrade && !r.alwaysJSON {
 		sh.answer(h, http.StatusBadRequest, []http1.Field{{Name: fieldType, Value: valueHTML}}, []byte(r.message), true)
 		return
 	}
@@ -83,7 +83,7 @@ func (sh *shard) engineRequest(h *httpConn) {
 		ref, ok := srv.ids.Parse(sid)
 		slot := sh.lookup(ref)
 		if !ok || int(ref>>56) != sh.loop.Index() || slot == 0 || sh.overdue(slot) {
-			sh.stray(h, string(sid))
+			sh.sessionElsewhere(h, string(sid))
 			return
 		}
 		sh.sessionRequest(h, slot, transport)
@@ -100,7 +100,7 @@ func (sh *shard) engineRequest(h *httpConn) {
 		sh.unavailable(h)
 	case srv.pressed.Load():
 		sh.press(h)
-	case sh.room(h):
+	case sh.hasPlace(h):
 		sh.admit(h, transport)
 	}
 }

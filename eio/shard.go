@@ -24,7 +24,7 @@ const (
 	inUse     flags = 1 << iota
 	overWS          // the transport is a WebSocket
 	awaitPong       // a ping is out
-	extended        // the wait for the pong was started anew
+	renewed         // the wait for the pong was started anew
 	closing         // closed for the handler; waits for a poll that tells the client
 	noBinary        // over a WebSocket whose client takes only text
 	inflates        // its client may send compressed messages
@@ -40,7 +40,7 @@ const (
 
 const (
 	paused = held | choked | swamped // nothing is read before somebody has done something
-	apart  = paused | busy           // nothing is read now
+	halted = paused | busy           // nothing is read now
 )
 
 func (f flags) has(g flags) bool { return f&g != 0 }
@@ -93,13 +93,13 @@ type shard struct {
 	https    []*httpConn // [0] is unused
 	freeHTTP []uint32
 
-	parsed  http1.Request // by Data, for the exchange that it begins: views, valid until Data returns
-	beat    wheel
-	turn    loop.Timer
-	pollers []uint32 // slots of sessions with something for a waiting poll
-	tunnels map[loop.Conn]*tunnel
-	reader  wsframe.Reader
-	tally   tally
+	parsed    http1.Request // by Data, for the exchange that it begins: views, valid until Data returns
+	deadlines wheel
+	turn      loop.Timer
+	pollers   []uint32 // slots of sessions with something for a waiting poll
+	tunnels   map[loop.Conn]*tunnel
+	reader    wsframe.Reader
+	tally     tally
 
 	accounts map[uint32]*account // by slot
 	sweeper  loop.Timer
@@ -109,19 +109,19 @@ type shard struct {
 	zip     zipper
 
 	// Method values, made once: making one allocates.
-	onTick func()
-	onBeat func(slot uint32, late int64)
+	onTick     func()
+	onDeadline func(slot uint32, late int64)
 }
 
 func newShard(s *Server, l *loop.Loop) *shard {
 	sh := &shard{
 		srv: s, loop: l,
 		exts: make([]*ext, 1), https: make([]*httpConn, 1), tunnels: map[loop.Conn]*tunnel{},
-		beat:   wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
-		reader: s.newReader(), accounts: map[uint32]*account{},
+		deadlines: wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
+		reader:    s.newReader(), accounts: map[uint32]*account{},
 	}
 	sh.zip.init(s.deflate)
-	sh.onTick, sh.onBeat = sh.tick, sh.beatOne
+	sh.onTick, sh.onDeadline = sh.tick, sh.deadlinePassed
 	l.OnTurn(sh.flushPollers)
 	l.OnWork(sh.goOn)
 	return sh
@@ -187,7 +187,7 @@ func (sh *shard) dropExt(slot uint32) {
 	sh.loop.Cancel(&e.timer)
 	sh.loop.Cancel(&e.release)
 	sh.loop.Cancel(&e.slow)
-	sh.dismiss(&e.guest)
+	sh.removeGuest(&e.guest)
 	sh.exts[s.ext] = nil
 	sh.freeExts = append(sh.freeExts, s.ext)
 	s.ext = 0
@@ -198,7 +198,7 @@ func (sh *shard) free(slot uint32) {
 	if e := sh.peekExt(slot); e != nil && e.probing.Valid() {
 		sh.hangUp(e.probing)
 	}
-	sh.beat.clear(slot)
+	sh.deadlines.clear(slot)
 	sh.dropExt(slot)
 	sh.endAccount(slot)
 	*sh.sessions.At(slot) = session{}
@@ -218,7 +218,7 @@ func (sh *shard) closeWith(slot uint32, reason Reason, frame []byte) {
 	}
 	s.set(closing)
 	sh.open--
-	sh.beat.clear(slot)
+	sh.deadlines.clear(slot)
 	sh.srv.h.Close(sh.handle(slot), reason)
 	if s.is(overWS) {
 		hangUpWith(sh.loop.Conn(s.conn), frame)

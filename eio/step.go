@@ -24,14 +24,14 @@ const perSlice = 8
 // that passes it is finished.
 const sliceInflated = 512 << 10
 
-// A room is what is left of a session's step.
-type room struct{ packets, bytes int }
+// A turnRoom is what is left of a session's step.
+type turnRoom struct{ packets, bytes int }
 
-func newRoom() room { return room{stepPackets, stepBytes} }
+func newTurn() turnRoom { return turnRoom{stepPackets, stepBytes} }
 
 // take takes a packet of n bytes out, and tells whether there is room for one
 // more.
-func (r *room) take(n int) bool {
+func (r *turnRoom) take(n int) bool {
 	r.packets--
 	r.bytes -= n
 	return r.packets > 0 && r.bytes > 0

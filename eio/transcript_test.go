@@ -155,7 +155,7 @@ func (p *play) start() {
 	p.srv = srv
 	p.sim = loop.NewSim(srv, loop.Options{Loops: 1})
 	srv.Bind(p.sim.Engine().Loops())
-	srv.shards[0].beat.tick = 1 // so that everything happens when it is due
+	srv.shards[0].deadlines.tick = 1 // so that everything happens when it is due
 }
 
 func (p *play) do(line string) {

@@ -117,11 +117,11 @@ func (sh *shard) ask(node http.RoundTripper, r *http.Request) (a nodeAnswer) {
 func (sh *shard) passAnswer(h *httpConn, a nodeAnswer) {
 	switch {
 	case a.err != nil:
-		sh.refuseStray(h, foreignUpgrade, a.err.Error())
+		sh.refuseWithReason(h, foreignUpgrade, a.err.Error())
 		return
 	case a.conn != nil && sh.srv.draining.Load():
 		a.drop()
-		sh.refuseStray(h, foreignUpgrade, "the server is stopping")
+		sh.refuseWithReason(h, foreignUpgrade, "the server is stopping")
 		return
 	}
 	fields, body, _ := a.header.answer(h.isHead)

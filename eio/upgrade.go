@@ -94,7 +94,7 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 		sh.dropProbe(slot)
 		endWS(c, m)
 	case m.Op == wsframe.Text && string(m.Data) == "2probe":
-		sh.heard(slot, false)
+		sh.signOfLife(slot, false)
 		c.Write(probeAnswer)
 		sh.releasePolls(slot, e)
 	case m.Op == wsframe.Text && len(m.Data) == 1 && m.Data[0] == upgrade:
@@ -144,7 +144,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 		return
 	}
 	c.SetTag(tagWS | slot)
-	if s.is(apart) {
+	if s.is(halted) {
 		c.PauseRead()
 	}
 	sh.restartHeartbeat(slot)

@@ -87,14 +87,14 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 	if sh.overdue(slot) {
 		return len(b)
 	}
-	sh.heardBytes(slot)
+	sh.bytesCame(slot)
 	r, own := &sh.reader, false
 	if e := sh.peekExt(slot); e != nil {
 		r, own = &e.reader, true
 	}
 	r.Compression = sh.sessions.At(slot).is(inflates) // the shard's own serves all
-	tag, left := c.Tag(), newRoom()
-	for used < len(b) && c.Tag() == tag && !sh.sessions.At(slot).is(apart) {
+	tag, left := c.Tag(), newTurn()
+	for used < len(b) && c.Tag() == tag && !sh.sessions.At(slot).is(halted) {
 		if r.Compression && sh.zip.left <= 0 {
 			sh.later(slot)
 			break
@@ -129,7 +129,7 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 		return len(b) // the session is gone; so is interest in the rest
 	}
 	unread := 0
-	if sh.sessions.At(slot).is(apart) {
+	if sh.sessions.At(slot).is(halted) {
 		unread = len(b) - used // the loop keeps it until then
 	}
 	if !own && (unread > 0 || !r.Idle()) {
