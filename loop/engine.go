@@ -98,7 +98,7 @@ func (e *Engine) Loops() []*Loop { return e.loops }
 
 func (e *Engine) nowNs() int64 {
 	if e.sim != nil {
-		return e.sim.clock
+		return e.sim.clock.Load()
 	}
 	return int64(time.Since(e.base))
 }

@@ -216,8 +216,13 @@ func (l *Loop) Wake() {
 
 // signal makes the wake descriptor readable.
 func (l *Loop) signal() {
-	if l.signalled.CompareAndSwap(false, true) && l.sim == nil {
+	if !l.signalled.CompareAndSwap(false, true) {
+		return
+	}
+	if l.sim == nil {
 		l.wake.signal()
+	} else if l.sim.shared != nil {
+		l.sim.shared.posted()
 	}
 }
 
@@ -313,8 +318,14 @@ func (l *Loop) runMessage(m *message) {
 // each other. It returns false, without having run f, if the loop has ended. Before
 // Engine.Run it waits for that.
 func (l *Loop) Ask(f func()) bool {
+	if l.sim != nil {
+		defer l.sim.lock()()
+		l.drain(true)
+		l.safely(f)
+		return true
+	}
 	on := l.engine.current()
-	if on == l || l.sim != nil {
+	if on == l {
 		l.drain(true)
 		l.safely(f)
 		return true
@@ -351,8 +362,14 @@ func (l *Loop) await(done <-chan struct{}) {
 }
 
 // OnLoop reports whether the caller runs on a loop of the engine, which must not
-// wait for anything but Ask. It takes about a microsecond. In a Sim it is false.
-func (e *Engine) OnLoop() bool { return e.current() != nil }
+// wait for anything but Ask. It takes about a microsecond. In a Sim that is not
+// shared it is false.
+func (e *Engine) OnLoop() bool {
+	if e.sim != nil {
+		return e.sim.turning()
+	}
+	return e.current() != nil
+}
 
 // current returns the loop that the caller runs on, nil if it runs on none. It
 // takes about a microsecond.

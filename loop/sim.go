@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,15 +17,23 @@ import (
 // benchmarks: its connections are Peers in memory, and its clock moves only by
 // Advance. Everything but the system calls is the code that serves sockets.
 //
-// A Sim and all that belongs to it is used by one goroutine. Only what may be
-// called from any goroutine on a Loop may be called from others; what they post
-// is run by the next Turn.
+// A Sim and all that belongs to it is used by one goroutine, unless it is shared.
+// Only what may be called from any goroutine on a Loop may be called from others;
+// what they post is run by the next Turn.
 type Sim struct {
-	e     *Engine
-	clock int64         // ns
-	peers slab.Of[Peer] // by minus their descriptor
-	ready []*Peer       // may have an event for their loop
-	turns int           // nesting of Turn
+	e      *Engine
+	clock  atomic.Int64  // ns
+	peers  slab.Of[Peer] // by minus their descriptor
+	ready  []*Peer       // may have an event for their loop
+	turns  int           // nesting of Turn
+	shared *sharing      // nil: used by one goroutine
+}
+
+// sharing is what keeps the goroutines apart that use a Sim.
+type sharing struct {
+	mu     sync.Mutex // held by owner
+	owner  atomic.Uint64
+	posted func()
 }
 
 // NewSim makes a Sim. It panics if o is not valid.
@@ -42,6 +52,42 @@ func NewSim(h Handler, o Options) *Sim {
 // are left, and cuts those.
 func (s *Sim) Engine() *Engine { return s.e }
 
+// Share lets other goroutines use the Sim too, one at a time: Loop.Ask does so by
+// itself, and Do for all else. On the goroutine that turns, Engine.OnLoop is true
+// then. posted is called, on any goroutine and with nothing locked, when something
+// has come into a mailbox that a Turn would find. It is called before anything
+// else of s.
+func (s *Sim) Share(posted func()) { s.shared = &sharing{posted: posted} }
+
+// Do calls f while no other goroutine uses a Sim that is shared.
+func (s *Sim) Do(f func()) {
+	defer s.lock()()
+	f()
+}
+
+// lock keeps other goroutines out until unlock is called; it nests.
+func (s *Sim) lock() (unlock func()) {
+	x := s.shared
+	if x == nil || x.owner.Load() == goroutineID() {
+		return func() {}
+	}
+	x.mu.Lock()
+	x.owner.Store(goroutineID())
+	return func() {
+		x.owner.Store(0)
+		x.mu.Unlock()
+	}
+}
+
+// turning reports whether the caller runs within a Turn of a Sim that is shared.
+func (s *Sim) turning() bool {
+	x := s.shared
+	return x != nil && x.owner.Load() == goroutineID() && s.turns > 0
+}
+
+// Now returns how far the clock has been moved. Any goroutine may call it.
+func (s *Sim) Now() time.Duration { return time.Duration(s.clock.Load()) }
+
 // Connect opens a connection on the loop with that index.
 func (s *Sim) Connect(loop int) *Peer {
 	i := s.peers.Alloc()
@@ -57,25 +103,26 @@ func (s *Sim) Connect(loop int) *Peer {
 // Advance moves the clock by d, in steps of at least a millisecond that end
 // where timers are due, and runs those in order.
 func (s *Sim) Advance(d time.Duration) {
-	end := s.clock + int64(d)
-	s.Turn()
-	for {
-		due := int64(-1)
-		for _, l := range s.e.loops {
-			if len(l.timers.heap) > 0 {
-				if at := l.timers.heap[0].at * int64(time.Millisecond); due < 0 || at < due {
-					due = at
-				}
-			}
-		}
-		if due < 0 || due > end {
-			break
-		}
-		s.clock = max(s.clock, due)
-		s.Turn()
+	for s.Turn(); d > 0; {
+		d -= s.Step(d)
 	}
-	s.clock = end
+}
+
+// Step is the next step of Advance, of at most d. It returns how far it has moved
+// the clock.
+func (s *Sim) Step(d time.Duration) time.Duration {
+	defer s.lock()()
+	now := s.clock.Load()
+	end := now + int64(d)
+	for _, l := range s.e.loops {
+		if len(l.timers.heap) > 0 {
+			end = min(end, l.timers.heap[0].at*int64(time.Millisecond))
+		}
+	}
+	end = max(end, now)
+	s.clock.Store(end)
 	s.Turn()
+	return time.Duration(end - now)
 }
 
 // Turn runs all loops until there is nothing left to do at this time: mailboxes
@@ -83,6 +130,9 @@ func (s *Sim) Advance(d time.Duration) {
 // OnWork has said that there is no more. Called from within a step it does
 // nothing, because the step's end does it.
 func (s *Sim) Turn() {
+	if s.shared != nil {
+		defer s.lock()()
+	}
 	if s.turns > 0 {
 		return
 	}
@@ -117,6 +167,7 @@ func (l *Loop) simBusy() bool {
 
 // end is Engine.Shutdown.
 func (s *Sim) end() {
+	defer s.lock()()
 	if s.e.state == ended {
 		return
 	}

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestEcho(t *testing.T) {
@@ -409,5 +412,68 @@ func TestNothingIsRedeliveredWhilePaused(t *testing.T) {
 	s.Turn()
 	if calls != 2 {
 		t.Fatalf("Data was called %d times after ResumeRead, want 2", calls)
+	}
+}
+
+// Goroutines ask the loops of a Sim that is shared while it turns, and what they
+// post is told.
+func TestSharedSim(t *testing.T) {
+	var posted atomic.Int32
+	onLoop := 0
+	var s *Sim
+	s = newSim(&hooks{data: func(c Conn, b []byte) int {
+		if s.e.OnLoop() {
+			onLoop++
+		}
+		c.Loop().Ask(func() {}) // it is not kept from itself
+		return echo(c, b)
+	}}, Options{Loops: 2})
+	s.Share(func() { posted.Add(1) })
+	var peers []*Peer
+	s.Do(func() { peers = []*Peer{s.Connect(0), s.Connect(1)} })
+	asked, counted := 0, make([]int, 2)
+	var others sync.WaitGroup
+	for i, l := range s.e.loops {
+		others.Go(func() {
+			for range 100 {
+				l.Post(TaskFunc(func(*Loop) { counted[i]++ }))
+				l.Ask(func() { asked++ })
+			}
+		})
+	}
+	for range 100 {
+		for _, p := range peers {
+			s.Do(func() {
+				p.Send([]byte("x"))
+				if got := string(p.Received()); got != "x" {
+					t.Errorf("received %q, want x", got)
+				}
+			})
+		}
+	}
+	others.Wait()
+	s.Turn()
+	if asked != 200 || counted[0] != 100 || counted[1] != 100 || onLoop != 200 {
+		t.Errorf("%d were asked, %d posted, and %d times on a loop, want 200, [100 100] and 200", asked, counted, onLoop)
+	}
+	if posted.Load() == 0 || s.e.OnLoop() {
+		t.Errorf("told of %d posts, and on a loop: %t; want some, and false", posted.Load(), s.e.OnLoop())
+	}
+}
+
+// The steps of Advance end where timers are due.
+func TestSimStep(t *testing.T) {
+	s := newSim(&hooks{}, Options{})
+	var at []time.Duration
+	var timers [3]Timer
+	for i, d := range []time.Duration{30, 10, 20} {
+		s.e.loops[0].Schedule(&timers[i], d*time.Millisecond, func() { at = append(at, s.Now()) })
+	}
+	var steps []time.Duration
+	for _, most := range []time.Duration{15, 15, 15, 15} {
+		steps = append(steps, s.Step(most*time.Millisecond))
+	}
+	if got := fmt.Sprint(at, steps); got != "[10ms 20ms 30ms] [10ms 10ms 10ms 15ms]" {
+		t.Errorf("timers and steps are %s, want [10ms 20ms 30ms] [10ms 10ms 10ms 15ms]", got)
 	}
 }

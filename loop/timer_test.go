@@ -21,7 +21,7 @@ func TestTimersFireInOrderAndInTime(t *testing.T) {
 	arm := func(i, seq int) {
 		e := &timers[i]
 		d := time.Duration(rng.IntN(500)+1) * time.Millisecond
-		e.due, e.seq = s.clock/1e6+d.Milliseconds(), seq
+		e.due, e.seq = s.clock.Load()/1e6+d.Milliseconds(), seq
 		l.Schedule(&e.Timer, d, func() {
 			if l.Now() != e.due {
 				t.Errorf("timer %d fired at %d ms, want %d", i, l.Now(), e.due)
