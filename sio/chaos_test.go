@@ -94,7 +94,7 @@ func meddle(s sio.Socket) {
 	case 4:
 		s.To("all", "x").Except("inline").Emit("room", 1)
 	case 5:
-		s.Disconnect(rand.IntN(2) == 0)
+		s.Disconnect(sio.DisconnectOptions{Conn: rand.IntN(2) == 0})
 	case 6:
 		s.SetData(time.Now())
 	case 7:
@@ -110,7 +110,7 @@ func meddle(s sio.Socket) {
 	case 10:
 		ns.All().Leave("y", "all")
 	case 11:
-		ns.To(s.ID()).Disconnect(false)
+		ns.To(s.ID()).Disconnect(sio.DisconnectOptions{})
 	case 12:
 		s.Volatile().Emit("volatile")
 	case 13:
@@ -140,7 +140,10 @@ func FuzzClient(f *testing.F) {
 				s.Join("r")
 				return m.Ack(values(m.Args)...)
 			})
-			ns.HandleInline("leave", func(s sio.Socket, m *sio.Msg) error { s.Disconnect(m.Len() > 0); return nil })
+			ns.HandleInline("leave", func(s sio.Socket, m *sio.Msg) error {
+				s.Disconnect(sio.DisconnectOptions{Conn: m.Len() > 0})
+				return nil
+			})
 		}
 		x := &extra{t: t, peer: st.sim.Connect(0)}
 		x.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))

@@ -236,7 +236,7 @@ func (h *host) Leave(t rooms.Target, names []string) {
 // Disconnect disconnects sockets of this server.
 func (h *host) Disconnect(t rooms.Target, closing bool) {
 	if b, ok := h.at(t); ok {
-		h.srv.locked(func() { b.disconnect(closing) })
+		h.srv.locked(func() { b.disconnect(DisconnectOptions{Conn: closing}) })
 	}
 }
 

@@ -15,10 +15,14 @@ import (
 // and to any server.
 func TestClusterRevocationReachesWhoIsAway(t *testing.T) {
 	for name, revoke := range map[string]func(ns *sio.Namespace, s sio.Socket, id string){
-		"by id":         func(ns *sio.Namespace, _ sio.Socket, id string) { ns.To(id).Disconnect(true) },
-		"by room":       func(ns *sio.Namespace, _ sio.Socket, _ string) { ns.To("r").Disconnect(false) },
-		"everybody":     func(ns *sio.Namespace, _ sio.Socket, _ string) { ns.All().Disconnect(true) },
-		"by its handle": func(_ *sio.Namespace, s sio.Socket, _ string) { s.Disconnect(true) },
+		"by id": func(ns *sio.Namespace, _ sio.Socket, id string) {
+			ns.To(id).Disconnect(sio.DisconnectOptions{Conn: true})
+		},
+		"by room": func(ns *sio.Namespace, _ sio.Socket, _ string) { ns.To("r").Disconnect(sio.DisconnectOptions{}) },
+		"everybody": func(ns *sio.Namespace, _ sio.Socket, _ string) {
+			ns.All().Disconnect(sio.DisconnectOptions{Conn: true})
+		},
+		"by its handle": func(_ *sio.Namespace, s sio.Socket, _ string) { s.Disconnect(sio.DisconnectOptions{Conn: true}) },
 	} {
 		for by := range 2 {
 			for to := range 2 {
@@ -51,7 +55,7 @@ func TestClusterRevocationOnItsWay(t *testing.T) {
 	}
 	c.read()
 	c.books[0].hold(true)
-	c.ns[0].To("r").Disconnect(true)
+	c.ns[0].To("r").Disconnect(sio.DisconnectOptions{Conn: true})
 	for _, r := range []*recoverer{r, stays} {
 		if r.connect(); (r.recoveredAs == r.sid) != (r == stays) {
 			t.Errorf("recovered as %s", r.recoveredAs)

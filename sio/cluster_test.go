@@ -68,7 +68,7 @@ func TestEdge69OperatorsReachTheSocketsOfAllServers(t *testing.T) {
 	if got := p.sockets[1].Rooms(); !slices.Contains(got, "s") {
 		t.Errorf("Rooms of who was excepted = %q, want s among them", got)
 	}
-	p.ns[0].To("s").Disconnect(true)
+	p.ns[0].To("s").Disconnect(sio.DisconnectOptions{Conn: true})
 	p.clients[1].ended("41", "close -")
 	p.clients[0].quiet("")
 }
@@ -172,7 +172,7 @@ func TestClusterFetchSockets(t *testing.T) {
 	if got := take(t, answer); got != "[q] <nil>" {
 		t.Errorf("EmitAck = %v, want [q]", got)
 	}
-	far.Disconnect(false)
+	far.Disconnect(sio.DisconnectOptions{})
 	p.clients[1].expect("41")
 	if _, err := far.EmitAck(ctx, "q"); !errors.Is(err, sio.ErrClosed) {
 		t.Errorf("EmitAck of who has left: %v, want ErrClosed", err)

@@ -381,7 +381,7 @@ func TestClusterKeepsTheOrderOfAGoroutine(t *testing.T) {
 				ns.To(room).Emit("not any more", j)
 			}
 			s.Emit("end", rounds)
-			s.Disconnect(false)
+			s.Disconnect(sio.DisconnectOptions{})
 		})
 		wg.Go(func() {
 			at := 0

@@ -201,7 +201,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 		defer func() {
 			if !welcome { // also if a handler ends the goroutine
 				sh.sockets.Mark(s.ref.Slot(), s.ref.Gen())
-				s.Disconnect(false)
+				s.Disconnect(DisconnectOptions{})
 			}
 		}()
 		for _, h := range t.connect {

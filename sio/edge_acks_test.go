@@ -80,7 +80,7 @@ func TestEdge25And26AnswersOfAClient(t *testing.T) {
 	for what, end := range map[string]func(c *client, s sio.Socket){
 		"the client leaves":      func(c *client, _ sio.Socket) { c.send("41") },
 		"the client disappears":  func(c *client, _ sio.Socket) { c.conn.Close() },
-		"the server disconnects": func(_ *client, s sio.Socket) { s.Disconnect(false) },
+		"the server disconnects": func(_ *client, s sio.Socket) { s.Disconnect(sio.DisconnectOptions{}) },
 	} {
 		c := srv.join("40")
 		s := take(t, joined)

@@ -241,9 +241,9 @@ func TestASecondConnectReplacesThePending(t *testing.T) {
 func TestEdge9DisconnectWithinAMiddleware(t *testing.T) {
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
-		ns.Use(func(s sio.Socket) error { s.Disconnect(false); return nil })
+		ns.Use(func(s sio.Socket) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 		ns.OnConnect(func(sio.Socket) error { t.Error("OnConnect ran"); return nil })
-		srv.Of("/close").Use(func(s sio.Socket) error { s.Disconnect(true); return nil })
+		srv.Of("/close").Use(func(s sio.Socket) error { s.Disconnect(sio.DisconnectOptions{Conn: true}); return nil })
 		echo(srv.Of("/other"))
 	})
 	c := srv.join("40/other,")

@@ -342,7 +342,7 @@ func TestBackpressureEndsWithTheSocket(t *testing.T) {
 		b = appendPacket(b, `42["n"]`)
 	}
 	c.write(b)
-	take(t, first).Disconnect(false)
+	take(t, first).Disconnect(sio.DisconnectOptions{})
 	c.expect("41")
 	close(gate)
 	c.quiet("/a,")

@@ -27,9 +27,9 @@ func TestEdge51Disconnect(t *testing.T) {
 	c.join("40/a,")
 	for range 3 {
 		s := take(t, joined)
-		s.Disconnect(false)
-		s.Disconnect(false)
-		s.Disconnect(true)
+		s.Disconnect(sio.DisconnectOptions{})
+		s.Disconnect(sio.DisconnectOptions{})
+		s.Disconnect(sio.DisconnectOptions{Conn: true})
 		c.expect("41")
 		if r := take(t, reasons); r != sio.ServerDisconnect {
 			t.Errorf("the reason is %q, want %q", r, sio.ServerDisconnect)
@@ -128,7 +128,7 @@ func TestEdge56EmittedAfterDisconnect(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s.Disconnect(false)
+		s.Disconnect(sio.DisconnectOptions{})
 		for _, to := range []sio.Emitter{s, p.ns, p.ns.To(s.ID())} {
 			if err := to.Emit("after"); err != nil && err != sio.ErrClosed {
 				t.Fatal(err)
@@ -153,9 +153,9 @@ func TestEdge59Reasons(t *testing.T) {
 		do   func(c *client, s sio.Socket)
 	}{
 		{"client namespace disconnect", func(c *client, _ sio.Socket) { c.send("41") }},
-		{"server namespace disconnect", func(_ *client, s sio.Socket) { s.Disconnect(false) }},
-		{"server namespace disconnect", func(_ *client, s sio.Socket) { s.Disconnect(true) }},
-		{"server namespace disconnect", func(_ *client, s sio.Socket) { s.Namespace().All().Disconnect(true) }},
+		{"server namespace disconnect", func(_ *client, s sio.Socket) { s.Disconnect(sio.DisconnectOptions{}) }},
+		{"server namespace disconnect", func(_ *client, s sio.Socket) { s.Disconnect(sio.DisconnectOptions{Conn: true}) }},
+		{"server namespace disconnect", func(_ *client, s sio.Socket) { s.Namespace().All().Disconnect(sio.DisconnectOptions{Conn: true}) }},
 		{"ping timeout", func(*client, sio.Socket) {}},
 		{"transport close", func(c *client, _ sio.Socket) { c.conn.Close() }},
 		{"transport close", func(c *client, _ sio.Socket) { c.conn.(*net.TCPConn).SetLinger(0); c.conn.Close() }},
@@ -331,4 +331,55 @@ func TestShutdownBeforeServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
+}
+
+// A connection is closed with a code and a reason, whoever is asked to end it; what
+// cannot be said is refused, and nobody is disconnected.
+func TestDisconnectOptions(t *testing.T) {
+	var joined, admin chan sio.Socket
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		joined, admin = sockets(srv.Of("/")), sockets(srv.Of("/admin"))
+	})
+	for name, disconnect := range map[string]func(s sio.Socket, o sio.DisconnectOptions) error{
+		"Socket":       sio.Socket.Disconnect,
+		"Self":         func(s sio.Socket, o sio.DisconnectOptions) error { return s.Self().Disconnect(o) },
+		"a room":       func(s sio.Socket, o sio.DisconnectOptions) error { return s.Namespace().To(s.ID()).Disconnect(o) },
+		"RemoteSocket": func(s sio.Socket, o sio.DisconnectOptions) error { return fetched(t, s).Disconnect(o) },
+	} {
+		c := srv.join("40")
+		s := take(t, joined)
+		c.join("40/admin,")
+		other := take(t, admin)
+		for _, o := range []sio.DisconnectOptions{
+			{Code: 4000}, {Reason: "why"}, {Conn: true, Code: 1001}, {Conn: true, Reason: "\xff"}, {Conn: true, Code: 4000, Reason: strings.Repeat("x", 124)},
+		} {
+			if err := disconnect(s, o); err == nil || err == sio.ErrClosed {
+				t.Errorf("%s: Disconnect(%+v) = %v, want an error about it", name, o, err)
+			}
+		}
+		if !s.Connected() {
+			t.Fatalf("%s: it is disconnected after an error", name)
+		}
+		if err := disconnect(s, sio.DisconnectOptions{Conn: true, Code: 4401, Reason: "token expired"}); err != nil {
+			t.Errorf("%s: Disconnect = %v", name, err)
+		}
+		c.ended("41", "41/admin,", "close 4401")
+		eventually(t, "the end", func() bool { return s.Gone() && other.Gone() })
+	}
+	c := srv.join("40")
+	s := take(t, joined)
+	if err := s.Disconnect(sio.DisconnectOptions{Conn: true, Reason: "bye"}); err != nil {
+		t.Errorf("Disconnect with a reason alone = %v", err)
+	}
+	c.ended("41", "close 1000")
+}
+
+// fetched is s as a RemoteSocket.
+func fetched(t testing.TB, s sio.Socket) sio.RemoteSocket {
+	t.Helper()
+	all, err := s.Namespace().To(s.ID()).FetchSockets(context.Background())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("FetchSockets = %v, %v, want the one", all, err)
+	}
+	return all[0]
 }

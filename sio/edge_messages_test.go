@@ -106,7 +106,7 @@ func TestEdge54EventsAfterTheDisconnect(t *testing.T) {
 		})
 		c := srv.join("40/a,")
 		c.join("40")
-		take(t, joined).Disconnect(false)
+		take(t, joined).Disconnect(sio.DisconnectOptions{})
 		c.expect("41")
 		c.send(strings.Fields(packet)...)
 		c.quiet("/a,")
@@ -127,7 +127,7 @@ func TestPacketsThatCrossARefusal(t *testing.T) {
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		srv.Of("/mw").Use(func(sio.Socket) error { return &sio.Error{Message: "no"} })
-		srv.Of("/kick").Use(func(s sio.Socket) error { s.Disconnect(false); return nil })
+		srv.Of("/kick").Use(func(s sio.Socket) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 	})
 	c := srv.join("40")
 	for _, name := range []string{"/mw", "/kick"} {
@@ -146,7 +146,7 @@ func TestPacketsThatCrossARefusal(t *testing.T) {
 // What is remembered of what the server ended is bounded, in number and in time.
 func TestCrossingsAreBounded(t *testing.T) {
 	st := newStage(t, sio.Options{})
-	st.Of("/:n").HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(false); return nil })
+	st.Of("/:n").HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 	end := func(x *extra, i int) {
 		name := fmt.Sprintf("/%d,", i)
 		x.send("40"+name, "42"+name+`["kick"]`)

@@ -127,7 +127,7 @@ func TestNarrowedToNothing(t *testing.T) {
 		}
 		to.Join("joined")
 		to.Leave("r")
-		to.Disconnect(true)
+		to.Disconnect(sio.DisconnectOptions{Conn: true})
 		if all, err := to.FetchSockets(within(patience)); len(all)+len(to.Sockets()) != 0 || err != nil {
 			t.Errorf("%s: FetchSockets = %v, %v, want nobody", name, all, err)
 		}
@@ -250,14 +250,14 @@ func TestManyAtOnce(t *testing.T) {
 	if n := len(p.sockets[1].To("odd").Sockets()); n != 1 {
 		t.Errorf("Sockets() of others = %d, want 1", n)
 	}
-	p.ns.To("odd").Disconnect(false)
+	p.ns.To("odd").Disconnect(sio.DisconnectOptions{})
 	if err := p.ns.Emit("after"); err != nil {
 		t.Fatal(err)
 	}
 	p.clients[1].expect("41")
 	p.clients[0].expect(`42["after"]`)
 	p.clients[1].join("40")
-	p.ns.To("even").Disconnect(true)
+	p.ns.To("even").Disconnect(sio.DisconnectOptions{Conn: true})
 	for _, i := range []int{0, 2, 4} {
 		if i != 0 {
 			p.clients[i].expect(`42["after"]`)

@@ -97,7 +97,7 @@ func TestEdge65OldRefusals(t *testing.T) {
 				return x.err
 			})
 			echo(srv.Of("/chat"))
-			srv.Of("/gone").Use(func(s sio.Socket) error { s.Disconnect(false); return nil })
+			srv.Of("/gone").Use(func(s sio.Socket) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 		})
 		c := srv.dialOld()
 		c.play(hear(x.want), say("40/chat,").hear("40/chat,"), say(`42/chat,1["echo"]`).hear("43/chat,1[]"),
@@ -283,7 +283,7 @@ func TestOldPolling(t *testing.T) {
 			"unknown": `42:44/unknown,{"message":"Invalid namespace"}`, "mw": `18:44/mw,{"code":401}`, "mw2": `14:44/mw2,"plain"`,
 		}[name])
 	}
-	s.Disconnect(true)
+	s.Disconnect(sio.DisconnectOptions{Conn: true})
 	eventually(t, "the disconnect", func() bool { return !s.Connected() })
 	p.wantGet(200, "2:41")
 	p.wantGet(200, "1:61:1")

@@ -58,7 +58,7 @@ func ExampleNamespace_OnDisconnect() {
 	left := make(chan string)
 	ns := srv.Of("/")
 	ns.Use(func(s sio.Socket) error { s.Join("lobby"); return nil })
-	ns.Handle("bye", func(s sio.Socket, m *sio.Msg) error { s.Disconnect(false); return nil })
+	ns.Handle("bye", func(s sio.Socket, m *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 	ns.OnDisconnecting(func(s sio.Socket, why sio.Reason) {
 		left <- fmt.Sprint("leaving ", s.Rooms()[1:])
 	})

@@ -139,7 +139,7 @@ func ExampleBroadcastOperator_Sockets() {
 		game.Except("guests").Join("members")
 		game.Leave("game")
 		fmt.Println(names(game), names(ns.To("members")))
-		ns.To("members").Disconnect(false)
+		ns.To("members").Disconnect(sio.DisconnectOptions{})
 		fmt.Println(players[0].receive(), names(ns.All()))
 	})
 	// Output:

@@ -76,7 +76,7 @@ func TestAPanicOfTheAdapterIsConfined(t *testing.T) {
 	s.Leave("r")
 	all.Join("q")
 	all.Leave("q")
-	all.To("nobody").Disconnect(true)
+	all.To("nobody").Disconnect(sio.DisconnectOptions{Conn: true})
 	_ = ns.ServerSideEmit("e")
 	var p *sio.PanicError
 	for name, err := range map[string]error{
@@ -129,7 +129,7 @@ func TestRemoteSocketsOfAnyShape(t *testing.T) {
 		r.Join("x")
 		r.Leave("x")
 		_ = r.Emit("x")
-		r.Disconnect(true)
+		r.Disconnect(sio.DisconnectOptions{Conn: true})
 	}
 }
 

@@ -44,7 +44,7 @@ func TestSocketsNeverRepeat(t *testing.T) {
 			}
 			old.Join("else")
 			old.Leave("room")
-			old.Disconnect(true)
+			old.Disconnect(sio.DisconnectOptions{Conn: true})
 			if err := st.ns.To(old.ID()).Emit("secret"); err != nil {
 				t.Fatal(err)
 			}

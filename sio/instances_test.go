@@ -77,7 +77,7 @@ func TestNamespacesWithParameters(t *testing.T) {
 	if n := len(ns.All().Sockets()); n != 4 {
 		t.Errorf("%d sockets are in all instances, want 4", n)
 	}
-	ns.Instance("/campaigns/1/trends").Disconnect(false)
+	ns.Instance("/campaigns/1/trends").Disconnect(sio.DisconnectOptions{})
 	c.expect("41" + in("1"))
 	d.expect("41" + in("1"))
 	eventually(t, "the end of the instance", func() bool { return srv.Held()["patterns' namespaces"] == 2 })

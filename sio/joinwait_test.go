@@ -105,7 +105,7 @@ func TestJoinWait(t *testing.T) {
 	if err := s.JoinWait(context.Background(), "a", "c", "d"); !errors.Is(err, sio.ErrTooManyRooms) {
 		t.Errorf("JoinWait of more than MaxRooms = %v, want ErrTooManyRooms", err)
 	}
-	s.Disconnect(true)
+	s.Disconnect(sio.DisconnectOptions{Conn: true})
 	p.clients[1].ended("41", "close -")
 	eventually(t, "leaving", func() bool { return s.Rooms() == nil })
 	if err := s.JoinWait(context.Background(), "a"); !errors.Is(err, sio.ErrClosed) {

@@ -12,7 +12,11 @@ func TestNoHandlerRunsAfterDisconnect(t *testing.T) {
 	gate, left := make(chan struct{}), make(chan sio.Reason, 1)
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
-		sio.On(ns, "kick", func(s sio.Socket, closing bool) error { <-gate; s.Disconnect(closing); return nil })
+		sio.On(ns, "kick", func(s sio.Socket, closing bool) error {
+			<-gate
+			s.Disconnect(sio.DisconnectOptions{Conn: closing})
+			return nil
+		})
 		ns.Handle("x", func(sio.Socket, *sio.Msg) error { t.Error("the handler of x ran"); return nil })
 		ns.OnDisconnect(func(_ sio.Socket, r sio.Reason) { left <- r })
 		echo(srv.Of("/a"))
@@ -35,7 +39,7 @@ func TestNoHandlerRunsAfterDisconnect(t *testing.T) {
 
 func TestNoInlineHandlerRunsAfterDisconnect(t *testing.T) {
 	st := newStage(t, sio.Options{})
-	st.ns.HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(false); return nil })
+	st.ns.HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 	st.ns.HandleInline("x", func(sio.Socket, *sio.Msg) error { t.Error("the handler of x ran"); return nil })
 	x := st.enter(0)
 	x.send(`42["kick"]`, `42["x"]`)

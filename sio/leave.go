@@ -1,6 +1,8 @@
 package sio
 
 import (
+	"cmp"
+	"errors"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
@@ -85,19 +87,54 @@ func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Re
 	}
 }
 
+// DisconnectOptions say how a client is disconnected. The zero value has a socket
+// leave its namespace.
+type DisconnectOptions struct {
+	// Conn has all namespaces of the connection left, and the connection closed.
+	// Node: close.
+	Conn bool
+	// Code and Reason go with the close of a WebSocket, as of
+	// [Socket.CloseConnWith]; they need Conn. A Reason alone has the code 1000. Zero:
+	// nothing is said. They travel to no other server, since Node's protocol has no
+	// room for them: there the connection is closed without a word.
+	Code   uint16
+	Reason string
+}
+
+// checked returns o with its defaults, or tells what is wrong with it.
+func (o DisconnectOptions) checked() (DisconnectOptions, error) {
+	if o.Code == 0 && o.Reason == "" {
+		return o, nil
+	}
+	if !o.Conn {
+		return o, errors.New("sio: DisconnectOptions has a Code or a Reason without Conn: only a connection is closed with them")
+	}
+	o.Code = cmp.Or(o.Code, 1000)
+	return o, eio.CheckClose(o.Code, o.Reason)
+}
+
+// end closes a session as o says, which is checked.
+func (o DisconnectOptions) end(es eio.Session) {
+	if o.Code == 0 {
+		es.Close()
+		return
+	}
+	_ = es.CloseWith(o.Code, o.Reason) // its one error is that of checked
+}
+
 // disconnect makes a socket leave from our side: its client is told. With
-// closing, so are all sockets of its session, and the session ends.
-func (sh *shard) disconnect(slot uint32, closing bool) {
+// Conn, so are all sockets of its session, and the session ends.
+func (sh *shard) disconnect(slot uint32, o DisconnectOptions) {
 	r := sh.sockets.At(slot)
 	es := sh.session(slot)
 	switch {
 	case r.state == leaving:
-	case r.state == connecting && !closing: // by a middleware
+	case r.state == connecting && !o.Conn: // by a middleware
 		name := sh.instance(slot).name
 		sh.crossed.end(sh, es, name)
 		sh.drop(es, slot)
 		sh.reject(es, name, &Error{Message: "disconnected"})
-	case !closing:
+	case !o.Conn:
 		sh.shut(slot)
 		sh.crossed.end(sh, es, sh.instance(slot).name)
 		sh.sayDisconnect(es, slot)
@@ -110,7 +147,7 @@ func (sh *shard) disconnect(slot uint32, closing bool) {
 			}
 			sh.leave(es, slot, ServerDisconnect)
 		}
-		es.Close()
+		o.end(es)
 	}
 }
 

@@ -253,22 +253,28 @@ func (b BroadcastOperator) leave(rooms []string) {
 }
 
 // Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does. With
-// recovery, clients that are away and come back are new ones. Node:
+// recovery, clients that are away and come back are new ones. To other servers only
+// o.Conn travels. The error is about o; nobody is disconnected then. Node:
 // disconnectSockets.
-func (b BroadcastOperator) Disconnect(closing bool) {
-	if b.nobody() {
-		return
+func (b BroadcastOperator) Disconnect(o DisconnectOptions) error {
+	o, err := o.checked()
+	switch {
+	case err != nil || b.nobody():
+		return err
+	case b.direct && b.socket().gone():
+		err = ErrClosed // its client may be away
 	}
-	b.ordered(func() { b.disconnect(closing) })
+	b.ordered(func() { b.disconnect(o) })
 	if c, t := b.cluster(); c != nil {
-		b.server().issue(t, disconnected, nil, func() { c.Disconnect(t, closing) })
+		b.server().issue(t, disconnected, nil, func() { c.Disconnect(t, o.Conn) })
 	}
+	return err
 }
 
-func (b BroadcastOperator) disconnect(closing bool) {
+func (b BroadcastOperator) disconnect(o DisconnectOptions) {
 	r := b.revise(disconnected, nil)
 	defer r.release()
-	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, closing) }, r.passed)
+	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, o) }, r.passed)
 }
 
 // Sockets returns the sockets addressed, those of this server, in no order. It

@@ -78,13 +78,13 @@ func TestPollingDisconnect(t *testing.T) {
 		joined = sockets(srv.Of("/"))
 	})
 	p := srv.joinPolling()
-	take(t, joined).Disconnect(false)
+	take(t, joined).Disconnect(sio.DisconnectOptions{})
 	p.wantGet(200, "41")
 	p.send("40") // the session stays
 	p.expect(`40{"sid":"$sid"}`)
 
 	s := take(t, joined)
-	s.Disconnect(true)
+	s.Disconnect(sio.DisconnectOptions{Conn: true})
 	eventually(t, "the disconnect", func() bool { return !s.Connected() })
 	p.wantGet(200, "41")
 	p.wantGet(200, "6\x1e1")
@@ -106,7 +106,7 @@ func TestEdge52DisconnectTrueOnPolling(t *testing.T) {
 	s := take(t, joined)
 	get := p.pending()
 	eventually(t, "the poll", s.Writable)
-	s.Disconnect(true)
+	s.Disconnect(sio.DisconnectOptions{Conn: true})
 	if got := take(t, get); got != "41\x1e41/a," {
 		t.Errorf("the poll = %q, want 41 and 41/a,", got)
 	}

@@ -266,11 +266,11 @@ func (j *journey) operate() {
 			}
 		}
 	case op == 22:
-		j.ns.To(w.sid).Disconnect(j.rng.IntN(2) == 0)
+		j.ns.To(w.sid).Disconnect(sio.DisconnectOptions{Conn: j.rng.IntN(2) == 0})
 		w.revoked = true
 	default:
 		if here {
-			s.Disconnect(true)
+			s.Disconnect(sio.DisconnectOptions{Conn: true})
 			w.revoked = true
 		}
 	}

@@ -73,15 +73,19 @@ func newGuests(t *testing.T, o sio.Options, n int) (*stage, []*guest) {
 // nobody else's.
 func TestRevocationReachesWhoIsAway(t *testing.T) {
 	for name, revoke := range map[string]func(st *stage, s sio.Socket, id string){
-		"by id":             func(st *stage, _ sio.Socket, id string) { st.ns.To(id).Disconnect(true) },
-		"by room":           func(st *stage, _ sio.Socket, _ string) { st.ns.To("none", "banned").Disconnect(false) },
-		"all but the other": func(st *stage, _ sio.Socket, _ string) { st.ns.Except("other").Disconnect(true) },
-		"by its handle":     func(st *stage, s sio.Socket, _ string) { s.Disconnect(true) },
+		"by id": func(st *stage, _ sio.Socket, id string) { st.ns.To(id).Disconnect(sio.DisconnectOptions{Conn: true}) },
+		"by room": func(st *stage, _ sio.Socket, _ string) {
+			st.ns.To("none", "banned").Disconnect(sio.DisconnectOptions{})
+		},
+		"all but the other": func(st *stage, _ sio.Socket, _ string) {
+			st.ns.Except("other").Disconnect(sio.DisconnectOptions{Conn: true})
+		},
+		"by its handle": func(st *stage, s sio.Socket, _ string) { s.Disconnect(sio.DisconnectOptions{Conn: true}) },
 		"out of the room that it needs": func(st *stage, s sio.Socket, id string) {
 			st.ns.To(id).Leave("banned")
 			s.Join("ignored") // it is not there
-			st.ns.To("banned").Disconnect(true)
-			st.ns.To(id).Disconnect(true)
+			st.ns.To("banned").Disconnect(sio.DisconnectOptions{Conn: true})
+			st.ns.To(id).Disconnect(sio.DisconnectOptions{Conn: true})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +151,7 @@ func TestRevocationOfWhoIsJustLeaving(t *testing.T) {
 	st, g := newGuests(t, sio.Options{}, 2)
 	st.ns.OnDisconnecting(func(s sio.Socket, _ sio.Reason) {})
 	st.ns.HandleInline("kick", func(s sio.Socket, m *sio.Msg) error {
-		st.ns.To(g[1].sid).Disconnect(true) // its task waits behind this step
+		st.ns.To(g[1].sid).Disconnect(sio.DisconnectOptions{Conn: true}) // its task waits behind this step
 		g[1].peer.Close()
 		return nil
 	})
@@ -171,7 +175,7 @@ func TestRevocationOfWhoIsComingBack(t *testing.T) {
 	if !<-asked {
 		t.Fatal("it is not being recovered")
 	}
-	st.ns.To(g[0].sid).Disconnect(true)
+	st.ns.To(g[0].sid).Disconnect(sio.DisconnectOptions{Conn: true})
 	admit <- true
 	// Its loop is the simulation's, which has to be turned.
 	again := make(chan bool, 1)

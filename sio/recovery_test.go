@@ -322,7 +322,7 @@ func TestRecoveryAfterAVolatileEventThatEndsInAString(t *testing.T) {
 func TestRecoveryThatCannotBe(t *testing.T) {
 	left := make(chan string, 8)
 	srv, dial, ns := recoverers(t, sio.Options{Recovery: sio.Recovery{Window: time.Minute, MaxBytes: 4000}}, func(ns *sio.Namespace) {
-		ns.HandleInline("leave", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(false); return nil })
+		ns.HandleInline("leave", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
 	})
 	for name, lose := range map[string]func(r *recoverer){
@@ -500,9 +500,9 @@ func TestNarrowedToNothingWhileAway(t *testing.T) {
 	s := ns.All().Sockets()[0]
 	r.cut()
 	gone(t, left, r.sid)
-	ns.To().Disconnect(true)
+	ns.To().Disconnect(sio.DisconnectOptions{Conn: true})
 	ns.To().Leave("r")
-	s.Self().Except("r").Disconnect(true)
+	s.Self().Except("r").Disconnect(sio.DisconnectOptions{Conn: true})
 	r.connect()
 	if r.recoveredAs != r.sid {
 		t.Errorf("who was away came back as %s, want %s", r.recoveredAs, r.sid)
@@ -510,7 +510,7 @@ func TestNarrowedToNothingWhileAway(t *testing.T) {
 	eventually(t, "joining", func() bool { return len(ns.To("r").Sockets()) == 1 })
 	r.cut()
 	gone(t, left, r.sid)
-	s.Self().Except("other").Disconnect(true)
+	s.Self().Except("other").Disconnect(sio.DisconnectOptions{Conn: true})
 	r.connect()
 	if r.recoveredAs == r.sid {
 		t.Error("who was disconnected while away came back")

@@ -124,8 +124,9 @@ func (r RemoteSocket) Join(rooms ...string) { r.itself().Join(rooms...) }
 // Leave takes the socket out of rooms.
 func (r RemoteSocket) Leave(rooms ...string) { r.itself().Leave(rooms...) }
 
-// Disconnect makes the socket leave its namespace, as [Socket.Disconnect] does.
-func (r RemoteSocket) Disconnect(closing bool) { r.itself().Disconnect(closing) }
+// Disconnect makes the socket leave its namespace, as [Socket.Disconnect] does. The
+// error is about o: whether the socket is still there is not known here.
+func (r RemoteSocket) Disconnect(o DisconnectOptions) error { return r.itself().Disconnect(o) }
 
 func (r RemoteSocket) itself() BroadcastOperator {
 	return BroadcastOperator{ns: r.ns, in: r.ns.in, name: r.name}.To(r.member.ID)

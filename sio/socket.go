@@ -250,22 +250,31 @@ func (s Socket) Rooms() (names []string) {
 }
 
 // Disconnect makes the socket leave its namespace; its client is told and does
-// not reconnect by itself. With closing, all namespaces of the connection are
-// left and the connection is closed. Events of the client that wait behind the
-// one being handled are dropped. A client that is away, and could have come back
-// for the socket, is a new one then.
-func (s Socket) Disconnect(closing bool) {
+// not reconnect by itself. With o.Conn, all namespaces of the connection are
+// left and the connection is closed, with o.Code and o.Reason. Events of the client
+// that wait behind the one being handled are dropped. If the socket has left the
+// error is [ErrClosed]; a client that is away, and could have come back for it, is a
+// new one then nevertheless. Any other error is about o, and nothing happens.
+func (s Socket) Disconnect(o DisconnectOptions) error {
+	o, err := o.checked()
+	if err != nil {
+		return err
+	}
+	if s.gone() {
+		err = ErrClosed
+	}
 	sh := s.shard()
 	sh.sockets.Mark(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
 	s.ordered(func() {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 			if slot := sh.lookup(s.ref); slot != 0 && sh.sockets.At(slot).state != leaving {
-				sh.disconnect(slot, closing)
+				sh.disconnect(slot, o)
 			} else {
 				s.away(disconnected, nil)
 			}
 		}))
 	})
+	return err
 }
 
 // CloseConn closes the connection without a word to the namespaces: the client

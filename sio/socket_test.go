@@ -57,7 +57,7 @@ func TestContext(t *testing.T) {
 		case 1:
 			p.clients[i].conn.Close()
 		default:
-			s.Disconnect(true)
+			s.Disconnect(sio.DisconnectOptions{Conn: true})
 		}
 		take(t, ctx.Done())
 		if a := take(t, asked); !errors.Is(a.err, context.Canceled) && a.err != sio.ErrClosed {
@@ -111,8 +111,8 @@ func TestStaleSockets(t *testing.T) {
 		old.Join("r")
 		old.Leave("r")
 		old.SetData(1)
-		old.Disconnect(false)
-		old.Disconnect(true)
+		old.Disconnect(sio.DisconnectOptions{})
+		old.Disconnect(sio.DisconnectOptions{Conn: true})
 		old.CloseConn()
 		if old.Connected() || old.Data() != nil || old.Rooms() != nil || old.Transport() != "" || old.Context().Err() == nil {
 			t.Error("a socket that has left answers as if it were there")

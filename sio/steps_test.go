@@ -57,7 +57,7 @@ func TestOperatorsWorkInSteps(t *testing.T) {
 	if err != nil || len(remote) != n || len(remote[n/2].Rooms()) != 2 {
 		t.Errorf("FetchSockets = %d sockets, %v, want %d", len(remote), err, n)
 	}
-	st.ns.To("r").Disconnect(false)
+	st.ns.To("r").Disconnect(sio.DisconnectOptions{})
 	if got := len(st.ns.All().Sockets()); got != 0 {
 		t.Errorf("after Disconnect Sockets() has %d, want none", got)
 	}

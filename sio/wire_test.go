@@ -43,7 +43,7 @@ func dialogues(srv *sio.Server) {
 		if err := m.Decode(&closing); err != nil {
 			return err
 		}
-		s.Disconnect(closing)
+		s.Disconnect(sio.DisconnectOptions{Conn: closing})
 		return nil
 	})
 }

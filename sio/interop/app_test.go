@@ -263,7 +263,7 @@ func rooms(ns *sio.Namespace) {
 
 func lifecycle(ns *sio.Namespace) {
 	sio.On(ns, "bye", func(s sio.Socket, closing bool) error {
-		s.Disconnect(closing)
+		s.Disconnect(sio.DisconnectOptions{Conn: closing})
 		return nil
 	})
 	ns.Handle("kick", func(s sio.Socket, m *sio.Msg) error {
@@ -273,7 +273,7 @@ func lifecycle(ns *sio.Namespace) {
 			return err
 		}
 		err := m.Ack(true)
-		here(s).To(room).Disconnect(closing)
+		here(s).To(room).Disconnect(sio.DisconnectOptions{Conn: closing})
 		return err
 	})
 	sio.OnAck(ns, "watch", func(s sio.Socket, id string) (bool, error) {

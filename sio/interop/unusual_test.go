@@ -83,7 +83,7 @@ func unusual(ns *sio.Namespace) {
 		return m.Ack(true)
 	})
 	ns.Handle("last-words", func(s sio.Socket, _ *sio.Msg) error {
-		s.Disconnect(false)
+		s.Disconnect(sio.DisconnectOptions{})
 		return s.Emit("last-words")
 	})
 	sio.On(ns, "owe", func(s sio.Socket, event string) error {

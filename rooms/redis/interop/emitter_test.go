@@ -35,6 +35,10 @@ func performEmission(e redis.Emission, c command) error {
 	if c.Plain {
 		e = e.Compress(false)
 	}
+	if c.Op == "disconnect" {
+		e.Disconnect(c.Close)
+		return nil
+	}
 	known, err := act(e, c)
 	if !known {
 		err = fmt.Errorf("no command is called %s", c.Op)
@@ -47,7 +51,6 @@ type actor interface {
 	Emit(event string, args ...any) error
 	Join(rooms ...string)
 	Leave(rooms ...string)
-	Disconnect(closing bool)
 	ServerSideEmit(event string, args ...any) error
 }
 
@@ -66,8 +69,6 @@ func act(a actor, c command) (known bool, err error) {
 		a.Join(strs(c.Names)...)
 	case "leave":
 		a.Leave(strs(c.Names)...)
-	case "disconnect":
-		a.Disconnect(c.Close)
 	case "servers":
 		err = a.ServerSideEmit(c.Event, c.Args...)
 	default:

@@ -166,6 +166,8 @@ func (n *ours) perform(c command) (any, error) {
 		return nil, err
 	}
 	switch c.Op {
+	case "disconnect":
+		return nil, b.Disconnect(sio.DisconnectOptions{Conn: c.Close})
 	case "ask":
 		answers, err := b.EmitAck(ctx, c.Event, c.Args...)
 		return answersOf(answers, err), nil
@@ -298,7 +300,7 @@ func (n *ours) remote(ctx context.Context, b sio.BroadcastOperator, c command) (
 	case "leave":
 		s.Leave(strs(c.Names)...)
 	case "disconnect":
-		s.Disconnect(c.Close)
+		err = s.Disconnect(sio.DisconnectOptions{Conn: c.Close})
 	}
 	return nil, err
 }
