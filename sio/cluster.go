@@ -45,6 +45,7 @@ func (srv *Server) join(adapter rooms.Adapter) error {
 		return err
 	}
 	srv.cluster = a
+	srv.relay.Join(a)
 	if own, ok := adapter.(interface{ WantsOwnRooms() bool }); ok {
 		srv.tellsOwn = own.WantsOwnRooms()
 	}
@@ -191,7 +192,7 @@ func (h *host) Node() string { return string(h.srv.o.Engine.Node) }
 func (h *host) Advertise() string { return h.srv.o.Advertise }
 
 // Token is what other servers derive of how this one proves who it is.
-func (h *host) Token() string { return h.srv.token }
+func (h *host) Token() string { return h.srv.relay.Token() }
 
 // Deliver sends an event to the sockets of this server.
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sioedge/sioedge/sio/internal/pattern"
 )
 
 // An instance is a namespace as it is seen on the wire: a literal one for ever,
@@ -14,7 +16,7 @@ type instance struct {
 	ns     *Namespace
 	name   string
 	id     uint32 // not that of another for four thousand million, so that what is late reaches nobody
-	params []param
+	params []pattern.Param
 	acks   atomic.Uint64 // the next acknowledgement id
 	holds  int           // sockets; guarded by registry.mu; unused by literals
 	told   atomic.Bool   // the cluster knows it; set with registry.mu held
@@ -49,7 +51,7 @@ func (r *registry) init(most int) {
 
 // newInstance makes an instance; r.mu is held. Whoever opens and leaves instances
 // comes to the end of the ids in some days: those in use are passed over.
-func (r *registry) newInstance(ns *Namespace, name string, params []param) *instance {
+func (r *registry) newInstance(ns *Namespace, name string, params []pattern.Param) *instance {
 	for r.last++; r.taken(r.last); r.last++ {
 	}
 	r.ids[r.last] = struct{}{}
@@ -66,7 +68,7 @@ func (r *registry) add(ns *Namespace) {
 	all := append(slices.Clone(*r.all.Load()), ns)
 	slices.SortStableFunc(all, func(a, b *Namespace) int {
 		if a.pattern != nil && b.pattern != nil {
-			return a.pattern.compare(b.pattern)
+			return a.pattern.Compare(b.pattern)
 		}
 		return a.rank() - b.rank()
 	})
@@ -129,7 +131,7 @@ const acquireTries = 4
 
 // owner returns the namespace that a name's instance is of, or would be, if that
 // admits a client; else nil.
-func (r *registry) owner(name string, auth json.RawMessage) (*Namespace, []param) {
+func (r *registry) owner(name string, auth json.RawMessage) (*Namespace, []pattern.Param) {
 	r.mu.Lock()
 	in := r.live[name]
 	r.mu.Unlock()
@@ -155,10 +157,10 @@ func namesInstance(name string) bool {
 }
 
 // has tells whether a pattern or function has a name.
-func (n *Namespace) has(name string, auth json.RawMessage) ([]param, bool) {
+func (n *Namespace) has(name string, auth json.RawMessage) ([]pattern.Param, bool) {
 	switch {
 	case n.pattern != nil:
-		return n.pattern.match(name)
+		return n.pattern.Match(name)
 	case n.match != nil:
 		return nil, n.match(name, auth)
 	}
@@ -167,7 +169,7 @@ func (n *Namespace) has(name string, auth json.RawMessage) ([]param, bool) {
 
 // open counts one more socket in an instance of ns, made if it is not there. It
 // is nil if that name is another's by now, or there are too many.
-func (r *registry) open(ns *Namespace, name string, params []param) (in *instance, full bool) {
+func (r *registry) open(ns *Namespace, name string, params []pattern.Param) (in *instance, full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if in = r.live[name]; in != nil && in.ns != ns {

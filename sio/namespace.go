@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sioedge/sioedge/sio/internal/pattern"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -27,7 +28,7 @@ type Namespace struct {
 	srv     *Server
 	name    string
 	in      *instance // of a literal name; else one of the next is set
-	pattern *pattern
+	pattern *pattern.Pattern
 	match   func(name string, auth json.RawMessage) bool
 
 	ears  ears       // of what other servers say

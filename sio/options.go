@@ -12,6 +12,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/relay"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -160,7 +161,7 @@ func (o Options) check() error {
 		return errors.New("sio: a bound is negative")
 	}
 	if o.Advertise != "" {
-		if _, err := baseURL(o.Advertise); err != nil {
+		if _, err := relay.ParseURL(o.Advertise); err != nil {
 			return err
 		}
 	}

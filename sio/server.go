@@ -15,6 +15,9 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/clientfiles"
+	"github.com/sioedge/sioedge/sio/internal/pattern"
+	"github.com/sioedge/sioedge/sio/internal/relay"
 )
 
 // A Server holds namespaces, and the connections of its listeners.
@@ -31,21 +34,14 @@ type Server struct {
 	// cluster is Options.Adapter.
 	cluster  rooms.Adapter
 	tellsOwn bool // it wants to know of sockets' own rooms too
-	forwards *forwards
-	tunnels  *tunnels
+	relay    *relay.Relay
 	shards   []*shard
-	client   *clientFiles
+	client   *clientfiles.Files
 	notice   *notice.Log
 	memory   *memoryGuard
 
 	overloaded, unheard atomic.Int64 // of Stats
 	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
-
-	// What other servers are asked, and how this one proves who it is.
-	searches   *searches
-	token      string // of which proof is derived
-	proof      proof
-	challenges http.Handler // answers those of other servers
 
 	registry registry
 	details  details
@@ -83,15 +79,17 @@ func newServer(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{o: o, forwards: newForwards(o), notice: notice.New(o.Logger, 0), token: newToken(), stopped: make(chan struct{})}
+	srv := &Server{o: o, notice: notice.New(o.Logger, 0), stopped: make(chan struct{})}
 	srv.memory = newMemoryGuard(srv, o.MemoryLimit)
-	srv.tunnels = newTunnels(srv.forwards, o)
-	srv.searches = newSearches(func() rooms.Adapter { return srv.cluster })
-	srv.proof = proofOf(o.ClusterSecret, string(o.Engine.Node), o.Advertise, srv.token)
-	srv.challenges = http.HandlerFunc(srv.answerChallenge)
+	srv.relay = relay.New(relay.Options{
+		Node: string(o.Engine.Node), Advertise: o.Advertise, Secret: o.ClusterSecret, Path: o.Engine.Path,
+		MaxForwards: o.MaxForwards, MaxTunnels: o.MaxTunnels, MaxPayload: o.Engine.MaxPayload,
+		PingInterval: o.Engine.PingInterval, PingTimeout: o.Engine.PingTimeout, IdleTimeout: o.Engine.IdleTimeout,
+		Logger: o.Logger,
+	})
 	srv.registry.init(o.MaxInstances)
 	if o.Client != nil {
-		files, err := newClientFiles(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
+		files, err := clientfiles.New(o.Client, "/"+strings.Trim(o.Engine.Path, "/")+"/")
 		if err != nil {
 			return nil, err
 		}
@@ -99,16 +97,16 @@ func newServer(o Options) (*Server, error) {
 	}
 	srv.o.Engine.Route = srv.route
 	if o.Adapter != nil && o.Engine.Forward == nil {
-		srv.o.Engine.Forward = srv.forward
+		srv.o.Engine.Forward = srv.relay.Forward
 	}
 	if o.Adapter != nil && o.Engine.Tunnel == nil {
-		srv.o.Engine.Tunnel = srv.tunnel
+		srv.o.Engine.Tunnel = srv.relay.Tunnel
 	}
 	if o.Adapter != nil && o.Engine.Seek == nil {
-		srv.o.Engine.Seek = srv.seek
+		srv.o.Engine.Seek = srv.relay.Seek
 	}
 	if o.Engine.Proven == nil {
-		srv.o.Engine.Proven = srv.proven
+		srv.o.Engine.Proven = srv.relay.Proven
 	}
 	var err error
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
@@ -139,11 +137,11 @@ func (srv *Server) bind(loops []*loop.Loop) {
 
 // route finds who answers a request that is not Engine.IO's.
 func (srv *Server) route(path string) http.Handler {
-	if srv.client != nil && srv.client.has(path) {
+	if srv.client != nil && srv.client.Has(path) {
 		return srv.client
 	}
-	if path == srv.forwards.links.path && srv.cluster != nil {
-		return srv.challenges
+	if h := srv.relay.Route(path); h != nil {
+		return h
 	}
 	if strings.HasPrefix(path, "/"+strings.Trim(srv.o.Engine.Path, "/")+"/") {
 		return nil
@@ -181,7 +179,7 @@ func (srv *Server) Of(name string) *Namespace {
 	if strings.ContainsAny(name, ",#") {
 		panic("sio: namespace " + name + " has a comma or a #")
 	}
-	p := parsePattern(name)
+	p := pattern.Parse(name)
 	r := &srv.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +187,7 @@ func (srv *Server) Of(name string) *Namespace {
 		switch {
 		case ns.name == name && ns.match == nil:
 			return ns
-		case p != nil && ns.pattern != nil && p.alike(ns.pattern):
+		case p != nil && ns.pattern != nil && p.Alike(ns.pattern):
 			panic("sio: namespaces " + name + " and " + ns.name + " have the same names")
 		}
 	}
@@ -238,7 +236,7 @@ func (srv *Server) Serve(ctx context.Context) error {
 	for _, sh := range srv.shards {
 		sh.end()
 	}
-	srv.forwards.links.close()
+	srv.relay.Close()
 	return errors.Join(err, srv.part(context.Background()))
 }
 
@@ -289,7 +287,7 @@ func (srv *Server) shutdown(ctx context.Context) error {
 	}
 	_ = srv.engine.StopAccepting(ctx)
 	srv.eio.Drain()
-	srv.forwards.land(ctx)
+	srv.relay.Land(ctx)
 	srv.settleAll()
 	for _, sh := range srv.shards {
 		sh.loop.Post(&ending{sh: sh})

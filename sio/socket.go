@@ -85,8 +85,8 @@ func (s Socket) Name() string { return s.in.name }
 // there is none of that name.
 func (s Socket) Param(name string) string {
 	for _, p := range s.in.params {
-		if p.name == name {
-			return p.value
+		if p.Name == name {
+			return p.Value
 		}
 	}
 	return ""

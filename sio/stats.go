@@ -63,9 +63,10 @@ type tally struct {
 
 // Stats returns the counters of all loops. Any goroutine may call it.
 func (srv *Server) Stats() Stats {
-	st := Stats{Requests: srv.eio.Stats(), Forwarded: srv.forwards.done.Load(), ForwardFailed: srv.forwards.failed.Load(),
-		ForwardLimited: srv.forwards.limited.Load(), ForwardUnproven: srv.forwards.unproven.Load(), TunnelLimited: srv.tunnels.limited.Load(),
-		Tunnels: srv.tunnels.open.Load(), Tunnelled: srv.tunnels.done.Load(), TunnelFailed: srv.tunnels.failed.Load(),
+	r := srv.relay.Stats()
+	st := Stats{Requests: srv.eio.Stats(),
+		Forwarded: r.Forwarded, ForwardFailed: r.ForwardFailed, ForwardLimited: r.ForwardLimited, ForwardUnproven: r.ForwardUnproven,
+		Tunnels: r.Tunnels, Tunnelled: r.Tunnelled, TunnelFailed: r.TunnelFailed, TunnelLimited: r.TunnelLimited,
 		Overloaded: srv.overloaded.Load(), Unheard: srv.unheard.Load()}
 	st.Errors, st.Panics = srv.failures.errors.Load(), srv.failures.panics.Load()
 	st.Memory, st.MemoryClosed = srv.memory.used.Load(), srv.memory.closed.Load()

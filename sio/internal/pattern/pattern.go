@@ -1,4 +1,5 @@
-package sio
+// Package pattern has the names of namespaces with parameters: /campaigns/:id/trends.
+package pattern
 
 import (
 	"cmp"
@@ -9,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// A pattern is the name of a namespace with parameters, in segments between
+// A Pattern is the name of a namespace with parameters, in segments between
 // slashes:
 //
 //	/campaigns/:id/trends    :id is any one segment
@@ -18,8 +19,8 @@ import (
 // A parameter matches at least one character. Its value is percent-decoded; a
 // name in which it is not spelled in the one way that a value has, see decode, is
 // not matched.
-type pattern struct {
-	text     string
+type Pattern struct {
+	text     string // as it was parsed
 	segments []segment
 }
 
@@ -37,10 +38,10 @@ const (
 	wildcard
 )
 
-// parsePattern returns nil for a name without parameters. It panics if text is
-// no pattern, which is a mistake of the program's.
-func parsePattern(text string) *pattern {
-	p := &pattern{text: text}
+// Parse returns the pattern that text is, nil for a name without parameters. It
+// panics if text is no pattern, which is a mistake of the program's.
+func Parse(text string) *Pattern {
+	p := &Pattern{text: text}
 	names := map[string]bool{}
 	plain := true
 	parts := strings.Split(strings.TrimPrefix(text, "/"), "/")
@@ -70,11 +71,12 @@ func parsePattern(text string) *pattern {
 	return p
 }
 
-// A param is a parameter's value in the name of a live namespace.
-type param struct{ name, value string }
+// A Param is a parameter's value in the name of a live namespace.
+type Param struct{ Name, Value string }
 
-// match returns the parameters of name, and whether the pattern has it.
-func (p *pattern) match(name string) (params []param, ok bool) {
+// Match returns the parameters of name in the order of the pattern, and whether it
+// has the name.
+func (p *Pattern) Match(name string) (params []Param, ok bool) {
 	rest, ok := strings.CutPrefix(name, "/")
 	if !ok {
 		return nil, false
@@ -85,7 +87,7 @@ func (p *pattern) match(name string) (params []param, ok bool) {
 				return nil, false
 			}
 			value, ok := decode(rest)
-			return append(params, param{s.text, value}), ok
+			return append(params, Param{s.text, value}), ok
 		}
 		var part string
 		var more bool
@@ -98,7 +100,7 @@ func (p *pattern) match(name string) (params []param, ok bool) {
 			if !ok {
 				return nil, false
 			}
-			params = append(params, param{s.text, value})
+			params = append(params, Param{s.text, value})
 		}
 	}
 	return params, true
@@ -136,11 +138,11 @@ func encode(value string) string {
 	return b.String()
 }
 
-// compare orders patterns by precedence: at the first segment where their kinds
+// Compare orders patterns by precedence: at the first segment where their kinds
 // differ, a literal goes before a parameter and that before a wildcard. For
 // two that match the same name, one is always before the other, or they are
 // alike but for the names of parameters.
-func (p *pattern) compare(q *pattern) int {
+func (p *Pattern) Compare(q *Pattern) int {
 	for i := range min(len(p.segments), len(q.segments)) {
 		if c := cmp.Compare(p.segments[i].kind, q.segments[i].kind); c != 0 {
 			return c
@@ -149,8 +151,8 @@ func (p *pattern) compare(q *pattern) int {
 	return cmp.Compare(len(p.segments), len(q.segments)) // no name matches both; any order will do
 }
 
-// alike tells whether p and q match the same names.
-func (p *pattern) alike(q *pattern) bool {
+// Alike tells whether p and q match the same names.
+func (p *Pattern) Alike(q *Pattern) bool {
 	if len(p.segments) != len(q.segments) {
 		return false
 	}

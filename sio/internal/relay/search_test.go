@@ -1,4 +1,4 @@
-package sio
+package relay
 
 import (
 	"context"
@@ -15,8 +15,6 @@ import (
 
 // A register is an adapter that knows servers.
 type register struct {
-	rooms.Adapter // nil: nothing else is called
-
 	mu    sync.Mutex
 	known map[string]rooms.Peer
 	asked []string
@@ -58,7 +56,7 @@ func (r *register) times() int {
 
 func newTestSearches() (*searches, *register) {
 	r := &register{known: map[string]rooms.Peer{}}
-	return newSearches(func() rooms.Adapter { return r }), r
+	return newSearches(), r
 }
 
 // All that wait for a server that has just started go on when it is heard of.
@@ -68,7 +66,7 @@ func TestSearchFindsWhoHasJustStarted(t *testing.T) {
 		found := make(chan error, 20)
 		for i := range cap(found) {
 			// ends when the search has
-			go func() { found <- s.find(t.Context(), "late", fmt.Sprint("client ", i)) }()
+			go func() { found <- s.find(t.Context(), r, "late", fmt.Sprint("client ", i)) }()
 		}
 		time.Sleep(time.Second)
 		if len(found) > 0 {
@@ -95,13 +93,13 @@ func TestSearchForNobody(t *testing.T) {
 		r.learn(rooms.Peer{Node: "mute", Token: "t"})
 		r.learn(rooms.Peer{Node: "nope", Addr: "http://h"})
 		for node, want := range map[string]error{"home": nil, "mute": eio.ErrNoNode, "nope": eio.ErrNoNode} {
-			if err := s.find(t.Context(), node, "c"); !errors.Is(err, want) {
+			if err := s.find(t.Context(), r, node, "c"); !errors.Is(err, want) {
 				t.Errorf("find %s = %v, want %v", node, err, want)
 			}
 		}
 		begun := time.Now()
 		for range 1000 {
-			if err := s.find(t.Context(), "none", "c"); !errors.Is(err, eio.ErrNoNode) {
+			if err := s.find(t.Context(), r, "none", "c"); !errors.Is(err, eio.ErrNoNode) {
 				t.Fatalf("find of nobody = %v, want %v", err, eio.ErrNoNode)
 			}
 		}
@@ -109,7 +107,7 @@ func TestSearchForNobody(t *testing.T) {
 			t.Errorf("1000 requests for nobody took %v and %d questions, want %v and 1", d, n, searchFor)
 		}
 		time.Sleep(2 * searchAgain)
-		if _ = s.find(t.Context(), "none", "c"); r.times() != 2 {
+		if _ = s.find(t.Context(), r, "none", "c"); r.times() != 2 {
 			t.Errorf("much later, the others were asked %d times, want 2", r.times())
 		}
 
@@ -117,7 +115,7 @@ func TestSearchForNobody(t *testing.T) {
 		before, ended := r.times(), make(chan error, 5000)
 		for i := range cap(ended) {
 			// ends when the search has
-			go func() { ended <- s.find(t.Context(), fmt.Sprintf("%04d", i), fmt.Sprint(i%100)) }()
+			go func() { ended <- s.find(t.Context(), r, fmt.Sprintf("%04d", i), fmt.Sprint(i%100)) }()
 		}
 		refused := 0
 		for range cap(ended) {
@@ -141,12 +139,12 @@ func TestSearchWithoutACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, r := newTestSearches()
 		r.down = true
-		if err := s.find(t.Context(), "node", "c"); !errors.Is(err, errClusterOff) {
+		if err := s.find(t.Context(), r, "node", "c"); !errors.Is(err, errClusterOff) {
 			t.Errorf("find = %v, want %v", err, errClusterOff)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := s.find(ctx, "other", "c"); !errors.Is(err, context.Canceled) {
+		if err := s.find(ctx, r, "other", "c"); !errors.Is(err, context.Canceled) {
 			t.Errorf("find for who has gone = %v, want %v", err, context.Canceled)
 		}
 		time.Sleep(2 * searchFor)

@@ -1,4 +1,5 @@
-package sio
+// Package clientfiles serves the files of the browser client.
+package clientfiles
 
 import (
 	"fmt"
@@ -13,37 +14,37 @@ import (
 	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
 
-// clientNames are the files of the browser client that are served, each with
-// its source map. Nothing else under the path is.
-var clientNames = []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"}
+// names are the files that are served, each with its source map. Nothing else under
+// the path is.
+var names = []string{"socket.io.js", "socket.io.min.js", "socket.io.esm.min.js", "socket.io.msgpack.min.js"}
 
-// clientFiles serves the browser client from memory, whole, and compressed to
-// whoever takes that. All clients share the bytes.
-type clientFiles struct {
-	files   map[string]*clientFile // by path
-	version string                 // the client's
+// Files are served from memory, whole, and compressed to whoever takes that. All
+// clients share the bytes. Immutable.
+type Files struct {
+	files   map[string]*file // by path
+	version string           // the client's
 }
 
-// A clientFile is compressed when it is first asked for.
-type clientFile struct {
+// A file is compressed when it is first asked for.
+type file struct {
 	plain   []byte
 	gzipped func() []byte
 }
 
-var clientVersion = regexp.MustCompile(`Socket\.IO v(\d+\.\d+\.\d+)`)
+var version = regexp.MustCompile(`Socket\.IO v(\d+\.\d+\.\d+)`)
 
-// newClientFiles reads the files that fsys has; prefix is the path they are
-// under, with slashes around it.
-func newClientFiles(fsys fs.FS, prefix string) (*clientFiles, error) {
-	c := &clientFiles{files: map[string]*clientFile{}}
-	for _, name := range clientNames {
+// New reads the files that fsys has; prefix is the path they are under, with
+// slashes around it. It is an error if there are none, or none names its version.
+func New(fsys fs.FS, prefix string) (*Files, error) {
+	c := &Files{files: map[string]*file{}}
+	for _, name := range names {
 		for _, name := range []string{name, name + ".map"} {
 			b, err := fs.ReadFile(fsys, name)
 			if err != nil {
 				continue
 			}
-			c.files[prefix+name] = &clientFile{b, sync.OnceValue(func() []byte { return encoding.Gzip.Append(nil, b) })}
-			if m := clientVersion.FindSubmatch(b[:min(len(b), 200)]); m != nil {
+			c.files[prefix+name] = &file{b, sync.OnceValue(func() []byte { return encoding.Gzip.Append(nil, b) })}
+			if m := version.FindSubmatch(b[:min(len(b), 200)]); m != nil {
 				c.version = string(m[1])
 			}
 		}
@@ -54,9 +55,11 @@ func newClientFiles(fsys fs.FS, prefix string) (*clientFiles, error) {
 	return c, nil
 }
 
-func (c *clientFiles) has(path string) bool { return c.files[path] != nil }
+// Has tells whether there is a file of a path.
+func (c *Files) Has(path string) bool { return c.files[path] != nil }
 
-func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers with the file of the request's path, which Has knows.
+func (c *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "public, max-age=0")
 	h.Set("Vary", "Accept-Encoding")
@@ -66,10 +69,10 @@ func (c *clientFiles) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// Each form has a tag of its own, as a part of one is not that of the other:
 	// RFC 9110, 8.8.3.3.
-	file := c.files[r.URL.Path]
-	body, tag := file.plain, c.version
+	f := c.files[r.URL.Path]
+	body, tag := f.plain, c.version
 	if len(body) >= 1024 && encoding.Choose([]byte(strings.Join(r.Header["Accept-Encoding"], ","))) == encoding.Gzip {
-		body, tag = file.gzipped(), tag+"-gzip"
+		body, tag = f.gzipped(), tag+"-gzip"
 		h.Set("Content-Encoding", string(encoding.Gzip))
 	}
 	tag = strconv.Quote(tag)

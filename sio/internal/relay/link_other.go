@@ -1,6 +1,6 @@
 //go:build !linux
 
-package sio
+package relay
 
 import "syscall"
 

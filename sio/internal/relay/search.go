@@ -1,10 +1,8 @@
-package sio
+package relay
 
 import (
 	"context"
 	"errors"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +16,6 @@ import (
 // none: an id can be forged, and name anybody.
 type searches struct {
 	// Immutable after newSearches.
-	peers    func() rooms.Adapter
 	patience time.Duration // how long an answer may take
 	again    time.Duration // how long it is remembered that there was none
 	most     int           // nodes that are sought at a time
@@ -46,33 +43,14 @@ var (
 	errClusterOff = errors.New("the cluster is not connected")
 )
 
-func newSearches(peers func() rooms.Adapter) *searches {
-	return &searches{peers: peers, patience: searchFor, again: searchAgain, most: maxSearches,
+func newSearches() *searches {
+	return &searches{patience: searchFor, again: searchAgain, most: maxSearches,
 		waiting: newShares(maxSearchers), all: map[string]*search{}}
-}
-
-// seek is eio.Options.Seek.
-func (srv *Server) seek(r *http.Request, node eio.Node) error {
-	err := srv.searches.find(r.Context(), string(node), clientOf(r.RemoteAddr))
-	if err == nil || r.Context().Err() != nil {
-		return err
-	}
-	failed, limited := &srv.forwards.failed, &srv.forwards.limited
-	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		failed, limited = &srv.tunnels.failed, &srv.tunnels.limited
-	}
-	failed.Add(1)
-	if errors.Is(err, errManySought) {
-		limited.Add(1)
-		srv.forwards.notice.Warn("requests for servers that nobody knows are refused: their ids may be forged", "node", string(node), "client", r.RemoteAddr)
-	}
-	return err
 }
 
 // find returns when a server is known that can be asked. It returns eio.ErrNoNode
 // when there is none, and another error when that is not certain.
-func (s *searches) find(ctx context.Context, node, client string) error {
-	a := s.peers()
+func (s *searches) find(ctx context.Context, a Cluster, node, client string) error {
 	if peer, ok := a.Peer(node); ok {
 		return reachable(peer)
 	}
@@ -108,7 +86,7 @@ func reachable(peer rooms.Peer) error {
 
 // join returns the search for a node, which is begun unless there was one a moment
 // ago.
-func (s *searches) join(a rooms.Adapter, node string) (*search, error) {
+func (s *searches) join(a Cluster, node string) (*search, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, sought := time.Now(), 0

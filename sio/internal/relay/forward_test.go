@@ -1,4 +1,4 @@
-package sio
+package relay
 
 import (
 	"context"
@@ -16,7 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -159,7 +158,7 @@ func TestForwardedBodiesAreBounded(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	f := newForwards(Options{Logger: slog.New(slog.DiscardHandler), MaxForwards: places, Engine: eio.Options{MaxPayload: size}})
+	f := newForwards(Options{Logger: slog.New(slog.DiscardHandler), MaxForwards: places, MaxPayload: size})
 	defer f.links.close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

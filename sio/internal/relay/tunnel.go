@@ -1,4 +1,4 @@
-package sio
+package relay
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -31,15 +30,6 @@ const tunnelSlack = 5 * time.Second
 
 func newTunnels(f *forwards, o Options) *tunnels {
 	return &tunnels{forwards: f, places: newShares(o.MaxTunnels), deadline: forwardDialTimeout + tunnelSlack}
-}
-
-// tunnel is eio.Options.Tunnel.
-func (srv *Server) tunnel(node eio.Node) http.RoundTripper {
-	peer, ok := srv.peer(node)
-	if !ok {
-		return nil
-	}
-	return tunnelTo{srv.tunnels, peer}
 }
 
 // tunnelTo asks a server for WebSockets.

@@ -1,4 +1,4 @@
-package sio
+package relay
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,40 +52,21 @@ const (
 )
 
 func newForwards(o Options) *forwards {
-	e := &o.Engine
-	longest := cmp.Or(e.MaxPayload, eio.DefaultMaxPayload)
+	longest := cmp.Or(o.MaxPayload, eio.DefaultMaxPayload)
 	f := &forwards{
 		places:   newShares(o.MaxForwards),
 		bodies:   newShares(max(o.MaxForwards*forwardedBody, 8*longest)),
 		flights:  flights{all: map[*http.Request]rooms.Peer{}},
 		answers:  &allowance{free: maxForwardedAnswers},
 		mistakes: newMistakes(),
-		deadline: cmp.Or(e.PingInterval, eio.DefaultPingInterval) + cmp.Or(e.PingTimeout, eio.DefaultPingTimeout) + forwardSlack,
+		deadline: cmp.Or(o.PingInterval, eio.DefaultPingInterval) + cmp.Or(o.PingTimeout, eio.DefaultPingTimeout) + forwardSlack,
 		notice:   notice.New(o.Logger, 0),
 	}
 	f.links = links{
-		secret: o.ClusterSecret, path: "/" + strings.Trim(o.Engine.Path, "/") + "/" + challengePath,
-		idle: cmp.Or(e.IdleTimeout, 20*time.Second) / 2, maxIdle: o.MaxForwards, all: map[linkKey]*link{},
+		secret: o.Secret, path: "/" + strings.Trim(o.Path, "/") + "/" + challengePath,
+		idle: cmp.Or(o.IdleTimeout, 20*time.Second) / 2, maxIdle: o.MaxForwards, all: map[linkKey]*link{},
 	}
 	return f
-}
-
-// forward is eio.Options.Forward.
-func (srv *Server) forward(node eio.Node) http.Handler {
-	peer, ok := srv.peer(node)
-	if !ok {
-		return nil
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { srv.forwards.serve(w, r, peer) })
-}
-
-// peer returns a server that can be asked.
-func (srv *Server) peer(node eio.Node) (rooms.Peer, bool) {
-	if srv.cluster == nil {
-		return rooms.Peer{}, false
-	}
-	peer, ok := srv.cluster.Peer(string(node))
-	return peer, ok && reachable(peer) == nil
 }
 
 // tooMany is why a request is not forwarded.
@@ -148,7 +128,7 @@ func (f *forwards) pass(w http.ResponseWriter, r *http.Request, peer rooms.Peer,
 func (f *forwards) limit(w http.ResponseWriter, client string, peer rooms.Peer) {
 	f.limited.Add(1)
 	f.notice.Warn("too many requests are being forwarded: some are refused", "flag", "--max-forwards", "client", client, "node", peer.Node)
-	unavailable(w.Header())
+	w.Header().Set("Retry-After", "5")
 	f.fail(w, http.StatusServiceUnavailable, tooMany)
 }
 
@@ -238,18 +218,6 @@ func (f *forwards) warn(peer rooms.Peer, err error) {
 		return
 	}
 	f.notice.Warn("a request could not be forwarded", "node", peer.Node, "name", peer.Name, "addr", peer.Addr, "error", err)
-}
-
-// baseURL parses what Options.Advertise can be.
-func baseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, err
-	}
-	if bare := u.Scheme + "://" + u.Host; u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.TrimSuffix(s, "/") != bare {
-		return nil, fmt.Errorf("sio: %q is not the base URL of a server, such as http://10.0.0.5:3000", s)
-	}
-	return u, nil
 }
 
 // hopByHop are fields that are about one connection (RFC 9110, 7.6.1, and

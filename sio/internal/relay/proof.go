@@ -1,4 +1,4 @@
-package sio
+package relay
 
 import (
 	"crypto/hmac"
@@ -6,14 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"net/http"
-
-	"github.com/sioedge/sioedge/loop/http1"
 )
 
 // Servers of a cluster prove to each other who they are. Each makes a token when it
 // starts, which the adapter tells the others with its address. A key is derived of
-// both and of Options.ClusterSecret:
+// both and of Options.Secret:
 //
 //	A asks, on each connection that it makes to B's address     challenge
 //	B answers                                                    MAC(key of B, challenge)
@@ -54,21 +51,3 @@ func (p proof) answer(challenge string) string { return p.mac("answer", challeng
 func (p proof) request(method, target string) string { return p.mac("request", method, target) }
 
 func equal(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }
-
-// answerChallenge proves to another server who this one is.
-func (srv *Server) answerChallenge(w http.ResponseWriter, r *http.Request) {
-	c := r.Header.Get(challengeHeader)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "text/plain")
-	if srv.cluster == nil || c == "" || len(c) > maxChallenge {
-		w.WriteHeader(http.StatusNotFound)
-		return
-	}
-	_, _ = w.Write([]byte(srv.proof.answer(c)))
-}
-
-// proven is eio.Options.Proven: it tells whether another server of the cluster has
-// forwarded a request.
-func (srv *Server) proven(r *http1.Request, claim []byte) bool {
-	return srv.cluster != nil && equal(string(claim), srv.proof.request(string(r.Method), string(r.Target)))
-}

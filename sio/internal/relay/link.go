@@ -1,4 +1,4 @@
-package sio
+package relay
 
 import (
 	"bufio"
@@ -71,7 +71,7 @@ func (ls *links) to(peer rooms.Peer) (*link, error) {
 		l.used = now
 		return l, nil
 	}
-	base, err := baseURL(peer.Addr)
+	base, err := ParseURL(peer.Addr)
 	if err != nil {
 		return nil, err
 	}

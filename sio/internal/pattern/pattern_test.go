@@ -1,4 +1,4 @@
-package sio
+package pattern
 
 import (
 	"fmt"
@@ -29,7 +29,7 @@ func TestPatternsMatch(t *testing.T) {
 		{"/*all", "/anything", "[{all anything}]"},
 		{"/*all", "/", "no"},
 	} {
-		params, ok := parsePattern(c.pattern).match(c.name)
+		params, ok := Parse(c.pattern).Match(c.name)
 		got := "no"
 		if ok {
 			got = fmt.Sprint(params)
@@ -43,22 +43,22 @@ func TestPatternsMatch(t *testing.T) {
 // A value has one spelling. With another one, a client had an instance for itself
 // whose parameters are those of others.
 func TestAParameterHasOneSpelling(t *testing.T) {
-	one, rest := parsePattern("/c/:id"), parsePattern("/p/*rest")
+	one, rest := Parse("/c/:id"), Parse("/p/*rest")
 	for _, c := range []struct{ part, want string }{
 		{"42", "42"}, {"a%20b", "a b"}, {"user:4@x.y;z=(1)!*'$&+~_-", "user:4@x.y;z=(1)!*'$&+~_-"}, {"größe", "größe"}, {"100%25", "100%"}, {"%252F", "%2F"}, {"%2C", ","},
 		{"...", "..."}, {"%3Ca%3E", "<a>"},
 		{"4%32", ""}, {"%34%32", ""}, {"a b", ""}, {"a%3ab", ""}, {"a%3Ab", ""}, {"%C3%A4", ""}, {"a%2fb", ""}, {"a%2Fb", ""}, {"..%2Fadmin", ""}, {"%5C", ""}, {"\\", ""}, {"%00", ""},
 		{"%0A", ""}, {"%FF", ""}, {"\xff", ""}, {"%", ""}, {"%zz", ""}, {"%3c", ""}, {".", ""}, {"..", ""}, {"%2E%2E", ""}, {"x?y", ""},
 	} {
-		for _, p := range []*pattern{one, rest} {
-			params, ok := p.match(strings.TrimSuffix(strings.TrimSuffix(p.text, ":id"), "*rest") + c.part)
-			if ok != (c.want != "") || ok && params[0].value != c.want {
+		for _, p := range []*Pattern{one, rest} {
+			params, ok := p.Match(strings.TrimSuffix(strings.TrimSuffix(p.text, ":id"), "*rest") + c.part)
+			if ok != (c.want != "") || ok && params[0].Value != c.want {
 				t.Errorf("match of %s and %q = %v, %v, want %q", p.text, c.part, params, ok, c.want)
 			}
 		}
 	}
 	for _, name := range []string{"/p/a/../b", "/p/..", "/p/a/./b", "/p/../../x"} {
-		if params, ok := rest.match(name); ok {
+		if params, ok := rest.Match(name); ok {
 			t.Errorf("match of %s = %v, want none", name, params)
 		}
 	}
@@ -67,13 +67,13 @@ func TestAParameterHasOneSpelling(t *testing.T) {
 func TestPrecedenceDoesNotDependOnTheOrderOfRegistration(t *testing.T) {
 	want := []string{"/a/b/:c", "/a/:b/c", "/a/:b/:c", "/a/*b", "/:a/b/c", "/:a/b", "/*a"}
 	for range 100 {
-		var all []*pattern
+		var all []*Pattern
 		for _, i := range rand.Perm(len(want)) {
-			all = append(all, parsePattern(want[i]))
+			all = append(all, Parse(want[i]))
 		}
-		slices.SortStableFunc(all, (*pattern).compare)
+		slices.SortStableFunc(all, (*Pattern).Compare)
 		for _, name := range []string{"/a/b/c", "/a/x/c", "/a/x/y", "/a/x/y/z", "/x/b/c", "/x/b", "/x"} {
-			i := slices.IndexFunc(all, func(p *pattern) bool { _, ok := p.match(name); return ok })
+			i := slices.IndexFunc(all, func(p *Pattern) bool { _, ok := p.Match(name); return ok })
 			best := map[string]string{
 				"/a/b/c": "/a/b/:c", "/a/x/c": "/a/:b/c", "/a/x/y": "/a/:b/:c", "/a/x/y/z": "/a/*b",
 				"/x/b/c": "/:a/b/c", "/x/b": "/:a/b", "/x": "/*a",
@@ -90,14 +90,14 @@ func TestBadPatternsPanic(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("parsePattern(%s) did not panic", text)
+					t.Errorf("Parse(%s) did not panic", text)
 				}
 			}()
-			parsePattern(text)
+			Parse(text)
 		}()
 	}
-	if p := parsePattern("/a/b:c/d*"); p != nil {
-		t.Errorf("parsePattern of a literal = %v, want nil", p)
+	if p := Parse("/a/b:c/d*"); p != nil {
+		t.Errorf("Parse of a literal = %v, want nil", p)
 	}
 }
 
@@ -106,12 +106,12 @@ func FuzzPatternMatch(f *testing.F) {
 	f.Add("/public/%zz/%2f")
 	f.Fuzz(func(t *testing.T, name string) {
 		for _, text := range []string{"/campaigns/:id/trends", "/public/*rest", "/:a/:b"} {
-			params, ok := parsePattern(text).match(name)
+			params, ok := Parse(text).Match(name)
 			for _, p := range params {
-				if ok && p.value == "" {
-					t.Errorf("match of %s and %q has an empty %s", text, name, p.name)
+				if ok && p.Value == "" {
+					t.Errorf("match of %s and %q has an empty %s", text, name, p.Name)
 				}
-				if again := encode(p.value); ok && !strings.Contains(name, again) {
+				if again := encode(p.Value); ok && !strings.Contains(name, again) {
 					t.Errorf("match of %s and %q has a value that is spelled %q", text, name, again)
 				}
 			}
