@@ -54,8 +54,8 @@ func (srv *Server) Held() map[string]int {
 
 // Guard has memory be what sample says, and looks at it when look is called.
 func (srv *Server) Guard(sample func() int64) (look func()) {
-	srv.memory.sample = sample
-	return srv.memory.look
+	srv.memory.Sample = sample
+	return srv.memory.Look
 }
 
 // Inboxes counts the inboxes, with those that are not freed yet.
@@ -122,7 +122,7 @@ func RecordSize() (size, align uintptr) { return unsafe.Sizeof(record{}), unsafe
 func (s Socket) LoopIndex() string { return strconv.Itoa(s.ref.Loop()) }
 
 // MemoryInUse is what the guard of memory looks at.
-func (srv *Server) MemoryInUse() int64 { return srv.memory.sample() }
+func (srv *Server) MemoryInUse() int64 { return srv.memory.Sample() }
 
 // Ahead returns the bytes of events of a lane that wait for the cluster's log, and
 // of those that were delivered before they were read.

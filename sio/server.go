@@ -16,6 +16,7 @@ import (
 	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/clientfiles"
+	"github.com/sioedge/sioedge/sio/internal/memory"
 	"github.com/sioedge/sioedge/sio/internal/pattern"
 	"github.com/sioedge/sioedge/sio/internal/relay"
 )
@@ -38,7 +39,7 @@ type Server struct {
 	shards   []*shard
 	client   *clientfiles.Files
 	notice   *notice.Log
-	memory   *memoryGuard
+	memory   *memory.Guard
 
 	overloaded, unheard atomic.Int64 // of Stats
 	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
@@ -80,7 +81,6 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	srv := &Server{o: o, notice: notice.New(o.Logger, 0), stopped: make(chan struct{})}
-	srv.memory = newMemoryGuard(srv, o.MemoryLimit)
 	srv.relay = relay.New(relay.Options{
 		Node: string(o.Engine.Node), Advertise: o.Advertise, Secret: o.ClusterSecret, Path: o.Engine.Path,
 		MaxForwards: o.MaxForwards, MaxTunnels: o.MaxTunnels, MaxPayload: o.Engine.MaxPayload,
@@ -112,6 +112,7 @@ func newServer(o Options) (*Server, error) {
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
 		return nil, err
 	}
+	srv.memory = memory.NewGuard(o.MemoryLimit, srv.eio, srv.notice)
 	if srv.ids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io socket"); err != nil {
 		return nil, err
 	}
@@ -127,6 +128,7 @@ func newServer(o Options) (*Server, error) {
 func (srv *Server) bind(loops []*loop.Loop) {
 	srv.rooms = rooms.NewDirectory(len(loops))
 	srv.eio.Bind(loops)
+	srv.memory.Bind(loops)
 	for _, l := range loops {
 		srv.shards = append(srv.shards, newShard(srv, l))
 	}
@@ -225,7 +227,7 @@ func (srv *Server) Serve(ctx context.Context) error {
 	if srv.o.MemoryLimit > 0 {
 		guarding, ended := context.WithCancel(ctx)
 		defer ended()
-		go srv.memory.run(guarding) // ends with Serve
+		go srv.memory.Run(guarding) // ends with Serve
 	}
 	err := srv.engine.Run(ctx)
 	if errors.Is(err, loop.ErrClosed) {

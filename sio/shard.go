@@ -321,7 +321,7 @@ func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
 		return
 	}
 	es := sh.session(slot)
-	if run.Broadcasts[from].Volatile && (!es.Writable() || sh.srv.memory.above.Load()) {
+	if run.Broadcasts[from].Volatile && (!es.Writable() || sh.srv.memory.Above()) {
 		sh.tally.volatile.Add(int64(len(run.Broadcasts) - from))
 		return
 	}
