@@ -1,19 +1,38 @@
 package sio
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
-// A pendingAck is an acknowledgement that a client owes. done is called
-// once for each socket that owes it, on its loop, and must not block.
+// A pendingAck is an acknowledgement that a client owes, to who waits for it or to
+// a function.
 type pendingAck struct {
-	done func(a Args, err error)
+	// done is called once for each socket that owes it, on its loop, and must not
+	// block. Nil: inquiry is.
+	done    func(a Args, err error)
+	inquiry *inquiry
+}
+
+// end ends the wait for a socket, on its loop.
+func (p *pendingAck) end(sh *shard, a Args, err error) {
+	if p.inquiry != nil {
+		sh.loop.Cancel(&p.inquiry.late)
+		p.inquiry.answer(sh, a, err, nil, 0)
+		return
+	}
+	p.done(a, err)
+	sh.loop.Yield()
 }
 
 // EmitAck sends an event and waits for the client's acknowledgement, for ctx,
@@ -74,11 +93,11 @@ func (s Socket) question(ctx context.Context, event string, args []any, plain bo
 func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte, plain bool) {
 	slot := sh.lookup(s.ref)
 	if slot == 0 || sh.sockets.At(slot).state == leaving {
-		p.done(Args{}, ErrClosed)
+		p.end(sh, Args{}, ErrClosed)
 		return
 	}
 	if !sh.await(slot, id, p) {
-		p.done(Args{}, ErrTooManyAcks)
+		p.end(sh, Args{}, ErrTooManyAcks)
 		return
 	}
 	sh.send(slot, frames, plain)
@@ -110,16 +129,28 @@ func (sh *shard) takeAck(slot uint32, id uint64) *pendingAck {
 	return p
 }
 
-// acked handles an acknowledgement; one that nobody waits for is ignored.
-func (sh *shard) acked(slot uint32, p *parser.Packet) {
-	if !p.HasID {
+// acked handles an acknowledgement; one that nobody waits for is ignored. One that a
+// function waits for is charged until that has it; if it does not fit, the session
+// ends, and the wait with it.
+func (sh *shard) acked(es eio.Session, slot uint32, p *parser.Packet) {
+	x := sh.exts[slot]
+	if !p.HasID || x == nil || x.acks[p.ID] == nil {
 		return
 	}
-	if pending := sh.takeAck(slot, p.ID); pending != nil {
-		var a Args
+	var a Args
+	q := x.acks[p.ID].inquiry
+	if q == nil {
+		pending := sh.takeAck(slot, p.ID)
 		a.copyArgs(p, nil)
-		pending.done(a, nil)
-		sh.loop.Yield()
+		pending.end(sh, a, nil)
+		return
+	}
+	account, size := es.Budget(), sizeOfEvent(p)
+	if account.Work(size) {
+		a.copyArgs(p, nil)
+		sh.takeAck(slot, p.ID)
+		sh.loop.Cancel(&q.late)
+		q.answer(sh, a, nil, account, size)
 	}
 }
 
@@ -132,8 +163,131 @@ func (sh *shard) failAcks(slot uint32) {
 	acks := x.acks
 	x.acks = nil
 	for _, p := range acks {
-		p.done(Args{}, ErrClosed)
-		sh.loop.Yield()
+		p.end(sh, Args{}, ErrClosed)
+	}
+}
+
+// DefaultAckTimeout is how long EmitAckFunc and AskFunc wait unless told otherwise.
+const DefaultAckTimeout = 10 * time.Second
+
+// EmitAckFunc is [Socket.EmitAck] for who does not want to wait: it returns at once,
+// and done is called with the client's answer, or with an error: [ErrClosed] when
+// the client leaves, context.DeadlineExceeded after d, ErrTooManyAcks if it owes as
+// many as it may ([Options].MaxPendingAcks). No goroutine exists meanwhile. Zero d
+// means [DefaultAckTimeout]; with a negative one it is too late already: that is the
+// error, and nothing is sent.
+//
+// done is called once, as a handler of the socket is: on its goroutine, one at a
+// time and in order with the handlers of its events, so never before the handler
+// that asks has returned, and before those of OnDisconnecting. It may block, and
+// may keep its Args. A panic in it goes to Options.OnError, with the event's name. If
+// EmitAckFunc returns an error, done is not called. Any goroutine may call it, and
+// so may inline handlers.
+func (s Socket) EmitAckFunc(d time.Duration, done func(Args, error), event string, args ...any) error {
+	q := &inquiry{s: s, event: event, wait: cmp.Or(d, DefaultAckTimeout), done: done}
+	err := s.in.ns.outgoing(s.itself(), event, args, q.emit)
+	switch {
+	case err != nil && !q.over.Swap(true):
+		return err
+	case err == nil && !q.sent: // by a wrapper that did not go on, as EmitAck has it
+		q.later(nil)
+	}
+	return nil
+}
+
+// AskFunc is [Ask] for who does not want to wait: [Socket.EmitAckFunc] with the
+// answer as an R, and with done told of every error, those of EmitAckFunc included,
+// by a call that comes later.
+func AskFunc[R any](s Socket, d time.Duration, event string, args []any, done func(R, error)) {
+	answered := func(a Args, err error) {
+		var r R
+		if err == nil {
+			err = a.Decode(&r)
+		}
+		done(r, err)
+	}
+	if err := s.EmitAckFunc(d, answered, event, args...); err != nil {
+		(&inquiry{s: s, event: event, done: answered}).later(err)
+	}
+}
+
+// An inquiry is an event whose acknowledgement a function is called with.
+type inquiry struct {
+	s     Socket
+	event string
+	wait  time.Duration
+	done  func(Args, error)
+	sent  bool        // it is on its way to the loop
+	over  atomic.Bool // done will be called, or will not be
+	late  loop.Timer  // owned by the socket's loop
+}
+
+// emit sends the event, behind the wrappers.
+func (q *inquiry) emit(b BroadcastOperator, event string, args []any) error {
+	s := q.s
+	switch {
+	case s.gone():
+		return ErrClosed
+	case q.wait < 0:
+		return context.DeadlineExceeded
+	case q.sent:
+		return s.emit(event, args, b.plain) // by a wrapper that goes on twice: there is one answer
+	}
+	sh := s.shard()
+	sh.loop.Admit()
+	e, err := s.srv().encodeEvent(event, args)
+	if err != nil {
+		return err
+	}
+	id := s.in.acks.Add(1) - 1
+	frames := frame(s.in.name, e, id, true)
+	q.sent = true
+	s.ordered(func() {
+		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.ask(sh, id, frames, b.plain) })) {
+			q.later(ErrClosed)
+		}
+	})
+	return nil
+}
+
+// ask sends the event on the socket's loop, and has the time begin.
+func (q *inquiry) ask(sh *shard, id uint64, frames []byte, plain bool) {
+	p := &pendingAck{inquiry: q}
+	sh.askClient(q.s, id, p, frames, plain)
+	slot := sh.lookup(q.s.ref)
+	if x := sh.exts[slot]; slot == 0 || x == nil || x.acks[id] != p {
+		return // it was refused, or sending it has ended the session
+	}
+	sh.loop.Schedule(&q.late, q.wait, func() {
+		if slot := sh.lookup(q.s.ref); slot != 0 && sh.takeAck(slot, id) == p {
+			q.answer(sh, Args{}, context.DeadlineExceeded, nil, 0)
+		}
+	})
+}
+
+// answer has done called in the socket's turn, or by itself if the socket has gone.
+// Account is charged with size until it has returned.
+func (q *inquiry) answer(sh *shard, a Args, err error, account *budget.Account, size int) {
+	if q.over.Swap(true) {
+		account.Done(size)
+		return
+	}
+	b := &inbox{s: q.s, sh: sh}
+	if slot := sh.lookup(q.s.ref); slot != 0 {
+		b = sh.inbox(slot)
+	}
+	b.put(task{name: q.event, account: account, size: size, run: func() error {
+		q.done(a, err)
+		return nil
+	}})
+}
+
+// later is answer for an error that is known off the loop.
+func (q *inquiry) later(err error) {
+	sh := q.s.shard()
+	if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.answer(sh, Args{}, err, nil, 0) })) && !q.over.Swap(true) {
+		// ends when done returns: there is no loop any more
+		go q.s.srv().call(q.s, q.event, func() error { q.done(Args{}, err); return nil })
 	}
 }
 

@@ -176,6 +176,8 @@ var copying = map[string]struct {
 	"Socket.Emit":   {func(k *keeper, l *loan) { _ = k.s.Emit("x", l.args()...) }, func(k *keeper) { k.receives("x") }},
 	"Socket.EmitAck": {func(k *keeper, l *loan) { _, _ = k.s.EmitAck(done(), "x", l.args()...) },
 		func(k *keeper) { k.receives("x") }},
+	"Socket.EmitAckFunc": {func(k *keeper, l *loan) { _ = k.s.EmitAckFunc(0, func(sio.Args, error) {}, "x", l.args()...) },
+		func(k *keeper) { k.receives("x") }},
 
 	"BroadcastOperator.Join": {func(k *keeper, l *loan) { k.ns.All().Join(l.names("a", "b")...) }, func(k *keeper) { k.roomsAre("a", "b") }},
 	"BroadcastOperator.Leave": {func(k *keeper, l *loan) { k.s.Join("a", "spoiled"); k.ns.All().Leave(l.names("a")...) },

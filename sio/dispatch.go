@@ -70,7 +70,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	case p.Type == parser.Event && state == connected:
 		sh.event(es, slot, p)
 	case p.Type == parser.Ack && state == connected:
-		sh.acked(slot, p)
+		sh.acked(es, slot, p)
 	default:
 		sh.crosses(es, p)
 	}

@@ -73,6 +73,10 @@
 //	defer cancel()
 //	sure, err := sio.Ask[bool](ctx, s, "sure?", o.Count)
 //
+// [AskFunc] and [Socket.EmitAckFunc] do not wait: a function is called with the
+// answer, in its turn among the socket's handlers. However many questions are open,
+// no goroutine exists for them.
+//
 // [BroadcastOperator.EmitAck] asks many. When its context ends it returns the
 // answers so far, along with the context's error:
 //
