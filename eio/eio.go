@@ -377,50 +377,6 @@ func spreadFirst(interval time.Duration) time.Duration {
 	return interval - rand.N(interval/2)
 }
 
-// Drain refuses new sessions from now on with 503; those that are open go on.
-// Any goroutine may call it.
-func (s *Server) Drain() { s.draining.Store(true) }
-
-// CloseAll closes every session of l with ForcedClose, because the server stops,
-// discarding what waits for a poll. Clients are to come back, elsewhere or later. Of
-// those that poll not all do when they are told that their session is closed, as
-// they are by Session.Close: to some that is final. So a poll that waits is
-// refused with 503, and later ones find no session. Tunnels end too, with a close
-// frame. It must be called on l.
-func (s *Server) CloseAll(l *loop.Loop) {
-	for at := s.CloseSome(l, 0); at != 0; at = s.CloseSome(l, at) {
-	}
-}
-
-// closeStep is how many sessions CloseSome looks at.
-const closeStep = 128
-
-// CloseSome is a step of CloseAll, which begins at 0 and goes on where the one
-// before ended, until that is 0.
-func (s *Server) CloseSome(l *loop.Loop, at uint32) (next uint32) {
-	l.Check()
-	sh := s.shards[l.Index()]
-	sh.stopping = true
-	defer func() { sh.stopping = false }()
-	for end := at + closeStep; at < end; at++ {
-		slot := at + 1
-		if slot > sh.sessions.Max() {
-			for _, t := range sh.tunnels {
-				t.end()
-			}
-			return 0
-		}
-		if x := sh.sessions.At(slot); !x.is(inUse) || x.is(closing) {
-			continue
-		}
-		if e := sh.peekExt(slot); e != nil {
-			e.queue, e.queued = nil, 0
-		}
-		sh.close(slot, ForcedClose)
-	}
-	return at
-}
-
 // Count returns the number of open sessions of l. It must be called on l.
 func (s *Server) Count(l *loop.Loop) int {
 	l.Check()

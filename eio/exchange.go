@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/loop/http1/encoding"
 )
@@ -15,10 +14,15 @@ import (
 // what comes behind it is held back until it is over. It has what it needs of the
 // request by itself: code that runs meanwhile on the same loop, which is any that
 // an application's function leads to, has exchanges of its own.
+//
+// It is data: its state says what it waits for, and what is done when that comes.
+// Of each state there is one place for a part of a body (bodyPart), for the whole
+// (bodyWhole), for the end of work on a goroutine (workDone), and for the end of all
+// without an answer (abandon).
 type exchange struct {
 	state state
 
-	req   *http1.Request // a view while deciding, a copy behind work apart, nil later
+	req   *http1.Request // while deciding: a view, or a copy behind work apart; nil otherwise
 	query query          // of req
 
 	keepAlive bool
@@ -26,41 +30,53 @@ type exchange struct {
 	upgrade   bool            // a WebSocket was asked for
 	isHead    bool            // HEAD: no body in the answer
 	oldIE     bool            // an Internet Explorer, which must be told not to filter answers
+	octets    bool            // a payload of bytes, not of text: Engine.IO 3
+	form      bool            // a payload in a form: JSONP
 	coding    encoding.Coding // the answer to a poll may be compressed with it
-	session   uint64          // ref of the session that waits with us: a poll
+	session   uint64          // ref of the session that a poll, a payload or a held answer is of
 	relayed   bool            // another server passes on a poll
 	poll      uint64          // pollOf a poll
 	fields    []http1.Field   // for the answer, whatever it is
 	hooked    []http1.Field   // for the answer of a session
 
 	body   http1.Body
-	unread bool                // the body is thrown away behind the answer
-	buf    []byte              // what has come of it, if it did not come at once
-	finish func([]byte)        // gets the whole body, as a view
-	heard  func()              // a part of the body has come; may be nil
-	cut    func(reason Reason) // the connection ended first; may be nil
-	payer  Session             // is charged for buf; zero: nobody
-	paid   int                 // how much
-	part   int                 // what has come of the body since the deadline was set
+	unread bool   // the body is thrown away behind the answer
+	buf    []byte // what has come of it, if it did not come at once
+	paid   int    // of buf, by the session's account
+	part   int    // what has come of the body since the deadline was set
+	work   *work  // on a goroutine, or waiting for its body; nil: none
 }
 
-// A state says what an exchange waits for. What ends each before its answer is
-// in abandon.
+// A state says what an exchange waits for.
 type state uint8
 
 const (
-	stateQuiet    state = iota // the request has not begun
-	stateHead                  // of its head a part has come
-	stateDeciding              // it is being looked at
-	stateBody                  // its body is being received
-	stateApart                 // work on a goroutine
-	statePoll                  // a message for the session
-	stateHeld                  // a session that is paused
-	stateDropping              // it has been answered; its body is thrown away
+	stateIdle        state = iota // the request has not begun
+	stateHead                     // of its head a part has come
+	stateDeciding                 // it is being looked at
+	stateDropping                 // it has been answered; its body is thrown away
+	statePayload                  // the body of a session's POST
+	stateRouteBody                // the body for a handler of Options.Route
+	stateForwardBody              // the body for a handler of Options.Forward
+	statePoll                     // a message for the session
+	stateHeld                     // the session is paused: what it sent is not acknowledged yet
+	stateMiddleware               // from here on, work on a goroutine: Options.Middleware
+	stateAllow                    // Options.AllowRequest
+	stateSeek                     // Options.Seek
+	stateRoute                    // the handler of Options.Route
+	stateForward                  // the handler of Options.Forward
+	stateTunnel                   // the RoundTripper of Options.Tunnel
+	states           = iota
 )
 
 // waits tells whether the connection's input is held back.
-func (s state) waits() bool { return s == stateApart || s == statePoll || s == stateHeld }
+func (s state) waits() bool { return s >= statePoll }
+
+// receives tells whether a body is being received.
+func (s state) receives() bool { return s >= statePayload && s <= stateForwardBody }
+
+// apart tells whether work is done on a goroutine.
+func (s state) apart() bool { return s >= stateMiddleware }
 
 // A query is what we use of a request's query: the last value of each key, as
 // views.
@@ -88,15 +104,6 @@ func (q *query) flags() (f flags) {
 	}
 	return f
 }
-
-// maxDropped bounds a body that nobody wants and that is read nevertheless, so
-// that the connection can go on; behind the answer to a longer one it ends.
-const maxDropped = 64 << 10
-
-// bodyPart is how much of a body has to come within BodyTimeout, unless it ends
-// before: a large one may take a slow link longer than a small one may take
-// anybody.
-const bodyPart = 64 << 10
 
 // start has a request served whose head has come.
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
@@ -130,101 +137,6 @@ func asksWebSocket(r *http1.Request) bool {
 	return false
 }
 
-// receiveBody reads the request's body, up to limit bytes, and gives the
-// whole to finish. cut is called instead if it never becomes whole, and heard,
-// unless nil, with each part that comes.
-func (sh *shard) receiveBody(h *httpConn, limit int64, finish func([]byte), heard func(), cut func(Reason)) {
-	r := h.req
-	h.unread = false
-	if err := h.body.Reset(r, limit); err != nil {
-		// The body is not read: the answer, then the end of the connection.
-		sh.tally.malformed.Add(1)
-		sh.noteRefused(statusOf(err))
-		sh.answer(h, statusOf(err), nil, nil, true)
-		return
-	}
-	h.keepAlive = r.KeepAlive
-	h.state, h.req, h.finish, h.heard, h.cut = stateBody, nil, finish, heard, cut
-	if r.Expect100 {
-		h.conn.Write(http1.AppendContinue(nil))
-	}
-	sh.deadline(h, sh.srv.o.BodyTimeout)
-	sh.receive(h, nil)
-}
-
-func (sh *shard) receive(h *httpConn, b []byte) (used int) {
-	if h.heard != nil && len(b) > 0 {
-		h.heard()
-	}
-	for {
-		data, n, done, err := h.body.Next(b[used:])
-		used += n
-		switch {
-		case err != nil:
-			sh.fail(h, statusOf(err))
-			return used
-		case done:
-			whole := data
-			if h.buf != nil {
-				whole = append(h.buf, data...)
-			}
-			finish := h.finish
-			sh.endReceive(h)
-			finish(whole)
-			return used
-		}
-		if h.buf = append(h.buf, data...); !sh.chargeBody(h) {
-			sh.fail(h, http.StatusRequestEntityTooLarge)
-			return used
-		}
-		if h.part += len(data); h.part >= bodyPart {
-			h.part = 0
-			sh.deadline(h, sh.srv.o.BodyTimeout)
-		}
-		if n == 0 {
-			return used
-		}
-	}
-}
-
-// chargeBody charges what has come of a body to the session it is for. It is
-// false if that does not fit: the session is gone.
-func (sh *shard) chargeBody(h *httpConn) bool {
-	if !h.payer.Valid() {
-		return true
-	}
-	n := cap(h.buf) - h.paid
-	h.paid += n
-	return h.payer.Budget().Charge(n)
-}
-
-func (sh *shard) endReceive(h *httpConn) {
-	sh.loop.Cancel(&h.timer)
-	if h.paid > 0 {
-		h.payer.Budget().Release(h.paid)
-	}
-	h.payer, h.paid = Session{}, 0
-	h.state, h.buf, h.finish, h.heard, h.cut = stateDeciding, nil, nil, nil, nil
-}
-
-// drop throws away the body of a request that has been answered.
-func (sh *shard) drop(h *httpConn, b []byte) (used int) {
-	for {
-		_, n, done, err := h.body.Next(b[used:])
-		used += n
-		switch {
-		case err != nil:
-			h.conn.Close() // the answer has been given
-			return len(b)
-		case done:
-			sh.awaitRequest(h)
-			return used
-		case n == 0:
-			return used
-		}
-	}
-}
-
 // wait puts an exchange into a state in which further requests of the connection
 // are held back until the answer is given; the end of the peer is noticed
 // meanwhile.
@@ -238,33 +150,6 @@ func (sh *shard) unwait(h *httpConn) {
 	if h.state.waits() {
 		h.state = stateDeciding
 		h.conn.HoldData(false)
-	}
-}
-
-// Finish is called by the loop for a connection that is to be closed because the
-// engine shuts down. Requests that are being answered are; sessions have been
-// closed by then, or lose their connection.
-func (srv *Server) Finish(c loop.Conn) bool {
-	h := srv.shards[c.Loop().Index()].httpOf(c)
-	return h != nil && (h.state == stateDeciding || h.state == stateBody || h.state == stateApart || h.state == stateHeld)
-}
-
-// abandon ends the exchange of a connection that has ended, in the way of its
-// state. The connection's record is gone already.
-func (sh *shard) abandon(h *httpConn) {
-	switch h.state {
-	case stateBody, stateApart:
-		if h.cut != nil {
-			h.cut(TransportError)
-		}
-	case statePoll:
-		// A poll whose connection goes away ends the session at once.
-		if slot := sh.lookup(h.session); slot != 0 {
-			if e := sh.peekExt(slot); e != nil && e.get == h.conn {
-				e.get = loop.Conn{}
-				sh.close(slot, TransportError)
-			}
-		}
 	}
 }
 
@@ -300,7 +185,6 @@ func (sh *shard) respond(h *httpConn, status int, fields []http1.Field, body []b
 		h.conn.WriteShared(body)
 	}
 	if end {
-		sh.endReceive(h)
 		sh.freeHTTPConn(h)
 		h.conn.SetTag(0)
 		h.conn.Close()
@@ -325,22 +209,10 @@ func (sh *shard) awaitRequest(h *httpConn) {
 func (sh *shard) deadline(h *httpConn, d time.Duration) {
 	sh.loop.Schedule(&h.timer, d, func() {
 		switch h.state {
-		case stateQuiet, stateDropping:
+		case stateIdle, stateDropping:
 			h.conn.Close()
 		default:
 			sh.fail(h, http.StatusRequestTimeout)
 		}
 	})
-}
-
-// fail answers a request that cannot become whole any more, and ends the
-// connection.
-func (sh *shard) fail(h *httpConn, status int) {
-	cut := h.cut
-	sh.tally.malformed.Add(1)
-	sh.noteRefused(status)
-	sh.answer(h, status, nil, nil, true)
-	if cut != nil && status != http.StatusRequestEntityTooLarge { // Node leaves that to the client
-		cut(TransportError)
-	}
 }

@@ -59,22 +59,22 @@ func (sh *shard) sessionElsewhere(h *httpConn, sid string) {
 	case o.Seek == nil:
 		sh.unasked(h, node)
 	default:
-		err := errNotSought
-		sh.apart(h, func(r *http.Request) {
-			defer sh.logPanic("Seek")
-			err = o.Seek(r, node)
-		}, func() { sh.sought(h, node, err) }, func() {})
+		sh.runApart(h, &work{is: stateSeek, node: node}, nil)
 	}
 }
 
 var errNotSought = errors.New("the node could not be sought")
 
 // sought goes on when a node has been sought.
-func (sh *shard) sought(h *httpConn, node Node, err error) {
+func (sh *shard) sought(h *httpConn, x *work) {
+	err := x.err
+	if x.failed {
+		err = errNotSought
+	}
 	switch {
-	case err == nil && sh.passOn(h, node):
+	case err == nil && sh.passOn(h, x.node):
 	case err == nil || errors.Is(err, ErrNoNode):
-		sh.unasked(h, node)
+		sh.unasked(h, x.node)
 	default:
 		h.fields = append(slices.Clip(h.fields), http1.Field{Name: []byte("Retry-After"), Value: []byte("1")})
 		sh.refuseWithReason(h, unavailableNode, err.Error())
@@ -91,7 +91,7 @@ func (sh *shard) passOn(h *httpConn, node Node) bool {
 	if h.upgrade && o.Tunnel != nil {
 		tunnel := o.Tunnel(node)
 		if tunnel != nil {
-			sh.openTunnel(h, tunnel)
+			sh.runApart(h, &work{is: stateTunnel, dialer: tunnel}, nil)
 		}
 		return tunnel != nil
 	}
@@ -105,7 +105,7 @@ func (sh *shard) passOn(h *httpConn, node Node) bool {
 	case h.upgrade:
 		sh.refuseWithReason(h, foreignUpgrade, "the session is of node "+string(node)+", and a WebSocket cannot be forwarded")
 	default:
-		sh.handled(h, handler, int64(o.MaxPayload))
+		sh.runHandler(h, &work{is: stateForward, target: handler}, o.MaxPayload)
 	}
 	return true
 }

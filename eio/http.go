@@ -107,7 +107,7 @@ func (sh *shard) closeHTTP(h *httpConn, err error) {
 		sh.close(slot, TransportError)
 	}
 	sh.freeHTTPConn(h)
-	sh.abandon(h)
+	sh.abandon(h.conn, &h.exchange, causeOf(err))
 }
 
 func (sh *shard) freeHTTPConn(h *httpConn) {
@@ -136,19 +136,20 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 	switch {
 	case h.state.waits():
 		return 0
-	case h.state == stateBody:
+	case h.state.receives():
 		return sh.receive(h, b)
 	case h.state == stateDropping:
 		return sh.drop(h, b)
 	}
-	r := &sh.parsed
+	r := sh.takeRequest()
+	defer sh.giveRequest(r)
 	n, err := sh.srv.limits.Parse(b, r)
 	if err != nil {
 		sh.failHead(h, r, statusOf(err))
 		return len(b)
 	}
 	if n == 0 {
-		if h.state == stateQuiet {
+		if h.state == stateIdle {
 			h.state = stateHead
 			sh.deadline(h, sh.srv.o.HeadTimeout)
 		}
@@ -162,6 +163,21 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 	sh.start(h, r, q)
 	return n
 }
+
+// takeRequest returns a request for a head to be parsed into. It is the caller's until
+// giveRequest: what an application's function leads to meanwhile on this loop has
+// one of its own.
+func (sh *shard) takeRequest() *http1.Request {
+	n := len(sh.requests)
+	if n == 0 {
+		return new(http1.Request)
+	}
+	r := sh.requests[n-1]
+	sh.requests = sh.requests[:n-1]
+	return r
+}
+
+func (sh *shard) giveRequest(r *http1.Request) { sh.requests = append(sh.requests, r) }
 
 // failHead answers a request whose head is not to be served. A page is shown
 // that, if what came before the fault says where it is from.
@@ -209,11 +225,11 @@ func (sh *shard) request(h *httpConn) {
 		srv.notice.Warn("a request says falsely that another server forwarded it", "flag", "--cluster-secret", "client", peer(h.conn.RemoteAddr()))
 		sh.refuse(h, unproven)
 	case handler != nil:
-		sh.routed(h, handler)
+		sh.runHandler(h, &work{is: stateRoute, target: handler}, maxRouteBody)
 	case !below:
 		sh.answer(h, http.StatusNotFound, nil, nil, false)
 	case srv.o.Middleware != nil:
-		sh.middleware(h)
+		sh.runApart(h, &work{is: stateMiddleware, w: &recorder{header: http.Header{}}}, nil)
 	default:
 		sh.engineRequest(h)
 	}

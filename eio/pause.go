@@ -76,7 +76,7 @@ func (sh *shard) restartWait(slot uint32) {
 // holdPost keeps the acknowledgement of a body back while the session is paused.
 func (sh *shard) holdPost(c loop.Conn, slot uint32) {
 	if h := sh.httpOf(c); h != nil {
-		sh.ext(slot).held = c
+		sh.ext(slot).held, h.session = c, sh.ref(slot)
 		sh.wait(h, stateHeld)
 	}
 }

@@ -151,7 +151,6 @@ var (
 func (sh *shard) post(h *httpConn, slot uint32) {
 	e := sh.ext(slot)
 	e.last = h.conn
-	ref := sh.ref(slot)
 	if e.post.Valid() || e.held.Valid() || e.rest != nil {
 		// Two at once (Node: "overlap from client"): this one is refused, the
 		// other one cut, or answered if it was whole.
@@ -162,46 +161,38 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 		other.Abort()
 		return
 	}
-	octets, callback := bytes.HasPrefix(h.req.Get("Content-Type"), valueBytes), e.callback != ""
-	if octets && (!sh.sessions.At(slot).is(revision3) || callback) {
+	octets := bytes.HasPrefix(h.req.Get("Content-Type"), valueBytes)
+	if octets && (!sh.sessions.At(slot).is(revision3) || e.callback != "") {
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
 		sh.close(slot, TransportError)
 		return
 	}
-	e.post, h.payer = h.conn, sh.handle(slot)
-	finish := func(body []byte) {
-		slot := sh.lookup(ref)
-		if slot == 0 {
-			sh.answerRefusal(h, unknownSID)
-			return
-		}
-		if e := sh.peekExt(slot); e != nil {
-			e.post = loop.Conn{}
-		}
-		found := true
-		if callback {
-			body, found = callbackBody(body)
-		}
-		if !found {
-			sh.acknowledge(h.conn) // Node does not mind either
-			return
-		}
-		if !octets {
-			body = validText(body) // before it is cut: revision 3 counts characters
-		}
-		sh.handleBody(h.conn, slot, remainder{body: body, octets: octets})
+	e.post, h.session, h.octets, h.form = h.conn, sh.ref(slot), octets, e.callback != ""
+	sh.receiveBody(h, statePayload, sh.srv.o.MaxPayload)
+}
+
+// payloadCame handles the body of a POST.
+func (sh *shard) payloadCame(h *httpConn, body []byte) {
+	slot := sh.lookup(h.session)
+	if slot == 0 {
+		sh.answerRefusal(h, unknownSID)
+		return
 	}
-	cut := func(reason Reason) {
-		if slot := sh.lookup(ref); slot != 0 {
-			sh.close(slot, reason)
-		}
+	if e := sh.peekExt(slot); e != nil {
+		e.post = loop.Conn{}
 	}
-	heard := func() {
-		if slot := sh.lookup(ref); slot != 0 && !sh.overdue(slot) {
-			sh.bytesCame(slot)
-		}
+	found := true
+	if h.form {
+		body, found = callbackBody(body)
 	}
-	sh.receiveBody(h, int64(sh.srv.o.MaxPayload), finish, heard, cut)
+	if !found {
+		sh.acknowledge(h.conn) // Node does not mind either
+		return
+	}
+	if !h.octets {
+		body = validText(body) // before it is cut: revision 3 counts characters
+	}
+	sh.handleBody(h.conn, slot, remainder{body: body, octets: h.octets})
 }
 
 // payload handles the packets of a polling payload, until the session waits: then
@@ -320,23 +311,18 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 // has gone, is not waited for.
 func (sh *shard) closePolling(slot uint32, reason Reason) {
 	e := sh.ext(slot)
-	if sh.stopping {
-		h := sh.httpOf(e.get)
-		e.get = loop.Conn{}
-		if h != nil {
-			sh.answerUnavailable(h)
-		}
+	sh.abandonOn(e.held, sessionEnded)
+	switch {
+	case sh.stopping:
+		sh.abandonOn(e.get, serverStops)
 		sh.free(slot)
 		return
-	}
-	if e.polled() {
-		if len(e.queue) > 0 && reason == ForcedClose {
-			sh.flushGet(slot, e)
-		} else {
-			sh.answerGet(slot, e, closeFrame)
-			sh.free(slot)
-			return
-		}
+	case e.polled() && len(e.queue) > 0 && reason == ForcedClose:
+		sh.flushGet(slot, e)
+	case e.polled():
+		sh.abandonOn(e.get, sessionEnded)
+		sh.free(slot)
+		return
 	}
 	if reason != ForcedClose {
 		sh.free(slot)

@@ -148,7 +148,7 @@ func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
 	}
 	ref := sh.ref(slot)
 	sh.answerPoll(h, slot, e, messages...)
-	if h.state == stateQuiet || h.state == stateDropping {
+	if h.state == stateIdle || h.state == stateDropping {
 		h.gave = ref
 	}
 	if e.queued*2 <= sh.srv.o.MaxQueue {
@@ -292,7 +292,7 @@ func (sh *shard) answerArrived(h *httpConn) {
 // they are done with.)
 func (sh *shard) answerLost(h *httpConn, err error) (slot uint32, yes bool) {
 	slot = sh.lookup(h.gave)
-	if slot == 0 || h.state != stateQuiet && h.state != stateDropping && h.state != stateHead {
+	if slot == 0 || h.state != stateIdle && h.state != stateDropping && h.state != stateHead {
 		return 0, false
 	}
 	e := sh.peekExt(slot)

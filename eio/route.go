@@ -2,7 +2,6 @@ package eio
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"maps"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
 )
 
@@ -24,63 +22,45 @@ const minShared = 4 << 10
 // maxRouteBody bounds what is read of a request that is not Engine.IO's.
 const maxRouteBody = 1 << 20
 
-// routed has the handler of Options.Route answer a request.
-func (sh *shard) routed(h *httpConn, handler http.Handler) { sh.handled(h, handler, maxRouteBody) }
-
-// handled has a net/http handler answer a request: on a goroutine, with the
+// runHandler has a net/http handler answer a request: on a goroutine, with the
 // request's body, of up to limit bytes, read and the answer collected before it
 // is written. The request's context ends with the connection.
-func (sh *shard) handled(h *httpConn, handler http.Handler, limit int64) {
-	req := h.req.Clone()
-	addr := h.conn.RemoteAddr()
-	serve := func(body []byte) {
-		r, err := netRequest(req, addr, bytes.Clone(body))
-		if err != nil {
-			sh.answer(h, http.StatusBadRequest, nil, nil, true)
-			return
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		sh.wait(h, stateApart)
-		h.cut = func(Reason) { cancel() }
-		sh.loop.Yield()
-		// ends when the handler has answered
-		go func() {
-			defer cancel()
-			sh.serveRoute(h, handler, r.WithContext(ctx))
-		}()
-	}
-	if hasBody(h.req) {
-		sh.receiveBody(h, limit, serve, nil, nil)
+func (sh *shard) runHandler(h *httpConn, x *work, limit int) {
+	x.w = &recorder{header: http.Header{}}
+	if !hasBody(h.req) {
+		sh.runApart(h, x, nil)
 		return
 	}
-	serve(nil)
+	x.req, h.work = h.req.Clone(), x
+	as := stateRouteBody
+	if x.is == stateForward {
+		as = stateForwardBody
+	}
+	sh.receiveBody(h, as, limit)
 }
 
-func (sh *shard) serveRoute(h *httpConn, handler http.Handler, r *http.Request) {
-	w := &recorder{header: http.Header{}}
-	defer func() {
-		v := recover()
-		if v != nil && v != http.ErrAbortHandler {
-			sh.srv.o.Logger.Error("panic in HTTP handler", "path", r.URL.Path, "panic", v)
-		}
-		if v != nil || w.status == 0 { // it panicked, or ended its goroutine
-			w = &recorder{}
-			w.WriteHeader(http.StatusInternalServerError)
-		}
-		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			switch {
-			case sh.httpOf(h.conn) != h:
-			case v == http.ErrAbortHandler:
-				h.conn.Abort()
-			default:
-				fields, body, end := w.answer(h.isHead)
-				h.fields = besides(h.fields, fields)
-				sh.respond(h, w.status, fields, body, len(body) >= minShared, end)
-			}
-		}))
-	}()
-	handler.ServeHTTP(w, r)
-	w.WriteHeader(http.StatusOK)
+// handlerEnds, deferred, notes how the handler ended.
+func (x *work) handlerEnds() {
+	v := recover()
+	x.abort = v == http.ErrAbortHandler
+	if v != nil && !x.abort {
+		x.sh.srv.o.Logger.Error("panic in HTTP handler", "path", x.r.URL.Path, "panic", v)
+	}
+	if v != nil || x.w.status == 0 { // it panicked, or ended its goroutine
+		x.w = &recorder{}
+		x.w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+// handlerDone writes what a handler has answered.
+func (sh *shard) handlerDone(h *httpConn, x *work) {
+	if x.abort {
+		h.conn.Abort()
+		return
+	}
+	fields, body, end := x.w.answer(h.isHead)
+	h.fields = besides(h.fields, fields)
+	sh.respond(h, x.w.status, fields, body, len(body) >= minShared, end)
 }
 
 // netRequest makes a net/http request of ours, as net/http's server would.

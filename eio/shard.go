@@ -93,7 +93,7 @@ type shard struct {
 	https    []*httpConn // [0] is unused
 	freeHTTP []uint32
 
-	parsed    http1.Request // by Data, for the exchange that it begins: views, valid until Data returns
+	requests  []*http1.Request // for heads that are being looked at; as many as calls of Data were in each other
 	deadlines wheel
 	turn      loop.Timer
 	pollers   []uint32 // slots of sessions with something for a waiting poll
@@ -225,7 +225,6 @@ func (sh *shard) closeWith(slot uint32, reason Reason, frame []byte) {
 		sh.free(slot)
 		return
 	}
-	sh.releasePost(slot)
 	sh.closePolling(slot, reason)
 }
 

@@ -118,7 +118,7 @@ func TestStopLetsAnswersFinish(t *testing.T) {
 		n := 0
 		e.Loops()[0].Ask(func() {
 			for _, h := range srv.shards[0].https {
-				if h != nil && h.state == stateBody {
+				if h != nil && h.state.receives() {
 					n++
 				}
 			}

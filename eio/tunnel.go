@@ -53,90 +53,70 @@ const (
 
 var errNoAnswer = errors.New("the other node could not be asked")
 
-// openTunnel has the node of a session answer the upgrade to a WebSocket.
-func (sh *shard) openTunnel(h *httpConn, node http.RoundTripper) {
-	a := nodeAnswer{err: errNoAnswer} // if RoundTrip ends its goroutine
-	sh.apart(h, func(r *http.Request) { a = sh.ask(node, r) }, func() { sh.passAnswer(h, a) }, func() { a.drop() })
-}
-
-// A nodeAnswer is what a node says to an upgrade: a WebSocket, a refusal, or
-// nothing.
-type nodeAnswer struct {
-	err    error
-	header *recorder
-	conn   io.ReadWriteCloser // nil: it refuses, or there is an error
-}
-
-// drop closes the WebSocket, if there is one.
-func (a nodeAnswer) drop() {
-	if a.conn != nil {
-		closeSoon(a.conn)
-	}
-}
-
 // closeSoon closes c without waiting: over TLS something is said first.
 func closeSoon(c io.Closer) {
 	// ends when c is closed
 	go func() { _ = c.Close() }()
 }
 
-// ask asks a node. It blocks.
-func (sh *shard) ask(node http.RoundTripper, r *http.Request) (a nodeAnswer) {
-	a.err = errNoAnswer
-	defer sh.logPanic("Tunnel")
-	resp, err := node.RoundTrip(r)
+// ask asks a node for a WebSocket, of which it gets one, a refusal in w, or an
+// error. It blocks.
+func (x *work) ask() {
+	x.err = errNoAnswer // if RoundTrip ends its goroutine
+	resp, err := x.dialer.RoundTrip(x.r)
 	if err != nil {
-		a.err = err
-		return a
+		x.err = err
+		return
 	}
 	w := &recorder{header: resp.Header}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		conn, ok := resp.Body.(io.ReadWriteCloser)
 		if !ok {
 			_ = resp.Body.Close()
-			return a
+			return
 		}
 		w.status, w.sent = resp.StatusCode, resp.Header
-		return nodeAnswer{header: w, conn: conn}
+		x.w, x.conn, x.err = w, conn, nil
+		return
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	switch {
 	case err != nil:
-		a.err = err
-		return a
+		x.err = err
+		return
 	case resp.StatusCode < 200: // is no answer
-		return a
+		return
 	}
 	w.WriteHeader(resp.StatusCode)
 	_, _ = w.Write(body) // there is none where there must be none
-	return nodeAnswer{header: w}
+	x.w, x.err = w, nil
 }
 
-// passAnswer gives the client what the node has answered.
-func (sh *shard) passAnswer(h *httpConn, a nodeAnswer) {
+// nodeAnswered gives the client what the node has answered.
+func (sh *shard) nodeAnswered(h *httpConn, x *work) {
 	switch {
-	case a.err != nil:
-		sh.refuseWithReason(h, foreignUpgrade, a.err.Error())
+	case x.err != nil:
+		sh.refuseWithReason(h, foreignUpgrade, x.err.Error())
 		return
-	case a.conn != nil && sh.srv.draining.Load():
-		a.drop()
+	case x.conn != nil && sh.srv.draining.Load():
+		x.drop()
 		sh.refuseWithReason(h, foreignUpgrade, "the server is stopping")
 		return
 	}
-	fields, body, _ := a.header.answer(h.isHead)
+	fields, body, _ := x.w.answer(h.isHead)
 	h.fields = besides(h.fields, fields)
-	if a.conn == nil {
-		sh.answer(h, a.header.status, fields, body, true)
+	if x.conn == nil {
+		sh.answer(h, x.w.status, fields, body, true)
 		return
 	}
 	fields = append(fields, http1.Field{Name: fieldConnection, Value: valueUpgrade})
 	fields = append(fields, h.fields...)
-	b := http1.AppendHead(sh.scratch[:0], a.header.status, fields)
+	b := http1.AppendHead(sh.scratch[:0], x.w.status, fields)
 	h.conn.Write(b)
 	sh.scratch = keepScratch(b)
 	sh.freeHTTPConn(h)
-	sh.begin(h.conn, a.conn)
+	sh.begin(h.conn, x.conn)
 }
 
 var valueUpgrade = []byte("Upgrade")
