@@ -124,7 +124,7 @@ func TestClusterAcknowledgements(t *testing.T) {
 }
 
 func TestClusterFetchSockets(t *testing.T) {
-	p := newPair(t, sio.Options{}, nil)
+	p := newPair(t, sio.Options{KeepHandshake: true}, nil)
 	p.sockets[1].Join("r")
 	p.sockets[1].SetData(map[string]any{"user": "bob"})
 	p.sockets[0].SetData("alice")
@@ -143,8 +143,8 @@ func TestClusterFetchSockets(t *testing.T) {
 		t.Errorf("Rooms = %q, want %q", got, want)
 	}
 	h := far.Handshake()
-	if h.Query().Get("EIO") != "4" || h.Header().Get("Upgrade") != "websocket" || !h.Address.Addr().IsLoopback() || time.Since(h.Time) > patience ||
-		!strings.HasPrefix(h.URL, "/socket.io/?") {
+	if h.Query().Get("EIO") != "4" || h.Header().Get("Upgrade") != "websocket" || !h.Address().Addr().IsLoopback() || time.Since(h.Issued()) > patience ||
+		!strings.HasPrefix(h.URL(), "/socket.io/?") {
 		t.Errorf("Handshake = %+v, want that of the request", h)
 	}
 

@@ -14,7 +14,7 @@ import (
 // Open is called by the Engine.IO server for a new session.
 func (srv *Server) Open(es eio.Session, r *http1.Request) {
 	sh := srv.shards[es.Loop().Index()]
-	if srv.keepsHandshake() && !sh.keepHandshake(es, newHandshake(es, r)) {
+	if srv.keepsHandshake() && !sh.keepRequest(es, newRequest(es, r)) {
 		return
 	}
 	sh.arrivals.add(sh, es.Ref())
@@ -25,15 +25,10 @@ func (srv *Server) Open(es eio.Session, r *http1.Request) {
 
 // keepsHandshake tells whether anybody could ask for one.
 func (srv *Server) keepsHandshake() bool {
-	if !srv.o.DropHandshake || srv.o.Recovery.Identity != nil {
+	if srv.o.KeepHandshake || srv.o.Recovery.Identity != nil {
 		return true
 	}
-	for _, ns := range *srv.registry.all.Load() {
-		if t := ns.table.Load(); len(t.use)+len(t.connect) > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(*srv.registry.all.Load(), (*Namespace).greets)
 }
 
 // Close is called by the Engine.IO server when a session has ended: all its
@@ -47,7 +42,7 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 		sh.leave(es, slot, reason)
 	}
 	sh.forgetAssembly(es)
-	delete(sh.handshakes, es.Ref())
+	delete(sh.requests, es.Ref())
 	delete(sh.replayed, es.Ref())
 	sh.crossed.forget(es)
 }
@@ -105,8 +100,8 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		return
 	}
 	sh.brings(slot, brought)
-	if t := in.ns.table.Load(); !sh.srv.o.DropHandshake || len(t.use)+len(t.connect) > 0 || sh.srv.o.Recovery.Identity != nil {
-		sh.srv.details.put(sh.ref(slot), sh.handshakes[es.Ref()].withQuery(query), p.Data)
+	if sh.srv.o.KeepHandshake || in.ns.greets() || sh.srv.o.Recovery.Identity != nil {
+		sh.srv.details.put(sh.ref(slot), sh.requests[es.Ref()].withQuery(query), p.Data)
 	}
 	if old {
 		sh.setID(slot, oldID(es, in.name))
@@ -210,21 +205,39 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 			}
 		}
 		welcome = true
-		if sh.srv.o.DropHandshake {
+		if !sh.srv.o.KeepHandshake {
 			s.post((*shard).settle)
 		}
 		return nil
 	}})
 }
 
-// settle forgets the request that a session began with, once its first
-// namespace has seen it, if the options ask for that.
+// settle forgets what a socket brought, once its namespace has seen it, unless the
+// options say otherwise; and the request that its session began with, unless
+// another namespace that it may join wants to see that.
 func (sh *shard) settle(slot uint32) {
-	if sh.srv.o.DropHandshake {
-		sh.dropHandshake(sh.sessionRef(slot))
-		sh.srv.details.settle(sh.ref(slot))
-		sh.giveBack(slot)
+	if sh.srv.o.KeepHandshake {
+		return
 	}
+	sh.srv.details.settle(sh.ref(slot))
+	sh.giveBack(slot)
+	if es := sh.session(slot); es.Valid() && !sh.joinsMore(es) {
+		sh.dropRequest(es)
+	}
+}
+
+// joinsMore tells whether a session may join one more namespace whose handlers
+// can ask how it began.
+func (sh *shard) joinsMore(es eio.Session) bool {
+	return slices.ContainsFunc(*sh.srv.registry.all.Load(), func(ns *Namespace) bool {
+		return ns.greets() && (ns.in == nil || sh.find(es, []byte(ns.name)) == 0)
+	})
+}
+
+// greets tells whether the namespace has handlers for sockets that connect.
+func (n *Namespace) greets() bool {
+	t := n.table.Load()
+	return len(t.use)+len(t.connect) > 0
 }
 
 // refuse answers a CONNECT with a CONNECT_ERROR.

@@ -263,30 +263,24 @@ func (sh *shard) giveBack(slot uint32) {
 	}
 }
 
-// keepHandshake keeps a session's first request. It is false if that is more than
+// keepRequest keeps a session's first request. It is false if that is more than
 // may be kept: the session is gone.
-func (sh *shard) keepHandshake(es eio.Session, h *Handshake) bool {
-	if n := h.size(); n > freeToBring && !es.Budget().Charge(n) {
+func (sh *shard) keepRequest(es eio.Session, r *request) bool {
+	if n := len(r.text); n > freeToBring && !es.Budget().Charge(n) {
 		return false
 	}
-	sh.handshakes[es.Ref()] = h
+	sh.requests[es.Ref()] = r
 	return true
 }
 
-// dropHandshake forgets a session's first request.
-func (sh *shard) dropHandshake(session uint64) {
-	h := sh.handshakes[session]
-	delete(sh.handshakes, session)
-	if h == nil || h.size() <= freeToBring {
-		return
-	}
-	if es, ok := sh.srv.eio.Lookup(sh.loop, session); ok {
-		es.Budget().Release(h.size())
+// dropRequest forgets a session's first request.
+func (sh *shard) dropRequest(es eio.Session) {
+	r := sh.requests[es.Ref()]
+	delete(sh.requests, es.Ref())
+	if r != nil && len(r.text) > freeToBring {
+		es.Budget().Release(len(r.text))
 	}
 }
-
-// size is what the copy of the request takes.
-func (h *Handshake) size() int { return len(h.URL) + len(h.head) }
 
 // tooLong tells whether a client asks for a namespace whose name is too long.
 func tooLong(p *parser.Packet) bool {
@@ -339,17 +333,6 @@ func queryAuth(query []byte) []byte {
 		panic("sio: strings have no JSON: " + err.Error())
 	}
 	return b
-}
-
-// withQuery returns the handshake of a socket whose client gave a query with the
-// name of the namespace.
-func (h *Handshake) withQuery(query []byte) *Handshake {
-	if h == nil || len(query) == 0 {
-		return h
-	}
-	own := *h
-	own.query = string(query)
-	return &own
 }
 
 // oldID returns the id that a client of Socket.IO 2 has in a namespace.

@@ -100,7 +100,8 @@
 // # Middlewares and authentication
 //
 // A [Middleware] admits a socket to its namespace or refuses it. The client's auth
-// is in [Socket.Auth], the request that it came with in [Socket.Handshake]. Of an
+// is in [Socket.Auth], the request that it came with in [Socket.Handshake]: for
+// middlewares and OnConnect, unless Options.KeepHandshake keeps them longer. Of an
 // [Error] the client sees message and data, of any other "internal error":
 //
 //	admin.Use(func(s sio.Socket) error {

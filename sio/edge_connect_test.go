@@ -206,7 +206,7 @@ func TestPacketsBeforeTheAnswer(t *testing.T) {
 func TestASecondConnectReplacesThePending(t *testing.T) {
 	in, out := make(chan sio.Socket, 10), make(chan struct{})
 	var joined, free chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{KeepHandshake: true}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		echo(srv.Of("/slow"))
 		echo(srv.Of("/free"))
@@ -283,7 +283,7 @@ func TestEdge12AuthAndHandshake(t *testing.T) {
 	for _, drop := range []bool{false, true} {
 		var joined chan sio.Socket
 		checked := make(chan string, 10)
-		srv := serve(t, sio.Options{DropHandshake: drop}, func(srv *sio.Server) {
+		srv := serve(t, sio.Options{KeepHandshake: !drop}, func(srv *sio.Server) {
 			ns := srv.Of("/")
 			echo(ns)
 			ns.Use(func(s sio.Socket) error {
@@ -312,7 +312,7 @@ func TestEdge12AuthAndHandshake(t *testing.T) {
 			t.Error(err)
 		}
 		if kept := l.Token == "secret" && h.Query().Get("q") == "1"; kept == drop {
-			t.Errorf("DropHandshake %v: later auth is %+v and the URL %q", drop, l, h.URL)
+			t.Errorf("KeepHandshake %v: later auth is %+v and the URL %q", !drop, l, h.URL())
 		}
 		if s.Data() != "secret" {
 			t.Errorf("Data() = %v, want secret", s.Data())
@@ -323,10 +323,10 @@ func TestEdge12AuthAndHandshake(t *testing.T) {
 	}
 }
 
-// With DropHandshake and a client that leaves while OnConnect runs.
-func TestDropHandshakeOfAClientThatLeaves(t *testing.T) {
+// Without KeepHandshake, and with a client that leaves while OnConnect runs.
+func TestHandshakeOfAClientThatLeaves(t *testing.T) {
 	in, out := make(chan sio.Socket), make(chan struct{})
-	srv := serve(t, sio.Options{DropHandshake: true}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").OnConnect(func(s sio.Socket) error { in <- s; <-out; return nil })
 		srv.Of("/").OnDisconnecting(func(sio.Socket, sio.Reason) { <-out })
 	})

@@ -72,8 +72,8 @@ func TestEdge49ASnapshotOfSockets(t *testing.T) {
 		if err != want || s.Connected() != (want == nil) {
 			t.Errorf("of socket %s Emit = %v and Connected() = %v, want %v", s.ID(), err, s.Connected(), want)
 		}
-		if want == nil && (s.Data() != "new" || !slices.Equal(s.Rooms(), []string{s.ID(), "r", "own 1"}) || s.Handshake().URL == "") {
-			t.Errorf("b has the data %v, the rooms %v and came with %q", s.Data(), s.Rooms(), s.Handshake().URL)
+		if want == nil && (s.Data() != "new" || !slices.Equal(s.Rooms(), []string{s.ID(), "r", "own 1"}) || s.Handshake().URL() == "") {
+			t.Errorf("b has the data %v, the rooms %v and came with %q", s.Data(), s.Rooms(), s.Handshake().URL())
 		}
 	}
 	p.clients[1].expect(`42["x"]`)

@@ -131,7 +131,7 @@ func ExampleSocket_Handshake() {
 	}
 	srv.Of("/").OnConnect(func(s sio.Socket) error {
 		h := s.Handshake()
-		return s.Emit("you are", h.Header().Get("User-Agent"), h.Query().Get("transport"), h.Address.Addr().IsLoopback())
+		return s.Emit("you are", h.Header().Get("User-Agent"), h.Query().Get("transport"), h.Address().Addr().IsLoopback())
 	})
 
 	demonstrate(srv, func(p *port) {

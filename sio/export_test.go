@@ -21,7 +21,7 @@ func (srv *Server) Held() map[string]int {
 			held["extensions"] += len(sh.exts)
 			held["assemblers"] += len(sh.assemblies)
 			held["brought"] += len(sh.brought)
-			held["handshakes"] += len(sh.handshakes)
+			held["handshakes"] += len(sh.requests)
 			held["crossings"] += len(sh.crossed.of)
 			held["recoveries"] += len(sh.claims) + len(sh.resumed) + len(sh.replayed)
 			held["instances"] += len(sh.places)

@@ -1,8 +1,9 @@
 package sio
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
+	"iter"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -16,51 +17,138 @@ import (
 	"github.com/sioedge/sioedge/rooms"
 )
 
-// A Handshake is what is known of the request that began a session. It keeps
-// the text and parses it when asked.
+// A Handshake is what is known of the request that began a session, as Node's
+// socket.handshake. It is a value of two words, which may be kept; each method parses
+// what it is asked for, from one copy of the head of the request. Of the zero one,
+// and of what is not known, all is zero.
 type Handshake struct {
-	Address netip.AddrPort // of the TCP peer; zero on a Unix socket
-	Time    time.Time
-	URL     string // path and query, as sent
-
-	head  string // "Name: value\n" for each field
-	query string // that a client of Socket.IO 2 gave with the namespace's name
+	r    *request
+	auth string // JSON; "": none
 }
 
-func newHandshake(es eio.Session, r *http1.Request) *Handshake {
-	n := 0
+// A request is the one copy of a session's first request, for all its sockets.
+// Immutable.
+type request struct {
+	text    string // the target, and each field as "Name: value", each with a newline behind it
+	query   string // that a client of Socket.IO 2 gave with the namespace's name
+	address netip.AddrPort
+	issued  int64 // Unix ms
+	secure  bool
+}
+
+// newRequest copies the head of a request.
+func newRequest(es eio.Session, r *http1.Request) *request {
+	n := len(r.Target) + len("\n")
 	for _, f := range r.Fields {
 		n += len(f.Name) + len(": ") + len(f.Value) + len("\n")
 	}
 	var b strings.Builder
 	b.Grow(n)
+	b.Write(r.Target)
+	b.WriteByte('\n')
 	for _, f := range r.Fields {
 		b.Write(f.Name)
 		b.WriteString(": ")
 		b.Write(f.Value)
 		b.WriteByte('\n')
 	}
-	return &Handshake{Address: es.RemoteAddr(), Time: time.Now(), URL: string(r.Target), head: b.String()}
+	return &request{text: b.String(), address: es.RemoteAddr(), issued: time.Now().UnixMilli()}
 }
 
-// Query returns the parameters of the URL. A client of Socket.IO 2 can add some
-// for a namespace, which replace those of the same name.
-func (h *Handshake) Query() url.Values {
-	_, query, _ := strings.Cut(h.URL, "?")
+// withQuery returns the request of a socket whose client gave a query with the
+// name of the namespace.
+func (r *request) withQuery(query []byte) *request {
+	if r == nil || len(query) == 0 {
+		return r
+	}
+	own := *r
+	own.query = string(query)
+	return &own
+}
+
+// get returns the request, a zero one in place of none.
+func (h Handshake) get() *request {
+	if h.r == nil {
+		return &request{}
+	}
+	return h.r
+}
+
+// Address returns the client's address, that of the TCP peer unless
+// [eio.Options] say otherwise; the zero one on a Unix socket. Node: address, without
+// the port.
+func (h Handshake) Address() netip.AddrPort { return h.get().address }
+
+// Secure tells whether the connection is encrypted up to this process; it is not
+// where a proxy in front ends TLS. Node: secure.
+func (h Handshake) Secure() bool { return h.get().secure }
+
+// Issued returns when the request came, to the millisecond; the zero Time if the
+// request is not known any more. Node: issued, and time.
+func (h Handshake) Issued() time.Time {
+	if h.r == nil || h.r.issued == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(h.r.issued)
+}
+
+// URL returns path and query, as sent. Node: url.
+func (h Handshake) URL() string {
+	url, _, _ := strings.Cut(h.get().text, "\n")
+	return url
+}
+
+// Query returns the parameters of the URL, EIO and transport among them. A client
+// of Socket.IO 2 can add some for a namespace, which replace those of the same name.
+// The map is the caller's. Node: query.
+func (h Handshake) Query() url.Values {
+	_, query, _ := strings.Cut(h.URL(), "?")
 	v, _ := url.ParseQuery(query) // what can be parsed
-	more, _ := url.ParseQuery(h.query)
+	more, _ := url.ParseQuery(h.get().query)
 	maps.Copy(v, more)
 	return v
 }
 
-// Header returns the request's header.
-func (h *Handshake) Header() http.Header {
+// Header returns the request's header, with names in Go's spelling. The map is the
+// caller's. Node: headers, with names in lower case.
+func (h Handshake) Header() http.Header {
 	header := http.Header{}
-	for line := range strings.Lines(h.head) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+	for name, value := range h.fields() {
 		header.Add(name, value)
 	}
 	return header
+}
+
+// XDomain tells whether the request names an origin, as those of pages of other
+// sites do, and of this one over WebSocket. Node: xdomain.
+func (h Handshake) XDomain() bool {
+	for name := range h.fields() {
+		if strings.EqualFold(name, "Origin") {
+			return true
+		}
+	}
+	return false
+}
+
+// Auth decodes what the client gave as auth, JSON, into dst, which stays as it is if
+// it gave nothing. Node: auth.
+func (h Handshake) Auth(dst any) error {
+	if h.auth == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(h.auth), dst)
+}
+
+// fields yields the fields of the header, as sent.
+func (h Handshake) fields() iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		_, head, _ := strings.Cut(h.get().text, "\n")
+		for line := range strings.Lines(head) {
+			if name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); !yield(name, value) {
+				return
+			}
+		}
+	}
 }
 
 // details holds, outside the loops, what only some sockets have and any
@@ -75,8 +163,8 @@ type details struct {
 
 // A detail is replaced, never changed, so that reading needs no lock after get.
 type detail struct {
-	handshake *Handshake
-	auth      []byte
+	request   *request
+	auth      string // JSON; "": none
 	data      any
 	pid       string // that is not that of the Ref: after a recovery
 	identity  string // by Recovery.Identity
@@ -96,7 +184,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 		x = *old
 	}
 	f(&x)
-	if x.handshake == nil && x.auth == nil && x.data == nil && x.ctx == nil && x.pid == "" && x.identity == "" && !x.recovered {
+	if x.request == nil && x.auth == "" && x.data == nil && x.ctx == nil && x.pid == "" && x.identity == "" && !x.recovered {
 		delete(s.m, ref)
 		return
 	}
@@ -113,14 +201,31 @@ func (d *details) get(ref rooms.Ref) *detail {
 	return s.m[ref]
 }
 
+// handshake returns what a socket brought, if that is still known.
+func (d *details) handshake(ref rooms.Ref) (h Handshake, ok bool) {
+	x := d.get(ref)
+	if x == nil || x.request == nil {
+		return Handshake{}, false
+	}
+	return Handshake{x.request, x.auth}, true
+}
+
+// handshake returns what is known of how a socket's session began.
+func (sh *shard) handshake(slot uint32) Handshake {
+	if h, ok := sh.srv.details.handshake(sh.ref(slot)); ok {
+		return h
+	}
+	return Handshake{r: &request{address: sh.session(slot).RemoteAddr()}}
+}
+
 // put stores what a socket brought when it connected.
-func (d *details) put(ref rooms.Ref, h *Handshake, auth []byte) {
-	d.edit(ref, func(x *detail) { x.handshake, x.auth = h, bytes.Clone(auth) })
+func (d *details) put(ref rooms.Ref, r *request, auth []byte) {
+	d.edit(ref, func(x *detail) { x.request, x.auth = r, string(auth) })
 }
 
 // settle forgets what a socket brought.
 func (d *details) settle(ref rooms.Ref) {
-	d.edit(ref, func(x *detail) { x.handshake, x.auth = nil, nil })
+	d.edit(ref, func(x *detail) { x.request, x.auth = nil, "" })
 }
 
 // end ends the context of a socket that leaves, also one that is asked for from

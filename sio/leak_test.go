@@ -77,7 +77,7 @@ func TestNothingStaysOfAClient(t *testing.T) {
 
 // A client that does nothing for a while holds no more than when it came.
 func TestIdleSocketsAreSmall(t *testing.T) {
-	srv := serve(t, sio.Options{DropHandshake: true}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		srv.Of("/").OnConnect(func(sio.Socket) error { return nil })
 		srv.Of("/").Handle("slow", func(s sio.Socket, m *sio.Msg) error { time.Sleep(1200 * time.Millisecond); return m.Ack() })

@@ -166,7 +166,7 @@ func TestMountedKeepAlive(t *testing.T) {
 func TestMountedHeaderOfMiddleware(t *testing.T) {
 	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").OnConnect(func(s sio.Socket) error {
-			return s.Emit("user", s.Handshake().Header().Get("X-User"), s.Handshake().URL)
+			return s.Emit("user", s.Handshake().Header().Get("X-User"), s.Handshake().URL())
 		})
 	})
 	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

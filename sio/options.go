@@ -94,11 +94,12 @@ type Options struct {
 	// client's, and about 8 KB. Zero means 4096.
 	MaxTunnels int
 
-	// DropHandshake frees the copy of a session's first request as soon as its
-	// first namespace has been joined and OnConnect has returned. Handshake
-	// then knows only the address. It saves several hundred bytes a
-	// connection. Node keeps it for ever.
-	DropHandshake bool
+	// KeepHandshake keeps a session's first request, and what its client gave as auth,
+	// as long as the socket, as Node does: that is several hundred bytes a connection.
+	// Without it they are there for middlewares and OnConnect and are freed behind
+	// those: after that Handshake knows the address alone, and Auth nothing. The
+	// middlewares of further namespaces that the session joins see them too.
+	KeepHandshake bool
 
 	// Client holds the files of the browser client, served under the path:
 	// socket.io.js, socket.io.min.js, socket.io.esm.min.js,

@@ -235,7 +235,7 @@ func TestRecoveryTakesNothingFromWhoIsThere(t *testing.T) {
 // Whoever comes back must be who it was, and can do no harm if it is not.
 func TestRecoveryAsksForTheSameClient(t *testing.T) {
 	left := make(chan string, 8)
-	srv, dial, _ := recoverers(t, sio.Options{DropHandshake: true, Recovery: sio.Recovery{
+	srv, dial, _ := recoverers(t, sio.Options{Recovery: sio.Recovery{
 		Identity: func(s sio.Socket) string {
 			var auth struct{ Token string }
 			if err := s.Auth(&auth); err != nil || auth.Token == "panic" {

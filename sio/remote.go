@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/parser"
@@ -92,15 +91,15 @@ func (r RemoteSocket) Data(dst any) error {
 // it gave nothing.
 func (r RemoteSocket) Auth(dst any) error {
 	var h wireHandshake
-	if err := json.Unmarshal(r.member.Handshake, &h); err != nil || len(h.Auth) == 0 {
+	if err := json.Unmarshal(r.member.Handshake, &h); err != nil {
 		return err
 	}
-	return json.Unmarshal(h.Auth, dst)
+	return Handshake{auth: string(h.Auth)}.Auth(dst)
 }
 
 // Handshake returns the session's first request, as the socket's server knows
 // it.
-func (r RemoteSocket) Handshake() *Handshake { return parseHandshake(r.member.Handshake) }
+func (r RemoteSocket) Handshake() Handshake { return parseHandshake(r.member.Handshake) }
 
 // Emit sends an event to the client.
 func (r RemoteSocket) Emit(event string, args ...any) error { return r.itself().Emit(event, args...) }
@@ -137,11 +136,14 @@ func (b BroadcastOperator) members() (all []rooms.Member) {
 	type found struct {
 		s     Socket
 		rooms []string
+		h     Handshake
 	}
 	var here []found
-	b.visit(func(sh *shard, slot uint32) { here = append(here, found{sh.socket(slot), sh.roomsOf(slot)}) })
+	b.visit(func(sh *shard, slot uint32) {
+		here = append(here, found{sh.socket(slot), sh.roomsOf(slot), sh.handshake(slot)})
+	})
 	for _, f := range here {
-		all = append(all, rooms.Member{ID: f.s.ID(), Handshake: f.s.wireHandshake(), Rooms: f.rooms, Data: f.s.wireData()})
+		all = append(all, rooms.Member{ID: f.s.ID(), Handshake: f.h.wire(), Rooms: f.rooms, Data: f.s.wireData()})
 	}
 	return all
 }
@@ -194,18 +196,17 @@ type wireHandshake struct {
 // jsTime is how JavaScript prints a date.
 const jsTime = "Mon Jan 02 2006 15:04:05 GMT-0700 (Coordinated Universal Time)"
 
-func (s Socket) wireHandshake() json.RawMessage {
-	h := s.Handshake()
+// wire returns what other servers are told of h.
+func (h Handshake) wire() json.RawMessage {
 	w := wireHandshake{
-		Headers: flatten(h.Header(), strings.ToLower), Time: h.Time.UTC().Format(jsTime), Issued: h.Time.UnixMilli(),
-		URL: h.URL, Query: flatten(h.Query(), nil), Auth: json.RawMessage("{}"),
+		Headers: flatten(h.Header(), strings.ToLower), Time: h.Issued().UTC().Format(jsTime), Issued: h.get().issued,
+		URL: h.URL(), Query: flatten(h.Query(), nil), XDomain: h.XDomain(), Secure: h.Secure(), Auth: json.RawMessage("{}"),
 	}
-	if h.Address.IsValid() {
-		w.Address = h.Address.Addr().Unmap().String()
+	if a := h.Address(); a.IsValid() {
+		w.Address = a.Addr().Unmap().String()
 	}
-	_, w.XDomain = w.Headers["origin"]
-	if d := s.srv().details.get(s.ref); d != nil && len(d.auth) > 0 {
-		w.Auth = d.auth
+	if h.auth != "" {
+		w.Auth = json.RawMessage(h.auth)
 	}
 	b, err := json.Marshal(w)
 	if err != nil {
@@ -232,32 +233,34 @@ func flatten(m map[string][]string, name func(string) string) map[string]any {
 
 // parseHandshake reads what another server says of a socket; what it does not
 // say is zero.
-func parseHandshake(b json.RawMessage) *Handshake {
+func parseHandshake(b json.RawMessage) Handshake {
 	var w wireHandshake
 	_ = json.Unmarshal(b, &w) // what can be read
-	h := &Handshake{Time: time.UnixMilli(w.Issued), URL: w.URL}
+	r := &request{issued: w.Issued, secure: w.Secure}
 	if addr, err := netip.ParseAddr(w.Address); err == nil {
-		h.Address = netip.AddrPortFrom(addr, 0)
+		r.address = netip.AddrPortFrom(addr, 0)
 	}
-	var head strings.Builder
+	line := strings.NewReplacer("\n", " ")
+	var text strings.Builder
+	text.WriteString(line.Replace(w.URL) + "\n")
 	for name, v := range w.Headers {
 		values, ok := v.([]any)
 		if !ok {
 			values = []any{v}
 		}
 		for _, v := range values {
-			if text, ok := v.(string); ok {
-				head.WriteString(name + ": " + strings.ReplaceAll(text, "\n", " ") + "\n")
+			if value, ok := v.(string); ok {
+				text.WriteString(line.Replace(name) + ": " + line.Replace(value) + "\n")
 			}
 		}
 	}
-	h.head = head.String()
+	r.text = text.String()
 	query := url.Values{}
 	for name, v := range w.Query {
 		if text, ok := v.(string); ok {
 			query.Set(name, text)
 		}
 	}
-	h.query = query.Encode()
-	return h
+	r.query = query.Encode()
+	return Handshake{r, string(w.Auth)}
 }

@@ -78,13 +78,13 @@ type shard struct {
 	packet     parser.Packet // being handled
 	msg        Msg           // of an inline handler
 	asm        parser.Assembler
-	assemblies map[uint64]*assembly  // sessions in the middle of a packet with attachments
-	brought    map[uint32]bringing   // by slot: what is charged of it
-	handshakes map[uint64]*Handshake // by session
-	claims     map[uint32]claim      // connecting sockets that are being recovered
-	resumed    map[uint32]milestone  // recovered sockets: what came up to there was replayed, and when
-	replayed   map[uint64]int64      // bytes that sessions were sent of what they had missed
-	passages   map[string]*passage   // by lane of a cluster's log, or ""
+	assemblies map[uint64]*assembly // sessions in the middle of a packet with attachments
+	brought    map[uint32]bringing  // by slot: what is charged of it
+	requests   map[uint64]*request  // the first, by session
+	claims     map[uint32]claim     // connecting sockets that are being recovered
+	resumed    map[uint32]milestone // recovered sockets: what came up to there was replayed, and when
+	replayed   map[uint64]int64     // bytes that sessions were sent of what they had missed
+	passages   map[string]*passage  // by lane of a cluster's log, or ""
 	tally      tally
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
@@ -106,7 +106,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		places:     map[*instance]uint32{},
 		assemblies: map[uint64]*assembly{},
 		brought:    map[uint32]bringing{},
-		handshakes: map[uint64]*Handshake{},
+		requests:   map[uint64]*request{},
 		claims:     map[uint32]claim{},
 		resumed:    map[uint32]milestone{},
 		replayed:   map[uint64]int64{},

@@ -259,7 +259,7 @@ func TestAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	st := newStage(t, sio.Options{DropHandshake: true})
+	st := newStage(t, sio.Options{})
 	st.ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Raw(0)) })
 	st.ns.HandleInline("note", func(sio.Socket, *sio.Msg) error { return nil })
 	x := st.enter(0)
@@ -280,7 +280,7 @@ func TestAllocations(t *testing.T) {
 
 	// A broadcast costs the same for few recipients and for many.
 	cost := func(members int) float64 {
-		st := newStage(t, sio.Options{DropHandshake: true})
+		st := newStage(t, sio.Options{})
 		for range members {
 			x := st.enter(0)
 			x.peer.Discard(true)

@@ -2,7 +2,6 @@ package sio
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/sioedge/sioedge/eio"
@@ -334,24 +333,28 @@ func (s Socket) SetData(v any) {
 }
 
 // Auth decodes what the client gave as auth into dst, which stays as it is if
-// it gave nothing. It answers until OnConnect has returned, or for ever unless
-// Options.DropHandshake.
+// it gave nothing. It answers until OnConnect has returned; with
+// Options.KeepHandshake until the disconnect handlers have. The error is
+// json.Unmarshal's, or [ErrClosed] when the socket is gone.
 func (s Socket) Auth(dst any) error {
 	d := s.srv().details.get(s.ref)
-	if d == nil || d.auth == nil {
-		return nil
+	switch {
+	case d != nil:
+		return Handshake{d.request, d.auth}.Auth(dst)
+	case s.gone():
+		return ErrClosed
 	}
-	return json.Unmarshal(d.auth, dst)
+	return nil
 }
 
 // Handshake returns the session's first request, as long as Auth answers; after
-// that it knows the address alone.
-func (s Socket) Handshake() *Handshake {
-	if d := s.srv().details.get(s.ref); d != nil && d.handshake != nil {
-		return d.handshake
+// that it knows the address alone, for which the socket's loop is asked, and nothing
+// when the socket is gone.
+func (s Socket) Handshake() (h Handshake) {
+	if h, ok := s.srv().details.handshake(s.ref); ok {
+		return h
 	}
-	h := &Handshake{}
-	s.ask(func(sh *shard, slot uint32) { h.Address = sh.session(slot).RemoteAddr() })
+	s.ask(func(sh *shard, slot uint32) { h = sh.handshake(slot) })
 	return h
 }
 

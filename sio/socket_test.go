@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sioedge/sioedge/sio"
 )
@@ -94,7 +95,7 @@ func TestContextOfWhoLeaves(t *testing.T) {
 // The values that outlive their clients do nothing, and reach nobody else.
 func TestStaleSockets(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	srv := serve(t, sio.Options{KeepHandshake: true, Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
 	var stale []sio.Socket
 	for range 5 {
 		c := srv.join("40")
@@ -117,12 +118,12 @@ func TestStaleSockets(t *testing.T) {
 		if old.Connected() || old.Data() != nil || old.Rooms() != nil || old.Transport() != "" || old.Context().Err() == nil {
 			t.Error("a socket that has left answers as if it were there")
 		}
-		if h := old.Handshake(); h.URL != "" || h.Address.IsValid() {
+		if h := old.Handshake(); h.URL() != "" || h.Address().IsValid() {
 			t.Errorf("Handshake() = %+v, want nothing", h)
 		}
 		var auth any
-		if err := old.Auth(&auth); err != nil || auth != nil {
-			t.Errorf("Auth = %v, %v, want nothing", auth, err)
+		if err := old.Auth(&auth); err != sio.ErrClosed || auth != nil {
+			t.Errorf("Auth = %v, %v, want %v", auth, err, sio.ErrClosed)
 		}
 		if err := old.Emit("x"); err != sio.ErrClosed {
 			t.Errorf("Emit = %v, want %v", err, sio.ErrClosed)
@@ -150,7 +151,7 @@ func TestStaleSockets(t *testing.T) {
 // Data that is set while the client leaves is not kept for ever.
 func TestSetDataWhileLeaving(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{DropHandshake: true}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
 	c := srv.dial()
 	for range 100 {
 		c.join("40")
@@ -252,7 +253,7 @@ func TestEdge64TransportsAndAddresses(t *testing.T) {
 	if got := s.Transport(); got != "websocket" {
 		t.Errorf("Transport() = %q, want websocket", got)
 	}
-	if got, want := s.Handshake().Address.String(), c.conn.LocalAddr().String(); got != want {
+	if got, want := s.Handshake().Address().String(), c.conn.LocalAddr().String(); got != want {
 		t.Errorf("the address is %s, want %s", got, want)
 	}
 	srv.joinPolling()
@@ -260,7 +261,7 @@ func TestEdge64TransportsAndAddresses(t *testing.T) {
 	if got := s.Transport(); got != "polling" {
 		t.Errorf("Transport() = %q, want polling", got)
 	}
-	if a := s.Handshake().Address; !a.Addr().IsLoopback() || a.Port() == 0 {
+	if a := s.Handshake().Address(); !a.Addr().IsLoopback() || a.Port() == 0 {
 		t.Errorf("the address is %s, want one of loopback", a)
 	}
 }
@@ -285,7 +286,7 @@ func TestInlineHandlersAskEachOther(t *testing.T) {
 			seen := 0
 			for range 20 {
 				for _, other := range all {
-					if !other.Connected() || other.Transport() != "websocket" || len(other.Rooms()) != 2 || !other.Handshake().Address.IsValid() {
+					if !other.Connected() || other.Transport() != "websocket" || len(other.Rooms()) != 2 || !other.Handshake().Address().IsValid() {
 						t.Errorf("a socket of another loop answers %t %q %q", other.Connected(), other.Transport(), other.Rooms())
 					}
 					other.Join("r")
@@ -326,4 +327,79 @@ func TestInlineHandlersAskEachOther(t *testing.T) {
 	for _, c := range clients {
 		c.expect(`431[6]`)
 	}
+}
+
+// What is known of the first request is what Node's socket.handshake says of it.
+func TestHandshakeOfNode(t *testing.T) {
+	seen := make(chan [2]sio.Handshake, 1)
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/").OnConnect(func(s sio.Socket) error {
+			all, err := srv.Of("/").To(s.ID()).FetchSockets(context.Background())
+			if err == nil {
+				seen <- [2]sio.Handshake{s.Handshake(), all[0].Handshake()}
+			}
+			return err
+		})
+	})
+	for _, origin := range []string{"", "Origin: https://a.example\r\n"} {
+		begin := time.Now().Truncate(time.Millisecond)
+		c := srv.handshakeWith("EIO=4&transport=websocket&x=1&x=2", origin+"X-Thing: a: b\r\nx-thing: c\r\n")
+		c.next()
+		c.join(`40{"token":"t"}`)
+		both := take(t, seen)
+		for i, h := range both {
+			var auth struct{ Token string }
+			if err := h.Auth(&auth); err != nil || auth.Token != "t" {
+				t.Errorf("%d: Auth = %+v, %v, want t", i, auth, err)
+			}
+			if h.XDomain() != (origin != "") || h.Secure() {
+				t.Errorf("%d: XDomain() = %v with %q, Secure() = %v", i, h.XDomain(), origin, h.Secure())
+			}
+			if at := h.Issued(); at.Before(begin) || at.After(time.Now()) || at.Nanosecond()%1e6 != 0 {
+				t.Errorf("%d: Issued() = %v, want a time in ms from %v on", i, at, begin)
+			}
+			if q := h.Query(); q.Get("EIO") != "4" || q.Get("transport") != "websocket" || !slices.Equal(q["x"], []string{"1", "2"}) {
+				t.Errorf("%d: Query() = %v", i, q)
+			}
+			if got := h.Header(); !slices.Equal(got["X-Thing"], []string{"a: b", "c"}) || got.Get("Host") != srv.addr {
+				t.Errorf("%d: Header() = %q", i, got)
+			}
+			if h.URL() != "/socket.io/?EIO=4&transport=websocket&x=1&x=2" || !h.Address().Addr().IsLoopback() {
+				t.Errorf("%d: URL and Address are %q and %v", i, h.URL(), h.Address())
+			}
+		}
+	}
+	var none sio.Handshake
+	if none.URL() != "" || len(none.Query())+len(none.Header()) > 0 || none.XDomain() || none.Secure() || !none.Issued().IsZero() || none.Address().IsValid() || none.Auth(nil) != nil {
+		t.Error("the zero Handshake knows something")
+	}
+}
+
+// A session's first request is kept for middlewares of the namespaces that it may
+// join yet, and no longer.
+func TestHandshakeIsKeptForFurtherNamespaces(t *testing.T) {
+	seen := make(chan string, 1)
+	ask := func(s sio.Socket) error { seen <- s.Name() + " " + s.Handshake().Query().Get("q"); return nil }
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		echo(srv.Of("/"))
+		srv.Of("/").OnConnect(ask)
+		srv.Of("/admin").Use(ask)
+		srv.Of("/plain")
+	})
+	c := srv.dialQuery("EIO=4&transport=websocket&q=1")
+	for _, name := range []string{"/", "/admin"} {
+		if held := srv.Held()["handshakes"]; held != 1 {
+			t.Errorf("%d requests are held before %s is joined, want 1", held, name)
+		}
+		packet := "40" + name + ","
+		if name == "/" {
+			packet = "40"
+		}
+		c.join(packet)
+		if got, want := take(t, seen), name+" 1"; got != want {
+			t.Errorf("a handler saw %q, want %q", got, want)
+		}
+	}
+	eventually(t, "dropping the request", func() bool { h := srv.Held(); return h["handshakes"] == 0 && h["details"] == 0 })
+	c.join("40/plain,")
 }

@@ -63,7 +63,7 @@ func run(n, loops, instances int) error {
 	bare = nil
 
 	base = heap()
-	srv, sim, err := sio.NewSim(sio.Options{Engine: eio.Options{MaxSessions: n + 1}, Loop: loop.Options{Loops: loops}, DropHandshake: true})
+	srv, sim, err := sio.NewSim(sio.Options{Engine: eio.Options{MaxSessions: n + 1}, Loop: loop.Options{Loops: loops}})
 	if err != nil {
 		return err
 	}

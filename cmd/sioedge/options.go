@@ -120,7 +120,7 @@ func (c *config) options() (sio.Options, error) {
 		MaxTunnels:     c.maxTunnels,
 		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(s.recovery)},
 		Limits:         parser.Limits{MaxAttachments: c.attachments, MaxDepth: c.maxDepth},
-		DropHandshake:  !c.keepHandshake,
+		KeepHandshake:  c.keepHandshake,
 		Logger:         logger,
 	}
 	if c.cookie != "" {

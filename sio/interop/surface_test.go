@@ -45,6 +45,7 @@ func TestInteropSurface(t *testing.T) {
 // URL.
 func mount(t *testing.T, o sio.Options, register func(*sio.Server)) string {
 	t.Helper()
+	o.KeepHandshake = true
 	srv, err := sio.New(o)
 	if err != nil {
 		t.Fatal(err)

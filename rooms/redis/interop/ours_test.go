@@ -48,7 +48,7 @@ func newOurs(ctx context.Context, o ourOptions) (n *ours, url string, served cha
 	if o.Adapter != nil {
 		adapter = o.Adapter
 	}
-	if n.srv, err = sio.New(sio.Options{Adapter: adapter(o.Redis, o.Options), Logger: quiet}); err != nil {
+	if n.srv, err = sio.New(sio.Options{Adapter: adapter(o.Redis, o.Options), KeepHandshake: true, Logger: quiet}); err != nil {
 		return nil, "", nil, err
 	}
 	n.register()
@@ -274,7 +274,7 @@ func (n *ours) fetch(ctx context.Context, b sio.BroadcastOperator) (any, error) 
 	for _, s := range sockets {
 		h := s.Handshake()
 		f := found{ID: s.ID(), Rooms: slices.Clone(s.Rooms()), Header: h.Header().Get("X-Name"), Transport: h.Query().Get("transport")}
-		f.Address = h.Address.Addr().String()
+		f.Address = h.Address().Addr().String()
 		err = errors.Join(err, s.Data(&f.Data), s.Auth(&f.Auth))
 		slices.Sort(f.Rooms)
 		f.Rooms = slices.Compact(f.Rooms)
