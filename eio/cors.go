@@ -222,7 +222,7 @@ func (sh *shard) checkOrigin(h *httpConn, file bool) bool {
 	case !allowed && (preflight || !file):
 		sh.tally.origins.Add(1)
 		sh.srv.notice.Warn("an origin was refused", "flag", "--origins", "origin", origin, "host", h.req.Host,
-			"address", peer(h.conn.RemoteAddr()))
+			"address", addrText(sh.clientAddr(h)))
 		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, alwaysJSON: true,
 			message: fmt.Sprintf("origin %s is not allowed%s", origin[:min(len(origin), 200)], c.hint)})
 		return false

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,7 +124,8 @@ type Options struct {
 	// MaxSessionsPerIP bounds the sessions that one address (of IPv6, one network of
 	// 64 bits) has opened over polling and that have joined nothing: see
 	// Session.SetJoined. One connection may have opened a sixteenth of them. One more
-	// is refused with 503. Behind a proxy all clients have its address. Zero means
+	// is refused with 503. Behind a proxy all clients have its address, unless ClientAddr
+	// tells them apart; then one connection may have opened any of them. Zero means
 	// 16384.
 	MaxSessionsPerIP int
 
@@ -199,6 +201,15 @@ type Options struct {
 	// InitialPacket is a message that each session gets right behind its open
 	// packet. Nil: none. Node: initialPacket.
 	InitialPacket []byte
+
+	// ClientAddr returns the address of the client of a request that came from peer:
+	// behind a proxy, what that says of it, if it is to be believed. It is called on
+	// the loop, once for each request, and must not block; r is a view, valid until
+	// return. Everything that asks for a client's address gets the answer: limits for
+	// one address, logs, Session.RemoteAddr, ConnectionError and the RemoteAddr of
+	// net/http's requests. An invalid answer means peer; of a zone nothing is kept.
+	// Nil: the peer.
+	ClientAddr func(peer netip.AddrPort, r *http1.Request) netip.AddrPort
 
 	// Route returns who answers a request that is not Engine.IO's: any path
 	// but Path itself. It is called on the loop; the handler it returns runs

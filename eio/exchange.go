@@ -3,6 +3,7 @@ package eio
 import (
 	"bytes"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -22,8 +23,9 @@ import (
 type exchange struct {
 	state state
 
-	req   *http1.Request // while deciding: a view, or a copy behind work apart; nil otherwise
-	query query          // of req
+	client netip.AddrPort // of Options.ClientAddr; zero: the peer
+	req    *http1.Request // while deciding: a view, or a copy behind work apart; nil otherwise
+	query  query          // of req
 
 	keepAlive bool
 	isOld     bool            // HTTP/1.0: the answer has to say that the connection stays
@@ -109,7 +111,7 @@ func (q *query) flags() (f flags) {
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
 	sh.loop.Cancel(&h.timer)
 	sh.answerArrived(h)
-	h.exchange = exchange{state: stateDeciding, req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
+	h.exchange = exchange{state: stateDeciding, client: sh.askClient(h.conn, r), req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
 	h.keepAlive = r.KeepAlive
 	if hasBody(r) {
 		// Unless it is received or thrown away, it would be taken for the next

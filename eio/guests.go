@@ -60,10 +60,9 @@ func (g *guests) remove(a netip.Addr) {
 	}
 }
 
-// origin returns what a peer's guests are counted by. It is the zero Addr for who
+// network returns what a client's guests are counted by. It is the zero Addr for who
 // has no address: behind a unix socket is a proxy, or a friend.
-func origin(c loop.Conn) netip.Addr {
-	a := c.RemoteAddr().Addr()
+func network(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		a = netip.PrefixFrom(a.WithZone(""), 64).Masked().Addr()
 	}
@@ -84,7 +83,7 @@ func (sh *shard) hasPlace(h *httpConn) bool {
 	if sh.srv.sessions.Load() < int64(o.MaxSessions) {
 		return true
 	}
-	sh.srv.notice.Warn("too many sessions", "flag", "--max-sessions", "max-sessions", o.MaxSessions, "address", peer(h.conn.RemoteAddr()))
+	sh.srv.notice.Warn("too many sessions", "flag", "--max-sessions", "max-sessions", o.MaxSessions, "address", addrText(sh.clientAddr(h)))
 	sh.full(h)
 	return false
 }
@@ -93,15 +92,15 @@ func (sh *shard) hasPlace(h *httpConn) bool {
 // false if there are too many; then the request has been refused.
 func (sh *shard) addGuest(h *httpConn) (g guest, ok bool) {
 	o := &sh.srv.o
-	g = guest{is: true, from: origin(h.conn), opener: h.conn}
-	if h.guests < max(o.MaxSessionsPerIP/guestsPerConn, 1) &&
+	g = guest{is: true, from: network(sh.clientAddr(h).Addr()), opener: h.conn}
+	if (h.client.IsValid() || h.guests < max(o.MaxSessionsPerIP/guestsPerConn, 1)) &&
 		(!g.from.IsValid() || sh.srv.guests.add(g.from, o.MaxSessionsPerIP)) {
 		h.guests++
 		return g, true
 	}
 	sh.tally.guests.Add(1)
 	sh.srv.notice.Warn("too many sessions of one address or connection that have joined nothing",
-		"flag", "--max-sessions-per-ip", "max-sessions-per-ip", o.MaxSessionsPerIP, "address", peer(h.conn.RemoteAddr()))
+		"flag", "--max-sessions-per-ip", "max-sessions-per-ip", o.MaxSessionsPerIP, "address", addrText(sh.clientAddr(h)))
 	sh.answerUnavailable(h)
 	return guest{}, false
 }

@@ -3,6 +3,7 @@ package eio
 import (
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,6 +28,8 @@ type ConnectionError struct {
 	Code    int    // of the answer, such as CodeForbidden
 	Message string // of the answer
 	Context ErrorContext
+	// RemoteAddr is the client's address: see Options.ClientAddr.
+	RemoteAddr netip.AddrPort
 	// Request is a view, valid until OnConnectionError returns.
 	Request *http1.Request
 }
@@ -57,7 +60,7 @@ func (sh *shard) report(h *httpConn, r refusal) {
 		return
 	}
 	q := &h.query
-	e := ConnectionError{Code: r.code, Message: r.message, Context: ErrorContext{Name: r.name, Err: r.err}, Request: h.req}
+	e := ConnectionError{Code: r.code, Message: r.message, Context: ErrorContext{Name: r.name, Err: r.err}, RemoteAddr: sh.clientAddr(h), Request: h.req}
 	c := &e.Context
 	switch r.code {
 	case CodeUnknownTransport:

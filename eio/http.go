@@ -222,7 +222,7 @@ func (sh *shard) request(h *httpConn) {
 	switch {
 	case below && !sh.proven(h.req):
 		sh.tally.unproven.Add(1)
-		srv.notice.Warn("a request says falsely that another server forwarded it", "flag", "--cluster-secret", "client", peer(h.conn.RemoteAddr()))
+		srv.notice.Warn("a request says falsely that another server forwarded it", "flag", "--cluster-secret", "client", addrText(sh.clientAddr(h)))
 		sh.refuse(h, unproven)
 	case handler != nil:
 		sh.runHandler(h, &work{is: stateRoute, target: handler}, maxRouteBody)

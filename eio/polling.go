@@ -28,7 +28,7 @@ func (sh *shard) openPolling(h *httpConn) {
 	e := sh.ext(slot)
 	e.guest = g
 	sh.expectPoll(slot)
-	e.last = h.conn
+	sh.cameFrom(slot, e, h)
 	if h.query.jsonp {
 		e.callback = callbackName(string(h.query.j))
 		sh.sessions.At(slot).set(noBinary)
@@ -38,6 +38,12 @@ func (sh *shard) openPolling(h *httpConn) {
 	sh.setCookie(h, slot)
 	sh.answerPoll(h, slot, e, queued{frames: sh.srv.appendInitial(open), plain: true})
 	sh.srv.h.Open(sh.handle(slot), r)
+}
+
+// cameFrom notes where the latest request of a session came from.
+func (sh *shard) cameFrom(slot uint32, e *ext, h *httpConn) {
+	e.last = h.conn
+	sh.keepClient(slot, h.client)
 }
 
 // answerPoll answers a poll with messages in the form that its client takes,
@@ -89,7 +95,7 @@ func (sh *shard) answerSession(h *httpConn, body, contentType []byte, coding enc
 // poll answers a GET with what is queued, or keeps it until something is.
 func (sh *shard) poll(h *httpConn, slot uint32) {
 	s, e := sh.sessions.At(slot), sh.ext(slot)
-	e.last = h.conn
+	sh.cameFrom(slot, e, h)
 	h.coding = sh.pollCoding(h.req)
 	if !sh.cameBack(h, slot, e) {
 		return
@@ -150,7 +156,7 @@ var (
 // post receives a payload.
 func (sh *shard) post(h *httpConn, slot uint32) {
 	e := sh.ext(slot)
-	e.last = h.conn
+	sh.cameFrom(slot, e, h)
 	if e.post.Valid() || e.held.Valid() || e.rest != nil {
 		// Two at once (Node: "overlap from client"): this one is refused, the
 		// other one cut, or answered if it was whole.

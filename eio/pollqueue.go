@@ -187,7 +187,7 @@ func (sh *shard) flushPollers() {
 		e.flush = false
 		if e.overflow {
 			sh.srv.notice.Warn("client closed: more waits for its polls than may", "flag", "--queue-hard-max",
-				"queue-hard-max", sh.srv.o.MaxQueueHard, "address", peer(e.last.RemoteAddr()))
+				"queue-hard-max", sh.srv.o.MaxQueueHard, "address", addrText(sh.handle(slot).RemoteAddr()))
 			sh.slow(slot, e)
 			continue
 		}
@@ -228,7 +228,7 @@ func (sh *shard) watchSlow(slot uint32, e *ext, d time.Duration) {
 			return
 		}
 		sh.srv.notice.Warn("client closed: it does not ask for what waits for its polls", "flags", "--slow-after, --queue-max",
-			"slow-after", sh.slowAfter().String(), "queued", e.queued, "address", peer(e.last.RemoteAddr()))
+			"slow-after", sh.slowAfter().String(), "queued", e.queued, "address", addrText(sh.handle(slot).RemoteAddr()))
 		sh.slow(slot, e)
 	})
 }

@@ -1,9 +1,6 @@
 package eio
 
-import (
-	"net/http"
-	"net/netip"
-)
+import "net/http"
 
 // noteRefused logs a request that was refused before Engine.IO looked at it: what an
 // operator can change about it, at the rate of notice.
@@ -18,12 +15,4 @@ func (sh *shard) noteRefused(status int) {
 	case http.StatusRequestTimeout:
 		n.Info("request too slow", "flags", "--header-timeout, --body-timeout")
 	}
-}
-
-// peer returns an address for the log.
-func peer(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.Addr().String()
 }

@@ -43,9 +43,9 @@ var (
 func (sh *shard) refuse(h *httpConn, r refusal) {
 	switch r.code {
 	case CodeUnknownSID:
-		sh.srv.notice.Info("a session is not known", "address", peer(h.conn.RemoteAddr()))
+		sh.srv.notice.Info("a session is not known", "address", addrText(sh.clientAddr(h)))
 	case CodeUnsupportedVersion:
-		sh.srv.notice.Warn("a client of Engine.IO 3, as Socket.IO 2 has it, was refused", "flag", "--eio3", "address", peer(h.conn.RemoteAddr()))
+		sh.srv.notice.Warn("a client of Engine.IO 3, as Socket.IO 2 has it, was refused", "flag", "--eio3", "address", addrText(sh.clientAddr(h)))
 	}
 	sh.report(h, r)
 	sh.answerRefusal(h, r)

@@ -2,7 +2,6 @@ package eio
 
 import (
 	"fmt"
-	"net/netip"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/handle"
@@ -74,23 +73,6 @@ func (s Session) Revision() int {
 		return 3
 	}
 	return 4
-}
-
-// RemoteAddr returns the peer's address; the zero AddrPort when no connection
-// is open at this moment, or none that has an address. While polling it is the
-// address of the latest request.
-func (s Session) RemoteAddr() netip.AddrPort {
-	r := s.at()
-	switch {
-	case r == nil:
-		return netip.AddrPort{}
-	case r.is(overWS):
-		return s.sh.loop.Conn(r.conn).RemoteAddr()
-	}
-	if e := s.sh.peekExt(s.slot); e != nil {
-		return e.last.RemoteAddr()
-	}
-	return netip.AddrPort{}
 }
 
 // Writable tells whether a message sent now would leave now: nothing is

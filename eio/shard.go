@@ -1,6 +1,8 @@
 package eio
 
 import (
+	"net/netip"
+
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/handle"
 	"github.com/sioedge/sioedge/loop/http1"
@@ -18,7 +20,7 @@ type session struct {
 	pinged, proved uint16 // when the last ping was sent, and the last that was answered: see second
 }
 
-type flags uint16
+type flags uint32
 
 const (
 	inUse     flags = 1 << iota
@@ -36,6 +38,7 @@ const (
 	budgeted        // has an account in shard.accounts
 	swamped         // it does not come for what waits for its polls
 	awaitPoll       // was opened over polling, and its client has not come back yet
+	proxied         // its client has another address than the connection: in shard.clients
 )
 
 const (
@@ -54,30 +57,31 @@ func (s *session) unset(f flags)   { s.flags &^= f }
 type ext struct {
 	reader wsframe.Reader // a message in pieces
 
-	get      loop.Conn  // the poll that waits, or the zero Conn
-	held     loop.Conn  // the connection of a body whose acknowledgement is kept back
-	post     loop.Conn  // the connection on which a body is being received
-	last     loop.Conn  // the connection of the latest request, for its address
-	guest    guest      // has joined nothing
-	queue    []queued   // waiting for a poll or for the upgrade to finish
-	together int        // packets at its front that the next answer has, however many
-	queued   int        // bytes that it holds
-	asked    int64      // when the client last asked for more, while swamped, in ms on the loop's clock
-	moving   bool       // an answer was on its way when that was last looked at, while swamped
-	gave     loop.Conn  // what was last queued was given to it, and the client has not come back since
-	relayed  bool       // it is another server's
-	via      loop.Conn  // another server's, on which the last answer to a poll was given
-	answered uint64     // pollOf that poll
-	flush    bool       // is on shard.pollers
-	overflow bool       // the queue overflowed; to be closed
-	rest     *remainder // of a body that is being handled; nil: none
-	charged  int        // bytes that reader holds, and those that it has not been given yet
-	callback string     // the function that polls' answers are given to: JSONP; "" if they are not
-	probing  loop.Conn  // the WebSocket of an upgrade in progress
-	upgrade  flags      // what the session is to have of noBinary, inflates and deflates then
-	timer    loop.Timer // the end of the probe, or of the wait for a poll while closing
-	slow     loop.Timer // the end of a client that does not ask for what waits
-	release  loop.Timer // answers polls with noop while probing
+	get      loop.Conn      // the poll that waits, or the zero Conn
+	held     loop.Conn      // the connection of a body whose acknowledgement is kept back
+	post     loop.Conn      // the connection on which a body is being received
+	last     loop.Conn      // the connection of the latest request, for its address
+	guest    guest          // has joined nothing
+	queue    []queued       // waiting for a poll or for the upgrade to finish
+	together int            // packets at its front that the next answer has, however many
+	queued   int            // bytes that it holds
+	asked    int64          // when the client last asked for more, while swamped, in ms on the loop's clock
+	moving   bool           // an answer was on its way when that was last looked at, while swamped
+	gave     loop.Conn      // what was last queued was given to it, and the client has not come back since
+	relayed  bool           // it is another server's
+	via      loop.Conn      // another server's, on which the last answer to a poll was given
+	answered uint64         // pollOf that poll
+	flush    bool           // is on shard.pollers
+	overflow bool           // the queue overflowed; to be closed
+	rest     *remainder     // of a body that is being handled; nil: none
+	charged  int            // bytes that reader holds, and those that it has not been given yet
+	callback string         // the function that polls' answers are given to: JSONP; "" if they are not
+	probing  loop.Conn      // the WebSocket of an upgrade in progress
+	prober   netip.AddrPort // its client, if not its peer
+	upgrade  flags          // what the session is to have of noBinary, inflates and deflates then
+	timer    loop.Timer     // the end of the probe, or of the wait for a poll while closing
+	slow     loop.Timer     // the end of a client that does not ask for what waits
+	release  loop.Timer     // answers polls with noop while probing
 }
 
 // A shard is the server's part of one loop, which owns all of it.
@@ -101,7 +105,8 @@ type shard struct {
 	reader    wsframe.Reader
 	tally     tally
 
-	accounts map[uint32]*account // by slot
+	accounts map[uint32]*account   // by slot
+	clients  map[uint32]packedAddr // by slot: addresses that are not the peer's
 	sweeper  loop.Timer
 	waiting  []Session // with more to be handled
 
@@ -201,6 +206,7 @@ func (sh *shard) free(slot uint32) {
 	sh.deadlines.clear(slot)
 	sh.dropExt(slot)
 	sh.endAccount(slot)
+	sh.keepClient(slot, netip.AddrPort{})
 	*sh.sessions.At(slot) = session{}
 	sh.sessions.Free(slot)
 	sh.srv.sessions.Add(-1)

@@ -37,7 +37,7 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 	}
 	sh.polledFirst(slot)
 	e := sh.ext(slot)
-	e.probing, e.upgrade = h.conn, zip|h.query.flags()
+	e.probing, e.prober, e.upgrade = h.conn, h.client, zip|h.query.flags()
 	e.reader = sh.srv.newReader()
 	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)
@@ -135,6 +135,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s.unset(noBinary) // each transport says for itself whether it takes bytes
 	s.set(overWS | e.upgrade)
 	s.conn = c.Key()
+	sh.keepClient(slot, e.prober)
 	for _, q := range e.queue {
 		sh.write(s, q.frames, shared, q.plain)
 	}

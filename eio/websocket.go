@@ -71,6 +71,7 @@ func (sh *shard) openWS(h *httpConn) {
 	s := sh.sessions.At(slot)
 	s.set(zip)
 	s.conn = h.conn.Key()
+	sh.keepClient(slot, h.client)
 	h.conn.SetTag(tagWS | slot)
 	var packet [160]byte
 	b := wsframe.AppendFrame(sh.scratch[:0], wsframe.Text, sh.appendOpen(packet[:0], slot, "[]"))

@@ -40,7 +40,7 @@ func (sh *shard) runApart(h *httpConn, x *work, body []byte) {
 	if x.req == nil {
 		x.req = h.req.Clone()
 	}
-	r, err := netRequest(x.req, h.conn.RemoteAddr(), body)
+	r, err := netRequest(x.req, sh.clientAddr(h), body)
 	if err != nil {
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)
 		return
