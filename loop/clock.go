@@ -26,7 +26,7 @@ func (l *Loop) tick() {
 		late -= late % awayUnit
 		l.away += late
 		now -= late
-		l.tally.away += late
+		l.tally.Away += late
 	}
 	l.now, l.expected = now, now
 	if !keepsTime || l.sim != nil {

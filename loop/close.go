@@ -37,7 +37,7 @@ func (l *Loop) attach(fd int32, x *ext) {
 	}
 	slot, ok := l.conns.Alloc()
 	if !ok {
-		l.tally.noSlot++
+		l.tally.NoSlot++
 		l.engine.notes.Warn("a connection was closed at once: its loop has no slot left", "loop", l.index)
 		l.discard(fd)
 		return
@@ -47,14 +47,15 @@ func (l *Loop) attach(fd int32, x *ext) {
 	if x != nil {
 		r.ext = l.newExt()
 		l.exts[r.ext] = x
-		l.tally.queued += int64(x.queued)
-		l.tally.held += int64(x.held)
+		l.tally.Queued += int64(x.queued)
+		l.tally.Held += int64(x.held)
+		l.tally.Entries += int64(x.entries())
 		x.since, x.taken = l.now, unknown
 	}
 	if fd >= 0 {
 		l.engine.fds.set(int(fd), uint32(l.index)<<24|slot)
 	}
-	l.tally.opened++
+	l.tally.Open++
 	c := l.conn(slot)
 	l.interest(slot, r, r.flags|flagR)
 	l.callOpen(c)
@@ -165,11 +166,13 @@ func (l *Loop) tellClosed(slot uint32, r *record) {
 	l.callClose(l.conn(slot), err)
 	r.flags &^= flagOpen
 	l.conns.Expire(slot)
+	l.tally.Open--
 	if err == ErrMoved {
-		l.tally.moved++
-	} else {
-		l.tally.closed++
+		l.tally.Moved++
+		return
 	}
+	l.tally.Closed++
+	l.tally.Closes.count(err)
 }
 
 // depart hands the connection to another loop.
@@ -190,14 +193,21 @@ func (l *Loop) depart(slot uint32, r *record) {
 	}
 	to := x.to
 	x.to, x.err = nil, nil
-	l.tally.queued -= int64(x.queued)
-	l.tally.held -= int64(x.held)
+	l.uncount(x)
 	l.exts[r.ext], r.ext = nil, l.recycle(r.ext)
 	fd := l.unwatch(r)
 	l.release(slot, r)
 	if !to.Post(arrival{fd, x}) {
 		l.discard(fd)
 	}
+}
+
+// uncount takes what is queued in x off the gauges: it goes elsewhere, or is
+// dropped.
+func (l *Loop) uncount(x *ext) {
+	l.tally.Queued -= int64(x.queued)
+	l.tally.Held -= int64(x.held)
+	l.tally.Entries -= int64(x.entries())
 }
 
 // recycle gives an index of exts back and returns 0.
@@ -281,8 +291,7 @@ func (l *Loop) drop(slot uint32, r *record) {
 		if e.linger != nil {
 			l.Cancel(&e.linger.timer)
 		}
-		l.tally.queued -= int64(e.queued)
-		l.tally.held -= int64(e.held)
+		l.uncount(e)
 		clear(e.queue)
 		*e = ext{queue: e.queue[:0]}
 		l.shed(r)

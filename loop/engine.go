@@ -28,18 +28,20 @@ type Engine struct {
 	notes   *notice.Log
 	loops   []*Loop
 
-	fds       fdTable
-	live      atomic.Int64  // connections and descriptors on their way to be one
-	next      atomic.Uint32 // round robin over loops
-	draining  atomic.Bool
-	mailWaits atomic.Int64  // by Admit
-	drained   chan struct{} // closed when draining and live is 0
-	drainOne  sync.Once
-	stopped   chan struct{} // closed when all loops have ended
+	fds      fdTable
+	live     atomic.Int64  // connections and descriptors on their way to be one
+	next     atomic.Uint32 // round robin over loops
+	draining atomic.Bool
+	drained  chan struct{} // closed when draining and live is 0
+	drainOne sync.Once
+	stopped  chan struct{} // closed when all loops have ended
 
 	// Guarded by mu.
 	mu    sync.Mutex
 	state state
+
+	saidMu sync.Mutex
+	said   []Stats // of each loop, the last time that it came for Stats; guarded by saidMu
 }
 
 type state int
@@ -78,6 +80,7 @@ func newEngine(h Handler, o Options, s *Sim) (*Engine, error) {
 	for i := range o.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
+	e.said = make([]Stats, o.Loops)
 	return e, nil
 }
 
@@ -203,14 +206,17 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	}
 	_ = e.StopAccepting(ctx)
 	e.mu.Lock()
-	if e.state == created {
+	unused := e.state == created
+	if unused {
 		e.state = ended
+	}
+	e.mu.Unlock()
+	if unused {
 		for _, l := range e.loops {
 			l.finish()
 		}
 		close(e.stopped)
 	}
-	e.mu.Unlock()
 	e.drain()
 	var err error
 	select {

@@ -21,12 +21,17 @@ func (l *Loop) guard(c Conn) {
 	}
 	l.panicked(v)
 	if r := c.record(); r != nil {
-		l.fail(c.slot, r, fmt.Errorf("loop: handler panicked: %v", v))
+		l.fail(c.slot, r, &panicError{v})
 	}
 }
 
+// panicError is why a connection ends whose handler has panicked.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("loop: handler panicked: %v", e.value) }
+
 func (l *Loop) panicked(v any) {
-	l.tally.panics++
+	l.tally.Panics++
 	l.engine.o.Logger.Error("loop: panic", "value", fmt.Sprint(v), "stack", string(debug.Stack()))
 }
 

@@ -99,7 +99,7 @@ func start(t *testing.T, h Handler, o Options, addr string) (*Engine, net.Addr) 
 // checkGauges checks what must be zero when no connection is left.
 func checkGauges(t *testing.T, e *Engine) {
 	t.Helper()
-	if s := e.Stats(); s.Open != 0 || s.Queued != 0 || s.Held != 0 {
+	if s := e.Stats(); s.Open != 0 || s.Queued != 0 || s.Held != 0 || s.Entries != 0 {
 		t.Errorf("Stats() = %+v, want 0 open, queued and held", s)
 	}
 	for _, l := range e.loops {

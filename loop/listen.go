@@ -257,7 +257,7 @@ var errMaxConns = errors.New("as many connections as MaxConns allows")
 // opened at the end of the step, because this may be within a task.
 func (l *Loop) accepted(ls *listener, fd int32) {
 	tuneAccepted(int(fd), &l.engine.o)
-	l.tally.accepted++
+	l.tally.Accepted++
 	to := l
 	if ls.spread {
 		to = l.engine.pick()
@@ -273,7 +273,7 @@ func (l *Loop) accepted(ls *listener, fd int32) {
 func (l *Loop) pauseAccept(ls *listener, err error) {
 	if !ls.paused {
 		ls.paused = true
-		l.tally.acceptPauses++
+		l.tally.AcceptPauses++
 		l.engine.o.Logger.Warn("loop: accepting pauses", "err", err)
 		_ = l.poller.Delete(ls.fd)
 	}
@@ -310,8 +310,8 @@ func (l *Loop) closeListeners() {
 // acceptRest takes the connections that the kernel has accepted already: they
 // would be reset when ls is closed.
 func (l *Loop) acceptRest(ls *listener) {
-	for before := int64(-1); before < l.tally.accepted; {
-		before = l.tally.accepted
+	for before := int64(-1); before < l.tally.Accepted; {
+		before = l.tally.Accepted
 		if !l.accept(ls) {
 			break
 		}

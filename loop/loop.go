@@ -96,7 +96,8 @@ type Loop struct {
 	running   atomic.Bool // in a step, whose end will look at attention
 	signalled atomic.Bool // the wake descriptor is readable or about to be
 	wake      waker
-	counters  counters
+	gathers   atomic.Bool // somebody gathers, see mailbox.gathers
+	mailWaits atomic.Int64
 	done      chan struct{} // closed when the loop has ended
 	asking    atomic.Bool   // waiting for another loop, in Ask
 	posted    chan struct{} // told of what is put into the mailbox while asking
@@ -147,7 +148,7 @@ type Loop struct {
 	draining bool   // no connection stays
 	ending   bool   // return from the poller when the last connection is gone
 
-	tally tally
+	tally Stats // but for what Stats looks up
 }
 
 func newLoop(e *Engine, index int) *Loop {
@@ -231,7 +232,6 @@ func (l *Loop) end(woke bool) {
 			woke = false // what is signalled from now on is for the next step
 		}
 		l.setAlarm()
-		l.publish()
 		if !keepsTime {
 			l.rest()
 		}

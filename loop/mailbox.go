@@ -60,10 +60,11 @@ func (b *batch) empty() {
 // for an empty one.
 type mailbox struct {
 	// Guarded by mu. Held to append or to swap.
-	mu     sync.Mutex
-	filled batch
-	closed bool
-	room   chan struct{} // closed when filled is swapped; nil: nobody waits for it
+	mu      sync.Mutex
+	filled  batch
+	closed  bool
+	room    chan struct{} // closed when filled is swapped; nil: nobody waits for it
+	gathers []*gathering  // not run yet, oldest first
 
 	size atomic.Int64 // of filled in bytes, about; written with mu held
 }
@@ -92,7 +93,7 @@ func (l *Loop) Admit() {
 }
 
 func (l *Loop) waitForRoom() {
-	l.engine.mailWaits.Add(1)
+	l.mailWaits.Add(1)
 	l.engine.notes.Warn("goroutines wait: more is sent to a loop's connections than it gets to", "loop", l.index, "bytes", l.mailbox.size.Load())
 	box, late := &l.mailbox, time.NewTimer(admitTime)
 	defer late.Stop()
@@ -113,6 +114,13 @@ func (l *Loop) waitForRoom() {
 			return
 		}
 	}
+}
+
+// waiting returns how many messages are in the mailbox, and what they take.
+func (b *mailbox) waiting() (n, size int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int64(len(b.filled.messages)), b.size.Load()
 }
 
 // grown counts a message of n bytes; mu is held.
@@ -253,6 +261,7 @@ func (l *Loop) drain(whole bool) {
 		l.swap()
 		l.runBatch(whole)
 	}
+	l.tell()
 	l.drainNest--
 }
 
@@ -349,14 +358,28 @@ func (l *Loop) Ask(f func()) bool {
 // await runs what comes into the mailbox until done is closed: who closes it may
 // be waiting for this loop.
 func (l *Loop) await(done <-chan struct{}) {
-	outer := l.asking.Swap(true)
-	defer l.asking.Store(outer)
+	l.awaitUntil(done, nil)
+}
+
+// awaitUntil is await until over, which it returns false for. Of no loop, nil, it
+// only waits.
+func (l *Loop) awaitUntil(done, over <-chan struct{}) bool {
+	var posted chan struct{}
+	if l != nil {
+		outer := l.asking.Swap(true)
+		defer l.asking.Store(outer)
+		posted = l.posted
+	}
 	for {
-		l.drain(true)
+		if l != nil {
+			l.drain(true)
+		}
 		select {
 		case <-done:
-			return
-		case <-l.posted:
+			return true
+		case <-over:
+			return false
+		case <-posted:
 		}
 	}
 }

@@ -42,6 +42,9 @@ func (e *ext) size() int {
 	return e.held + max(cap(e.queue)-fewRefs, 0)*refSize
 }
 
+// entries returns how many pieces are queued.
+func (e *ext) entries() int { return len(e.queue) - e.head }
+
 // keep makes what was queued in this step outlive it: what is in the arena is
 // copied. A blocked connection may be written to in many small pieces, one a
 // step: they are put together, and so is what is shared if it is smaller than
@@ -75,13 +78,14 @@ func (l *Loop) keep(e *ext) {
 		w++
 	}
 	clear(e.queue[w:])
+	l.tally.Entries -= int64(len(e.queue) - w)
 	e.queue, e.kept = e.queue[:w], w
 	if cap(e.queue) > 4*max(w-e.head, fewRefs) {
 		e.queue = append(make([]ref, 0, w-e.head), e.queue[e.head:]...)
 		e.head, e.kept = 0, len(e.queue)
 	}
 	e.held += after - before
-	l.tally.held += int64(after - before)
+	l.tally.Held += int64(after - before)
 }
 
 // takes tells whether n bytes may be put behind q.

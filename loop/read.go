@@ -37,7 +37,7 @@ func (l *Loop) readable(slot uint32) {
 			l.peerEnded(slot, r)
 			return
 		}
-		l.tally.bytesIn += int64(n)
+		l.tally.BytesIn += int64(n)
 		full := n == len(l.rbuf)-kept
 		if r.flags&flagLinger == 0 {
 			l.received(slot, r, l.rbuf[:kept+n], kept)

@@ -118,7 +118,6 @@ func (l *Loop) finish() {
 	if l.alarm != nil {
 		l.alarm.Stop()
 	}
-	l.publish()
 	l.wake.close()
 	if l.poller != nil {
 		_ = l.poller.Close()

@@ -155,7 +155,7 @@ func TestPeerIsClosedAtMaxOutbound(t *testing.T) {
 	}
 	conn.Write(make([]byte, 1))
 	s.Turn()
-	if !errors.Is(reason, ErrQueueFull) || conn.Valid() || s.e.Stats().QueueClosed != 1 {
+	if !errors.Is(reason, ErrQueueFull) || conn.Valid() || s.e.Stats().Closes.Full != 1 {
 		t.Fatalf("Close(%v), valid %v, want ErrQueueFull", reason, conn.Valid())
 	}
 	if st := s.e.Stats(); st.Queued != 0 || st.Held != 0 {

@@ -72,7 +72,6 @@ func (l *Loop) staysSlow(key handle.Key, r *record) bool {
 		return true
 	}
 	if quiet := l.now - e.since; quiet >= l.engine.o.SlowAfter.Milliseconds() {
-		l.tally.slowClosed++
 		l.engine.notes.Warn("a client that took nothing of what is queued was closed", "flag", "--slow-after",
 			"after", time.Duration(quiet)*time.Millisecond, "bytes", e.size(), "addr", l.conn(key.Slot).RemoteAddr())
 		r.flags &^= flagSlow

@@ -34,7 +34,7 @@ func TestWhoTakesNothingIsClosedAfterSlowAfter(t *testing.T) {
 		t.Fatalf("valid %v, slow %v before SlowAfter, want both", c.Valid(), c.Slow())
 	}
 	s.Advance(3 * time.Second)
-	if st := s.e.Stats(); c.Valid() || !errors.Is(*reason, ErrSlowPeer) || st.SlowClosed != 1 || st.QueueClosed != 0 {
+	if st := s.e.Stats(); c.Valid() || !errors.Is(*reason, ErrSlowPeer) || st.Closes.Slow != 1 || st.Closes.Full != 0 {
 		t.Fatalf("valid %v, Close(%v), %+v, want ErrSlowPeer, counted", c.Valid(), *reason, st)
 	}
 	if !strings.Contains(log.String(), "--slow-after") {
@@ -92,8 +92,8 @@ func TestManySlowPeersAreLookedAtInSlices(t *testing.T) {
 		}
 	}
 	s.Advance(5 * time.Second)
-	if st := s.e.Stats(); st.Open != 0 || st.SlowClosed != n-n/3 {
-		t.Fatalf("%d are open and %d were closed for being slow, want 0 and %d", st.Open, st.SlowClosed, n-n/3)
+	if st := s.e.Stats(); st.Open != 0 || st.Closes.Slow != n-n/3 {
+		t.Fatalf("%d are open and %d were closed for being slow, want 0 and %d", st.Open, st.Closes.Slow, n-n/3)
 	}
 	if l := s.e.loops[0]; len(l.slow) != 0 || l.slowTimer.Armed() {
 		t.Fatalf("%d are still looked at, timer %v", len(l.slow), l.slowTimer.Armed())

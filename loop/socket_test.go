@@ -116,7 +116,7 @@ func TestSocketWithTooMuchQueuedIsClosed(t *testing.T) {
 	if err := <-reason; !errors.Is(err, ErrQueueFull) {
 		t.Fatalf("Close(%v), want ErrQueueFull", err)
 	}
-	eventually(t, "it is counted", func() bool { return e.Stats().QueueClosed == 1 })
+	eventually(t, "it is counted", func() bool { return e.Stats().Closes.Full == 1 })
 }
 
 func TestSocketThatTakesNothingIsClosed(t *testing.T) {
@@ -130,7 +130,7 @@ func TestSocketThatTakesNothingIsClosed(t *testing.T) {
 	if err := <-reason; !errors.Is(err, ErrSlowPeer) {
 		t.Fatalf("Close(%v), want ErrSlowPeer", err)
 	}
-	eventually(t, "it is counted", func() bool { return e.Stats().SlowClosed == 1 })
+	eventually(t, "it is counted", func() bool { return e.Stats().Closes.Slow == 1 })
 }
 
 func TestGracefulCloseDeliversEverything(t *testing.T) {

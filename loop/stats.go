@@ -1,78 +1,133 @@
 package loop
 
-import "sync/atomic"
+import (
+	"io"
+	"time"
+)
 
-// Stats are counts since the engine was made, and gauges: Open, Queued and Held.
+// Stats are counts since the engine was made, and gauges: Open, Queued, Held,
+// Entries, Mail, MailBytes and Deferred. It is plain data: [Loop.Stats] returns
+// one loop's, and Add makes the sum of several.
 type Stats struct {
 	Accepted     int64 // connections accepted by listeners
 	Open         int64 // connections whose handler has not been told Close
-	Closed       int64 // Handler.Close calls, except for moves
+	Closed       int64 // Handler.Close calls, except for moves: the sum of Closes
+	Closes       Closes
+	Moved        int64 // connections that have gone to another loop
 	BytesIn      int64
 	BytesOut     int64 // taken by the kernel
 	Writes       int64 // system calls that sent, or tried to
 	Panics       int64 // recovered
 	NoSlot       int64 // connections closed at once: their loop has no slot left
 	AcceptPauses int64 // times a listener stopped for want of descriptors, or at MaxConns
-	SlowClosed   int64 // connections closed with ErrSlowPeer
-	QueueClosed  int64 // connections closed with ErrQueueFull
 	Away         int64 // ms that loops were late by, in pieces of a second or more, which they took on themselves
 	MailWaits    int64 // times that Admit had a goroutine wait
 	Queued       int64 // bytes queued and not yet taken by the kernel
 	Held         int64 // bytes kept for them; shared ones count for each queue
+	Entries      int64 // pieces that they are queued in
+	Mail         int64 // messages that their loops have not taken out of their mailboxes
+	MailBytes    int64 // what they take, about
+	Deferred     int64 // connections with something to be done at the end of the step
 }
 
-// tally is what a loop counts for itself. It is copied into counters, which any
-// goroutine may read, at the end of each step: an atomic operation for each
-// send would be a good part of what user space adds to it.
-type tally struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held, away int64
+// Closes are calls of Handler.Close by their reason.
+type Closes struct {
+	Ended    int64 // io.EOF: by the peer
+	Handler  int64 // ErrClosed: by Conn.Close, Conn.Abort or a shutdown
+	Slow     int64 // ErrSlowPeer
+	Full     int64 // ErrQueueFull
+	Failed   int64 // the system's errors: a reset, a time-out
+	Panicked int64 // a panic of the handler
 }
 
-type counters struct {
-	accepted, opened, closed, moved, bytesIn, bytesOut, writes, panics, noSlot, acceptPauses, slowClosed, queueClosed, queued, held, away atomic.Int64
+// Add adds o to s.
+func (s *Stats) Add(o Stats) {
+	s.Accepted += o.Accepted
+	s.Open += o.Open
+	s.Closed += o.Closed
+	s.Closes.Add(o.Closes)
+	s.Moved += o.Moved
+	s.BytesIn += o.BytesIn
+	s.BytesOut += o.BytesOut
+	s.Writes += o.Writes
+	s.Panics += o.Panics
+	s.NoSlot += o.NoSlot
+	s.AcceptPauses += o.AcceptPauses
+	s.Away += o.Away
+	s.MailWaits += o.MailWaits
+	s.Queued += o.Queued
+	s.Held += o.Held
+	s.Entries += o.Entries
+	s.Mail += o.Mail
+	s.MailBytes += o.MailBytes
+	s.Deferred += o.Deferred
 }
 
-// publish copies what has changed.
-func (l *Loop) publish() {
-	t, c := &l.tally, &l.counters
-	for _, x := range [...]struct {
-		to *atomic.Int64
-		v  int64
-	}{
-		{&c.accepted, t.accepted}, {&c.opened, t.opened}, {&c.closed, t.closed}, {&c.moved, t.moved},
-		{&c.bytesIn, t.bytesIn}, {&c.bytesOut, t.bytesOut}, {&c.writes, t.writes}, {&c.panics, t.panics},
-		{&c.noSlot, t.noSlot}, {&c.acceptPauses, t.acceptPauses}, {&c.slowClosed, t.slowClosed},
-		{&c.queueClosed, t.queueClosed}, {&c.queued, t.queued}, {&c.held, t.held},
-		{&c.away, t.away},
-	} {
-		if x.to.Load() != x.v {
-			x.to.Store(x.v)
+// Add adds o to c.
+func (c *Closes) Add(o Closes) {
+	c.Ended += o.Ended
+	c.Handler += o.Handler
+	c.Slow += o.Slow
+	c.Full += o.Full
+	c.Failed += o.Failed
+	c.Panicked += o.Panicked
+}
+
+// count counts a call of Handler.Close.
+func (c *Closes) count(err error) {
+	switch err {
+	case io.EOF:
+		c.Ended++
+	case ErrClosed:
+		c.Handler++
+	case ErrSlowPeer:
+		c.Slow++
+	case ErrQueueFull:
+		c.Full++
+	default:
+		if _, ok := err.(*panicError); ok {
+			c.Panicked++
+		} else {
+			c.Failed++
 		}
 	}
 }
 
-// Stats returns the sums over all loops, as they were at the end of each loop's
-// last step. Any goroutine may call it.
-func (e *Engine) Stats() Stats {
-	var s Stats
-	for _, l := range e.loops {
-		c := &l.counters
-		closed, moved := c.closed.Load(), c.moved.Load()
-		s.Accepted += c.accepted.Load()
-		s.Open += c.opened.Load() - closed - moved
-		s.Closed += closed
-		s.BytesIn += c.bytesIn.Load()
-		s.BytesOut += c.bytesOut.Load()
-		s.Writes += c.writes.Load()
-		s.Panics += c.panics.Load()
-		s.NoSlot += c.noSlot.Load()
-		s.AcceptPauses += c.acceptPauses.Load()
-		s.SlowClosed += c.slowClosed.Load()
-		s.QueueClosed += c.queueClosed.Load()
-		s.Away += c.away.Load()
-		s.Held += c.held.Load()
-		s.Queued += c.queued.Load()
-	}
-	s.MailWaits = e.mailWaits.Load()
+// Stats returns what the loop has counted. It is for the loop only, and for
+// what [Engine.Gather] calls.
+func (l *Loop) Stats() Stats {
+	s := l.tally
+	s.Deferred = int64(len(l.deferred))
+	l.addMailbox(&s)
 	return s
+}
+
+// addMailbox sets in s what belongs to no loop.
+func (l *Loop) addMailbox(s *Stats) {
+	s.MailWaits = l.mailWaits.Load()
+	s.Mail, s.MailBytes = l.mailbox.waiting()
+}
+
+// statsWait is how long Stats waits for a loop.
+const statsWait = 100 * time.Millisecond
+
+// Stats returns the sums over all loops, by a Gather of at most 100 ms. Of a loop
+// that has not come by then, what it said the last time that it did is in it; see
+// Engine.Late. Any goroutine may call it.
+func (e *Engine) Stats() Stats {
+	e.Gather(statsWait, func(l *Loop) {
+		s := l.Stats()
+		e.saidMu.Lock()
+		e.said[l.index] = s
+		e.saidMu.Unlock()
+	})
+	e.saidMu.Lock()
+	defer e.saidMu.Unlock()
+	var sum Stats
+	for i, l := range e.loops {
+		s := e.said[i]
+		l.addMailbox(&s) // what others see, also of a loop that is stuck
+		sum.Add(s)
+	}
+	return sum
 }

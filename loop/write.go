@@ -52,10 +52,10 @@ func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
 		return
 	}
 	n, errno := l.send(r.fd, p)
-	l.tally.writes++
+	l.tally.Writes++
 	switch errno {
 	case 0:
-		l.tally.bytesOut += int64(n)
+		l.tally.BytesOut += int64(n)
 		if n == len(p) && r.ext == 0 {
 			return
 		}
@@ -91,7 +91,6 @@ func (l *Loop) admit(slot uint32, r *record, n int) bool {
 			return true
 		}
 	}
-	l.tally.queueClosed++
 	l.engine.notes.Warn("a client for which too much was queued was closed", "flag", "--queue-hard-max",
 		"bytes", l.exts[r.ext].size(), "addr", l.conn(slot).RemoteAddr())
 	l.fail(slot, r, ErrQueueFull)
@@ -125,6 +124,7 @@ func (l *Loop) push(slot uint32, r *record, p ref) {
 		e.since, e.taken = l.now, unknown
 	}
 	e.queue = append(e.queue, p)
+	l.tally.Entries++
 	l.queued(e, len(p.p), p.held())
 	l.markDirty(slot, r)
 }
@@ -133,8 +133,8 @@ func (l *Loop) push(slot uint32, r *record, p ref) {
 func (l *Loop) queued(e *ext, n, held int) {
 	e.queued += n
 	e.held += held
-	l.tally.queued += int64(n)
-	l.tally.held += int64(held)
+	l.tally.Queued += int64(n)
+	l.tally.Held += int64(held)
 }
 
 func (l *Loop) markDirty(slot uint32, r *record) {
@@ -201,7 +201,7 @@ func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
 	for e.queued > 0 && r.flags&flagAbort == 0 {
 		p := l.gather(e)
 		n, errno := l.send(r.fd, p)
-		l.tally.writes++
+		l.tally.Writes++
 		switch errno {
 		case 0:
 		case unix.EINTR:
@@ -213,10 +213,10 @@ func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
 			l.fail(slot, r, errno)
 			return
 		}
-		l.tally.bytesOut += int64(n)
+		l.tally.BytesOut += int64(n)
 		e.sent += int64(n)
 		e.since, e.taken = l.now, unknown
-		l.queued(e, -n, -e.advance(n))
+		l.sent(e, n)
 		if n < len(p) {
 			l.interest(slot, r, r.flags|flagW)
 			return
@@ -240,6 +240,14 @@ func (l *Loop) gather(e *ext) []byte {
 		b = append(b, q.p[:min(len(q.p), room)]...)
 	}
 	return b
+}
+
+// sent drops n bytes that the kernel has taken.
+func (l *Loop) sent(e *ext, n int) {
+	before := e.entries()
+	freed := e.advance(n)
+	l.tally.Entries += int64(e.entries() - before)
+	l.queued(e, -n, -freed)
 }
 
 // advance drops n bytes that were sent, and returns how many fewer are held.

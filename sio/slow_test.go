@@ -54,7 +54,7 @@ func TestMuchToComeIsNoReasonToClose(t *testing.T) {
 	if got != boards {
 		t.Errorf("%d boards arrived, want %d", got, boards)
 	}
-	if n := st.sim.Engine().Stats(); n.SlowClosed != 1 || n.QueueClosed != 0 {
-		t.Errorf("%d were closed for being slow, %d for their queues, want 1 and none", n.SlowClosed, n.QueueClosed)
+	if n := st.sim.Engine().Stats(); n.Closes.Slow != 1 || n.Closes.Full != 0 {
+		t.Errorf("%d were closed for being slow, %d for their queues, want 1 and none", n.Closes.Slow, n.Closes.Full)
 	}
 }
