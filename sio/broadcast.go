@@ -10,6 +10,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -340,7 +341,7 @@ func cloneAll(all [][]byte) [][]byte {
 func (srv *Server) encodeEvent(event string, args []any) (rooms.Event, error) {
 	buf := packets.Get()
 	defer packets.Put(buf)
-	data, attachments, err := srv.o.Limits.AppendArgs(buf.B[:0], event, args)
+	data, attachments, err := value.AppendEvent(buf.B[:0], event, args, srv.o.Limits.MaxAttachments)
 	buf.B = data[:0]
 	if err != nil {
 		return rooms.Event{}, encodeError(err)
@@ -374,7 +375,7 @@ func appendFrames(dst, text []byte, attachments [][]byte) []byte {
 
 // encodeError gives an error of the parser this package's type.
 func encodeError(err error) error {
-	var e *parser.EncodeError
+	var e *value.EncodeError
 	if errors.As(err, &e) {
 		return &EncodeError{e.Arg, e.Err}
 	}

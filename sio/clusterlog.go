@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // A clusterLog is what makes recovery work among the servers of a cluster: an
@@ -342,7 +342,7 @@ func (l *clusterLog) offset(in *instance, e rooms.Event, place rooms.Place) stri
 func frameAt(namespace string, e rooms.Event, offset string) (frames []byte, tail int) {
 	if offset != "" {
 		data := append(bytes.Clone(e.Data[:len(e.Data)-1]), ',')
-		data = append(parser.AppendJSONText(data, offset), ']')
+		data = append(value.AppendJSONText(data, offset), ']')
 		tail = len(data) - len(e.Data)
 		e.Data = data
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -339,7 +340,7 @@ func (srv *Server) refusal(namespace string, err error) *Error {
 		if e = clientError(err); e.Data == nil {
 			return nil
 		}
-		data, err := parser.AppendJSON(nil, e.Data)
+		data, err := value.AppendJSON(nil, e.Data)
 		e = &Error{e.Message, json.RawMessage(data)}
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -362,6 +363,6 @@ func (sh *shard) reject(es eio.Session, name string, e *Error) {
 		payload = e.Data
 	}
 	head := parser.AppendHead(nil, parser.ConnectError, 0, name, 0, false)
-	text, _ := parser.AppendJSON(head, payload) // a text, or JSON: see refusal
+	text, _ := value.AppendJSON(head, payload) // a text, or JSON: see refusal
 	sh.transmit(es, eio.AppendText(nil, text), false)
 }

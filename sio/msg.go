@@ -9,12 +9,13 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // Binary is bytes that travel as a binary attachment, as []byte does; it is
 // what an attachment becomes when it is decoded into an any.
-type Binary = parser.Binary
+type Binary = value.Binary
 
 // Args are the arguments of an event or of an acknowledgement, not decoded yet. As
 // an argument of Emit, EmitAck, Ack and the like they stand for all of them, passed
@@ -61,7 +62,7 @@ func (a Args) Decode(dst ...any) error {
 		if i == len(a.raw) {
 			break
 		}
-		if err := parser.Decode(a.raw[i], a.buffers, d); err != nil {
+		if err := value.Decode(a.raw[i], a.buffers, d); err != nil {
 			return &DecodeError{i, err}
 		}
 	}
@@ -326,14 +327,14 @@ func (sh *shard) unpack(data []byte) error {
 	text := sh.unpacked[:0]
 	var attachments [][]byte
 	if p.Data != nil && p.Type == parser.Connect {
-		if text, _, err = parser.AppendJSONFromMsgpack(text, p.Data, nil); err != nil {
+		if text, _, err = value.AppendJSONFromMsgpack(text, p.Data, nil); err != nil {
 			return err
 		}
 		p.Data = text
 	}
 	ends := make([]int, 0, 8)
 	for _, arg := range p.Args {
-		if text, attachments, err = parser.AppendJSONFromMsgpack(text, arg, attachments); err != nil {
+		if text, attachments, err = value.AppendJSONFromMsgpack(text, arg, attachments); err != nil {
 			return err
 		}
 		ends = append(ends, len(text))

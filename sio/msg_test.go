@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -156,7 +157,7 @@ func TestMaxAttachmentsOfWhatIsSent(t *testing.T) {
 		for name, err := range map[string]error{
 			"Socket.Emit": s.Emit("x", twelve...), "Namespace.Emit": srv.Of("/").Emit("x", twelve...), "Volatile": s.Volatile().Emit("x", twelve...),
 		} {
-			if ok != (err == nil) || !ok && !errors.Is(err, parser.ErrTooManyAttachments) {
+			if ok != (err == nil) || !ok && !errors.Is(err, value.ErrTooManyAttachments) {
 				t.Errorf("with at most %d, %s of 12 attachments = %v", most, name, err)
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/internal/pattern"
-	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // A Handler handles an event. Its error goes to Options.OnError and never
@@ -137,7 +137,7 @@ func (n *Namespace) Handle(event string, h Handler) { n.handle(event, h, false) 
 func (n *Namespace) HandleInline(event string, h Handler) { n.handle(event, h, true) }
 
 func (n *Namespace) handle(event string, h Handler, inline bool) {
-	if parser.Reserved(event) {
+	if value.Reserved(event) {
 		panic("sio: no client can send " + event + ": see OnConnect, OnDisconnecting and OnDisconnect")
 	}
 	n.change(func(t *table) { t.events[event] = t.wrapped(entry{event: event, handler: h, inline: inline}) })

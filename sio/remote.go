@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // A RemoteSocket is a socket of this server or of another one, as it was when it
@@ -173,7 +173,7 @@ func (s Socket) wireData() json.RawMessage {
 	if data == nil {
 		return json.RawMessage("{}")
 	}
-	b, err := parser.AppendJSON(nil, data)
+	b, err := value.AppendJSON(nil, data)
 	if err != nil {
 		return json.RawMessage("{}")
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -80,14 +81,14 @@ func (n *Namespace) HandleServerSide(event string, h func(m *Msg) error) {
 // events there.
 func (srv *Server) serverEvent(event string, args []any) (rooms.Event, error) {
 	if serverReserved(event) {
-		return rooms.Event{}, fmt.Errorf("sio: %w %q", parser.ErrReserved, event)
+		return rooms.Event{}, fmt.Errorf("sio: %w %q", value.ErrReserved, event)
 	}
 	e, err := srv.encodeEvent(event, args)
 	return own(e), err // others keep it
 }
 
 func serverReserved(event string) bool {
-	return slices.Contains([]string{"connect", "connection", "new_namespace"}, event) || parser.Reserved(event)
+	return slices.Contains([]string{"connect", "connection", "new_namespace"}, event) || value.Reserved(event)
 }
 
 // heard hands an event of another server to its handler.
@@ -185,12 +186,12 @@ func (q *ears) work() {
 // valueOf is the answer that the first of args is, in memory of its own.
 func (srv *Server) valueOf(args []any) (rooms.Value, error) {
 	if len(args) > 0 {
-		if v, ok := args[0].(parser.Verbatim); ok { // several, perhaps, of which the first
+		if v, ok := args[0].(value.Verbatim); ok { // several, perhaps, of which the first
 			raw, buffers := v.Verbatim()
 			args = []any{Args{raw[:min(len(raw), 1)], buffers}}[:min(len(raw), 1)]
 		}
 	}
-	data, attachments, err := srv.o.Limits.AppendAckArgs(nil, args[:min(len(args), 1)])
+	data, attachments, err := value.AppendArgs(nil, args[:min(len(args), 1)], srv.o.Limits.MaxAttachments)
 	if err != nil {
 		return rooms.Value{}, encodeError(err)
 	}

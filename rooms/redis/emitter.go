@@ -7,7 +7,7 @@ import (
 
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/redis/wire"
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // An Emitter sends events to the clients of a cluster from a program that is no
@@ -93,7 +93,7 @@ func (e Emission) Compress(may bool) Emission {
 // Emit sends an event. The error is about the arguments, which are encoded as
 // those of sio's are; nil does not mean that it has been sent.
 func (e Emission) Emit(event string, args ...any) error {
-	data, attachments, err := parser.Limits{}.AppendArgs(nil, event, args)
+	data, attachments, err := value.AppendEvent(nil, event, args, 0)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (e Emission) Disconnect(closing bool) {
 
 // ServerSideEmit sends an event to the namespace's servers themselves.
 func (e Emission) ServerSideEmit(event string, args ...any) error {
-	data, attachments, err := parser.Limits{}.AppendArgs(nil, event, args)
+	data, attachments, err := value.AppendEvent(nil, event, args, 0)
 	if err == nil {
 		e.c.ServerSideEmit(e.target.Namespace, rooms.Event{Data: data, Attachments: attachments})
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 func TestAssembler(t *testing.T) {
@@ -44,8 +46,8 @@ func TestAssembler(t *testing.T) {
 		t.Errorf("packet = %s, want %s", got, want)
 	}
 	var data []byte
-	if err := Decode(p.Args[0], p.Buffers, &data); err != nil || string(data) != "\x02\x02" {
-		t.Errorf("Decode(%s) = %v, %v, want [2 2]", p.Args[0], data, err)
+	if err := value.Decode(p.Args[0], p.Buffers, &data); err != nil || string(data) != "\x02\x02" {
+		t.Errorf("value.Decode(%s) = %v, %v, want [2 2]", p.Args[0], data, err)
 	}
 
 	text(`2["plain again"]`, true)
@@ -122,7 +124,7 @@ func TestAssemblerFillsTheLimitExactly(t *testing.T) {
 // What is appended comes back, attachments at any place.
 func TestBinaryRoundTrip(t *testing.T) {
 	args := []any{
-		Binary(b1), "text", map[string]any{"list": []any{Binary(b2), nil, map[string]any{"deep": Binary{}}}, "n": 1.5}, []any{Binary(b3)},
+		value.Binary(b1), "text", map[string]any{"list": []any{value.Binary(b2), nil, map[string]any{"deep": value.Binary{}}}, "n": 1.5}, []any{value.Binary(b3)},
 	}
 	for _, ack := range []bool{false, true} {
 		var msg []byte
@@ -150,7 +152,7 @@ func TestBinaryRoundTrip(t *testing.T) {
 		}
 		got := make([]any, len(p.Args))
 		for i, raw := range p.Args {
-			if err := Decode(raw, p.Buffers, &got[i]); err != nil {
+			if err := value.Decode(raw, p.Buffers, &got[i]); err != nil {
 				t.Fatal(err)
 			}
 		}

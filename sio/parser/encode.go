@@ -1,35 +1,10 @@
 package parser
 
 import (
-	"errors"
-	"fmt"
 	"strconv"
+
+	"github.com/sioedge/sioedge/rooms/value"
 )
-
-// Binary is bytes that travel as an attachment. A []byte does too; the name
-// serves to tell them apart after [Decode] into an any, which yields Binary.
-type Binary []byte
-
-// ErrReserved is returned, wrapped, for an event that has a [Reserved] name.
-var ErrReserved = errors.New("reserved event name")
-
-// ErrTooManyAttachments is returned for arguments that hold more byte slices than
-// Limits.MaxAttachments, by default 10: JavaScript clients refuse such a packet and
-// disconnect, unless they have been told otherwise.
-var ErrTooManyAttachments = errors.New("parser: too many attachments")
-
-// An EncodeError tells which argument of an event or acknowledgement has no
-// JSON form. Arg counts from 0 and does not count the event's name.
-type EncodeError struct {
-	Arg int
-	Err error // the cause
-}
-
-// Error names the argument and the cause.
-func (e *EncodeError) Error() string { return fmt.Sprintf("parser: argument %d: %v", e.Arg, e.Err) }
-
-// Unwrap returns e.Err.
-func (e *EncodeError) Unwrap() error { return e.Err }
 
 // AppendHead appends what precedes the payload: type, number of attachments,
 // namespace and acknowledgement id, as in "51-/admin,13". Event and Ack become
@@ -65,9 +40,9 @@ func AppendConnect(dst []byte, namespace, sid, pid string) []byte {
 	if sid == "" {
 		return dst
 	}
-	dst = appendString(append(dst, `{"sid":`...), sid)
+	dst = value.AppendJSONText(append(dst, `{"sid":`...), sid)
 	if pid != "" {
-		dst = appendString(append(dst, `,"pid":`...), pid)
+		dst = value.AppendJSONText(append(dst, `,"pid":`...), pid)
 	}
 	return append(dst, '}')
 }
@@ -77,10 +52,10 @@ func AppendConnect(dst []byte, namespace, sid, pid string) []byte {
 // An error is what encoding/json says about data; dst is then returned as it was.
 func AppendConnectError(dst []byte, namespace, message string, data any) ([]byte, error) {
 	out := AppendHead(dst, ConnectError, 0, namespace, 0, false)
-	out = appendString(append(out, `{"message":`...), message)
+	out = value.AppendJSONText(append(out, `{"message":`...), message)
 	if data != nil {
 		var err error
-		if out, err = AppendJSON(append(out, `,"data":`...), data); err != nil {
+		if out, err = value.AppendJSON(append(out, `,"data":`...), data); err != nil {
 			return dst, err
 		}
 	}
@@ -94,10 +69,10 @@ func AppendDisconnect(dst []byte, namespace string) []byte {
 
 // AppendEvent appends a whole event: head and payload. The attachments must
 // follow as binary messages with nothing of that connection in between; see
-// [Limits.AppendArgs] for what they are and for the errors.
+// [value.AppendEvent] for what they are and for the errors.
 func (l Limits) AppendEvent(dst []byte, namespace string, id uint64, hasID bool, event string, args []any) (out []byte, attachments [][]byte, err error) {
 	out = AppendHead(dst, Event, 0, namespace, id, hasID)
-	if out, attachments, err = l.AppendArgs(out, event, args); err != nil {
+	if out, attachments, err = value.AppendEvent(out, event, args, l.MaxAttachments); err != nil {
 		return dst, nil, err
 	}
 	return announce(out, len(dst), BinaryEvent, len(attachments)), attachments, nil
@@ -106,7 +81,7 @@ func (l Limits) AppendEvent(dst []byte, namespace string, id uint64, hasID bool,
 // AppendAck appends a whole acknowledgement, as [Limits.AppendEvent] does an event.
 func (l Limits) AppendAck(dst []byte, namespace string, id uint64, args []any) (out []byte, attachments [][]byte, err error) {
 	out = AppendHead(dst, Ack, 0, namespace, id, true)
-	if out, attachments, err = l.AppendAckArgs(out, args); err != nil {
+	if out, attachments, err = value.AppendArgs(out, args, l.MaxAttachments); err != nil {
 		return dst, nil, err
 	}
 	return announce(out, len(dst), BinaryAck, len(attachments)), attachments, nil
@@ -126,58 +101,4 @@ func announce(b []byte, at int, t Type, n int) []byte {
 	copy(b[at+len(h):], b[at+1:end])
 	copy(b[at:], h)
 	return b
-}
-
-// AppendArgs appends the payload of an event: the JSON array of its name and
-// arguments, encoded as encoding/json does but without escaping <, > and &.
-//
-// Byte slices (of any named type without a JSON form of its own), in an argument
-// or anywhere within one, become placeholders and are returned as attachments,
-// in the order of the text; maps are in the order of their sorted keys, a nil
-// slice is null. The attachments are the arguments' own memory: it may change
-// only after they are sent. A [json.RawMessage] argument is validated and
-// copied as it is. What only looks like a placeholder, in a value that somebody
-// else made, has null for its mark beside attachments: receivers would take it for
-// one of theirs, or disconnect.
-//
-// The error is an *[EncodeError] for the first bad argument, or wraps
-// [ErrReserved], or is [ErrTooManyAttachments]; dst is then returned as it was.
-func (l Limits) AppendArgs(dst []byte, event string, args []any) (out []byte, attachments [][]byte, err error) {
-	if Reserved(event) {
-		return dst, nil, fmt.Errorf("parser: %q is a %w", event, ErrReserved)
-	}
-	out = appendString(append(dst, '['), event)
-	return l.appendArgs(dst, out, true, args)
-}
-
-// AppendAckArgs appends the payload of an acknowledgement: the JSON array of
-// its arguments. All else is as with [Limits.AppendArgs].
-func (l Limits) AppendAckArgs(dst []byte, args []any) (out []byte, attachments [][]byte, err error) {
-	return l.appendArgs(dst, append(dst, '['), false, args)
-}
-
-func (l Limits) appendArgs(dst, out []byte, comma bool, args []any) ([]byte, [][]byte, error) {
-	e := encoder{b: out}
-	for i, a := range args {
-		before := len(e.b)
-		if comma {
-			e.b = append(e.b, ',')
-		}
-		if err := e.any(a); err != nil {
-			return dst, nil, &EncodeError{i, err}
-		}
-		if e.spread {
-			e.b, e.spread = e.b[:before], false
-		} else {
-			comma = true
-		}
-	}
-	if len(e.attachments) > l.withDefaults().MaxAttachments {
-		return dst, nil, ErrTooManyAttachments
-	}
-	e.b = append(e.b, ']')
-	if len(e.attachments) > 0 {
-		neutralise(e.b[len(dst):], len(dst), e.places)
-	}
-	return e.b, e.attachments, nil
 }

@@ -2,9 +2,9 @@ package parser
 
 import (
 	"bytes"
-	"math"
-	"strconv"
 	"unicode/utf8"
+
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // Texts of socket.io-msgpack-parser; for what its decoder calls "Could not
@@ -14,9 +14,6 @@ var (
 	errNamespace  = &Error{InvalidPayload, "invalid namespace"}
 	errPacketID   = &Error{InvalidPayload, "invalid packet id"}
 )
-
-// maxExact is the largest integer up to which JavaScript's numbers are exact.
-const maxExact = 1<<53 - 1
 
 // ParseMsgpack parses a packet that is one binary message, as npm's
 // socket.io-msgpack-parser makes them, and fills into with views of it. It
@@ -41,12 +38,12 @@ func ParseMsgpack(msg []byte, limits Limits, into *Packet) error {
 	if limits.MaxAttachments == 0 || limits.MaxDepth == 0 || limits.MaxArgs == 0 {
 		limits = limits.withDefaults()
 	}
-	head, b := nextToken(msg)
-	if head.kind != mapToken {
+	head, b := value.NextToken(msg)
+	if head.Kind != value.MapToken {
 		return errPacketType
 	}
-	p := packetParser{p: into, limits: limits, data: absentToken}
-	for range head.n {
+	p := packetParser{p: into, limits: limits, data: value.AbsentToken}
+	for range head.N {
 		var err error
 		if b, err = p.member(b); err != nil {
 			return err
@@ -63,42 +60,42 @@ func ParseMsgpack(msg []byte, limits Limits, into *Packet) error {
 type packetParser struct {
 	p      *Packet
 	limits Limits
-	typed  bool // there is a type
-	named  bool // there is a namespace
-	data   kind // of the payload
-	scan   scanner
+	typed  bool            // there is a type
+	named  bool            // there is a namespace
+	data   value.TokenKind // of the payload
+	scan   value.Scanner
 }
 
 // member takes a key and its value at the start of b and returns what follows.
 func (p *packetParser) member(b []byte) (rest []byte, err error) {
-	key, b := nextToken(b)
-	if !key.isKey() {
+	key, b := value.NextToken(b)
+	if !key.IsKey() {
 		return nil, errPayload
 	}
-	value, rest := nextToken(b)
-	switch string(key.data) {
+	v, rest := value.NextToken(b)
+	switch string(key.Data) {
 	case "type":
-		n, ok := value.integer()
+		n, ok := v.Integer()
 		if !ok || n > uint64(ConnectError) {
 			return nil, errPacketType
 		}
 		p.p.Type, p.typed = Type(n), true
 	case "nsp":
-		if value.kind != textToken || !isNamespace(value.data) {
+		if v.Kind != value.TextToken || !isNamespace(v.Data) {
 			return nil, errNamespace
 		}
-		p.p.Namespace, p.named = value.data, true
+		p.p.Namespace, p.named = v.Data, true
 	case "id":
-		n, ok := value.integer()
+		n, ok := v.Integer()
 		p.p.ID, p.p.HasID = n, ok
-		if !ok && !value.isAbsent() || n > maxExact {
+		if !ok && !v.Absent() || n > value.MaxExact {
 			return nil, errPacketID
 		}
 	case "data":
 		return p.payload(b)
 	default:
-		var ignored scanner
-		if rest, ok := ignored.skip(b, p.limits.MaxDepth); ok {
+		var ignored value.Scanner
+		if rest, ok := ignored.Skip(b, p.limits.MaxDepth); ok {
 			return rest, nil
 		}
 		return nil, errPayload
@@ -116,20 +113,20 @@ func isNamespace(name []byte) bool {
 // type is.
 func (p *packetParser) payload(b []byte) (rest []byte, err error) {
 	clear(p.p.Args) // of a former payload
-	p.p.Data, p.p.Args, p.scan = nil, p.p.Args[:0], scanner{most: p.limits.MaxAttachments}
-	head, rest := nextToken(b)
-	p.data = head.kind
-	if head.isAbsent() {
-		p.data = absentToken
+	p.p.Data, p.p.Args, p.scan = nil, p.p.Args[:0], value.Scanner{Most: p.limits.MaxAttachments}
+	head, rest := value.NextToken(b)
+	p.data = head.Kind
+	if head.Absent() {
+		p.data = value.AbsentToken
 		return rest, nil
 	}
 	ok := true
-	if head.kind != arrayToken {
-		rest, ok = p.scan.skip(b, p.limits.MaxDepth)
+	if head.Kind != value.ArrayToken {
+		rest, ok = p.scan.Skip(b, p.limits.MaxDepth)
 	}
-	for n := range head.elements() {
+	for n := range head.Elements() {
 		arg := rest
-		if rest, ok = p.scan.skip(arg, p.limits.MaxDepth-1); !ok {
+		if rest, ok = p.scan.Skip(arg, p.limits.MaxDepth-1); !ok {
 			break
 		}
 		if n > uint64(p.limits.MaxArgs) { // one more may be the name
@@ -138,13 +135,13 @@ func (p *packetParser) payload(b []byte) (rest []byte, err error) {
 		end := len(arg) - len(rest)
 		p.p.Args = append(p.p.Args, arg[:end:end])
 	}
-	if p.scan.many {
+	if p.scan.Many {
 		return nil, errManyAttachments
 	}
 	if !ok {
 		return nil, errPayload
 	}
-	if p.scan.marked && p.scan.bytes {
+	if p.scan.Marked && p.scan.Bytes {
 		return nil, errPlaceholder
 	}
 	end := len(b) - len(rest)
@@ -163,15 +160,15 @@ func (p *packetParser) finish() error {
 	ok := false
 	switch p.p.Type {
 	case Connect:
-		ok = p.data == absentToken || p.data == mapToken
+		ok = p.data == value.AbsentToken || p.data == value.MapToken
 	case Disconnect:
-		ok = p.data == absentToken
+		ok = p.data == value.AbsentToken
 	case ConnectError:
-		ok = p.data == textToken || p.data == mapToken
+		ok = p.data == value.TextToken || p.data == value.MapToken
 	case Ack:
-		ok = p.data == arrayToken
+		ok = p.data == value.ArrayToken
 	case Event:
-		ok = p.data == arrayToken && p.takeEvent()
+		ok = p.data == value.ArrayToken && p.takeEvent()
 	}
 	if !ok {
 		return errPayload
@@ -189,14 +186,14 @@ func (p *packetParser) takeEvent() bool {
 	if len(args) == 0 {
 		return false
 	}
-	switch name, _ := nextToken(args[0]); name.kind {
-	case textToken:
-		if Reserved(string(name.data)) {
+	switch name, _ := value.NextToken(args[0]); name.Kind {
+	case value.TextToken:
+		if value.Reserved(string(name.Data)) {
 			return false
 		}
-		p.p.Event = name.data
-	case signedToken, unsignedToken, floatToken:
-		text, ok := name.appendNumber(p.p.unescaped[:0])
+		p.p.Event = name.Data
+	case value.SignedToken, value.UnsignedToken, value.FloatToken:
+		text, ok := name.AppendNumber(p.p.unescaped[:0])
 		if !ok {
 			return false
 		}
@@ -208,52 +205,4 @@ func (p *packetParser) takeEvent() bool {
 	args[len(args)-1] = nil
 	p.p.Args = args[:len(args)-1]
 	return true
-}
-
-// appendNumber appends the number t as JSON. It returns false for what has
-// none, not a number and the infinities.
-func (t token) appendNumber(dst []byte) ([]byte, bool) {
-	switch t.kind {
-	case signedToken:
-		return strconv.AppendInt(dst, int64(t.n), 10), true
-	case unsignedToken:
-		return strconv.AppendUint(dst, t.n, 10), true
-	}
-	f := t.float()
-	if f == 0 {
-		f = 0 // JSON.stringify knows no negative zero
-	}
-	out, err := appendFloat(dst, f, 64)
-	return out, err == nil
-}
-
-// number returns the value of t if that is a finite number.
-func (t token) number() (f float64, ok bool) {
-	switch t.kind {
-	case signedToken:
-		return float64(int64(t.n)), true
-	case unsignedToken:
-		return float64(t.n), true
-	case floatToken:
-		f = t.float()
-		return f, !math.IsNaN(f) && !math.IsInf(f, 0)
-	}
-	return 0, false
-}
-
-// integer returns t as a packet's type or id: an integer, also one written as a
-// floating point number, that is not negative.
-func (t token) integer() (n uint64, ok bool) {
-	switch t.kind {
-	case signedToken:
-		return t.n, int64(t.n) >= 0
-	case unsignedToken:
-		return t.n, true
-	case floatToken:
-		f := t.float()
-		if f >= 0 && f <= maxExact && f == math.Trunc(f) {
-			return uint64(f), true
-		}
-	}
-	return 0, false
 }

@@ -1,6 +1,10 @@
 package parser
 
-import "github.com/tinylib/msgp/msgp"
+import (
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/sioedge/sioedge/rooms/value"
+)
 
 // An envelope is a packet without its payload. The order of the keys is the one
 // in which Node's server sets them; receivers must not care.
@@ -64,7 +68,7 @@ func (v *envelope) appendNamespace(dst []byte) []byte {
 // AppendMsgpackPacket appends p, whose payload may have either encoding, as one
 // binary message: how a packet made or received as JSON, with its Buffers,
 // reaches clients of the other parser. The error is that of
-// [AppendMsgpackFromJSON]; dst is then returned as it was.
+// [value.AppendMsgpackFromJSON]; dst is then returned as it was.
 func AppendMsgpackPacket(dst []byte, p *Packet) ([]byte, error) {
 	v := envelope{p.Type, string(p.Namespace), p.ID, p.HasID, p.Data != nil}
 	out := v.begin(dst)
@@ -74,7 +78,7 @@ func AppendMsgpackPacket(dst []byte, p *Packet) ([]byte, error) {
 		out = append(out, p.Data...)
 	default:
 		var err error
-		if out, err = AppendMsgpackFromJSON(out, p.Data, p.Buffers); err != nil {
+		if out, err = value.AppendMsgpackFromJSON(out, p.Data, p.Buffers); err != nil {
 			return dst, err
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // wire draws a MessagePack message: hexadecimal bytes, and texts in single
@@ -15,7 +17,7 @@ func wire(s string) []byte {
 	var b []byte
 	for _, f := range strings.Fields(s) {
 		if text, ok := strings.CutPrefix(f, "'"); ok {
-			b = appendMsgpackString(b, strings.TrimSuffix(text, "'"))
+			b = value.AppendMsgpackText(b, strings.TrimSuffix(text, "'"))
 			continue
 		}
 		h, err := hex.DecodeString(f)
@@ -32,14 +34,14 @@ func inJSON(p *Packet) *Packet {
 	q := *p
 	q.Args = nil
 	for _, a := range p.Args {
-		text, _, err := AppendJSONFromMsgpack(nil, a, nil)
+		text, _, err := value.AppendJSONFromMsgpack(nil, a, nil)
 		if err != nil {
 			text = []byte(err.Error())
 		}
 		q.Args = append(q.Args, text)
 	}
 	if p.Data != nil {
-		q.Data, _, _ = AppendJSONFromMsgpack(nil, p.Data, nil)
+		q.Data, _, _ = value.AppendJSONFromMsgpack(nil, p.Data, nil)
 	}
 	return &q
 }
@@ -276,6 +278,28 @@ func BenchmarkParseMsgpack(b *testing.B) {
 	for b.Loop() {
 		if err := ParseMsgpack(msg, Limits{}, &p); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// Of MessagePack, each byte string becomes an attachment: as many as in JSON.
+func TestMsgpackBytesAreBounded(t *testing.T) {
+	packet := func(n int) []byte {
+		b := []byte{0x83, 0xa4, 't', 'y', 'p', 'e', 2, 0xa3, 'n', 's', 'p', 0xa1, '/', 0xa4, 'd', 'a', 't', 'a', 0x92, 0xa1, 'e', 0xdc, byte(n >> 8), byte(n)}
+		for range n {
+			b = append(b, 0xc4, 0)
+		}
+		return b
+	}
+	for _, c := range []struct {
+		n    int
+		l    Limits
+		fits bool
+	}{{10, Limits{}, true}, {11, Limits{}, false}, {50_000, Limits{}, false}, {11, Limits{MaxAttachments: 11}, true}, {12, Limits{MaxAttachments: 11}, false}} {
+		var p Packet
+		err := ParseMsgpack(packet(c.n), c.l, &p)
+		if c.fits && err != nil || !c.fits && err != errManyAttachments {
+			t.Errorf("%d byte strings with %+v: %v, want them to fit: %v", c.n, c.l, err, c.fits)
 		}
 	}
 }

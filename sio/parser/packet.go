@@ -13,11 +13,15 @@
 //
 // In: an [Assembler] takes text and binary messages and calls [Parse], which
 // validates everything and decodes nothing: names and arguments are views of
-// the message. [Decode] turns one argument into a Go value. Out: [Limits.AppendEvent],
+// the message, for package value to decode. Out: [Limits.AppendEvent],
 // [Limits.AppendAck] and the other Append functions write into the caller's buffer.
 package parser
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/sioedge/sioedge/rooms/value"
+)
 
 // A Type is the kind of a packet, as its first digit says.
 type Type byte
@@ -123,15 +127,13 @@ type Limits struct {
 	MaxArgs int
 }
 
-const defaultMaxAttachments = 10
-
 func (l Limits) withDefaults() Limits {
 	orElse := func(n *int, or int) {
 		if *n == 0 {
 			*n = or
 		}
 	}
-	orElse(&l.MaxAttachments, defaultMaxAttachments)
+	orElse(&l.MaxAttachments, value.DefaultMaxAttachments)
 	orElse(&l.MaxAttachmentBytes, 10_000_000)
 	orElse(&l.MaxDepth, 128)
 	orElse(&l.MaxArgs, 4096)
@@ -177,13 +179,3 @@ var (
 	errManyArgs         = &Error{TooLarge, "too many arguments"}
 	errTooLarge         = &Error{TooLarge, "attachments too large"}
 )
-
-// Reserved tells whether event is a name that neither side may send, because
-// it means something to Node's emitter or to the protocol.
-func Reserved(event string) bool {
-	switch event {
-	case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
-		return true
-	}
-	return false
-}

@@ -1,5 +1,7 @@
 package parser
 
+import "github.com/sioedge/sioedge/rooms/value"
+
 // Parse parses the text of a packet (what follows the Engine.IO type byte) and
 // fills into with views of it. It validates the whole message: the payload is
 // JSON by RFC 8259, nested no deeper than limits allow, of the shape its type
@@ -39,8 +41,8 @@ func Parse(msg []byte, limits Limits, into *Packet) error {
 	case Event, Ack:
 		err = into.setArgs(payload, limits)
 	}
-	if err == nil && into.Attachments > 0 {
-		err = checkPlaceholders(into.Data, into.Attachments, limits.MaxDepth)
+	if err == nil && into.Attachments > 0 && value.CheckPlaceholders(into.Data, into.Attachments, limits.MaxDepth) != nil {
+		return errPlaceholder
 	}
 	return err
 }
@@ -102,8 +104,8 @@ func (p *Packet) setData(payload []byte, depth int) error {
 	if len(payload) == 0 {
 		return nil
 	}
-	end := skipValue(payload, 0, depth)
-	if end < 0 || skipSpace(payload, end) != len(payload) {
+	end := value.Skip(payload, 0, depth)
+	if end < 0 || value.SkipSpace(payload, end) != len(payload) {
 		return errPayload
 	}
 	p.Data = payload[:end:end]
@@ -115,7 +117,7 @@ func (p *Packet) setArgs(b []byte, limits Limits) error {
 	if len(b) == 0 || b[0] != '[' {
 		return errPayload
 	}
-	i := skipSpace(b, 1)
+	i := value.SkipSpace(b, 1)
 	if i < len(b) && b[i] == ']' {
 		if p.Type == Event {
 			return errPayload // no name
@@ -123,8 +125,8 @@ func (p *Packet) setArgs(b []byte, limits Limits) error {
 		return p.endArgs(b, i)
 	}
 	for named := p.Type == Ack; ; named = true {
-		start := skipSpace(b, i)
-		i = skipValue(b, start, limits.MaxDepth-1)
+		start := value.SkipSpace(b, i)
+		i = value.Skip(b, start, limits.MaxDepth-1)
 		if i < 0 {
 			return errPayload
 		}
@@ -137,7 +139,7 @@ func (p *Packet) setArgs(b []byte, limits Limits) error {
 		} else {
 			p.Args = append(p.Args, b[start:i:i])
 		}
-		if i = skipSpace(b, i); i == len(b) {
+		if i = value.SkipSpace(b, i); i == len(b) {
 			return errPayload
 		}
 		if b[i] == ']' {
@@ -152,7 +154,7 @@ func (p *Packet) setArgs(b []byte, limits Limits) error {
 
 // endArgs finishes at the closing bracket b[i].
 func (p *Packet) endArgs(b []byte, i int) error {
-	if skipSpace(b, i+1) != len(b) {
+	if value.SkipSpace(b, i+1) != len(b) {
 		return errPayload
 	}
 	p.Data = b[: i+1 : i+1]
@@ -167,11 +169,11 @@ func (p *Packet) setEvent(raw []byte) error {
 	case c != '"':
 		return errPayload
 	default:
-		name, escaped := unquote(p.unescaped[:0], raw)
+		name, escaped := value.Unquote(p.unescaped[:0], raw)
 		if escaped {
 			p.unescaped = name
 		}
-		if Reserved(string(name)) {
+		if value.Reserved(string(name)) {
 			return errPayload
 		}
 		p.Event = name

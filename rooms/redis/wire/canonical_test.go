@@ -3,7 +3,7 @@ package wire
 import (
 	"testing"
 
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // canonical returns JSON as it comes back from MessagePack: one value can be
@@ -17,11 +17,11 @@ func canonical(t *testing.T, text []byte) []byte {
 }
 
 func throughMsgpack(t *testing.T, text []byte, attachments [][]byte) ([]byte, [][]byte) {
-	b, err := parser.AppendMsgpackFromJSON(nil, text, attachments)
+	b, err := value.AppendMsgpackFromJSON(nil, text, attachments)
 	if err != nil {
 		t.Fatalf("AppendMsgpackFromJSON(%q) = %v, want no error for what was parsed", text, err)
 	}
-	v, err := parser.ViewMsgpack(b, maxDepth)
+	v, err := value.ViewMsgpack(b, maxDepth)
 	if err != nil {
 		t.Fatalf("ViewMsgpack(%x) from %q = %v, want no error", b, text, err)
 	}
@@ -39,7 +39,7 @@ func flatten(t *testing.T, text *[]byte, attachments *[][]byte, plain bool) {
 		return
 	}
 	if plain && len(*attachments) > 0 {
-		out, err := parser.AppendJSONWithBuffers(nil, *text, *attachments)
+		out, err := value.AppendJSONWithBuffers(nil, *text, *attachments)
 		if err != nil {
 			t.Fatalf("AppendJSONWithBuffers(%q) = %v, want no error for what was parsed", *text, err)
 		}

@@ -1,6 +1,6 @@
 package wire
 
-import "github.com/sioedge/sioedge/sio/parser"
+import "github.com/sioedge/sioedge/rooms/value"
 
 // A Broadcast is an event for the clients of a classic cluster. It is
 // [uid, packet, options]; see [BroadcastTarget] for where it is published.
@@ -20,9 +20,9 @@ func ParseBroadcast(b []byte) (m Broadcast, err error) {
 	if err != nil {
 		return Broadcast{}, err
 	}
-	var f [3]parser.View
+	var f [3]value.View
 	n := 0
-	v.Elements(func(e parser.View) bool {
+	v.Elements(func(e value.View) bool {
 		f[n] = e
 		n++
 		return n < len(f)

@@ -20,7 +20,7 @@
 // Both write some messages as JSON and some, mostly those with bytes in them, as
 // MessagePack; the Parse functions tell by the first byte. Here an event is
 // always the JSON text that clients get, with placeholders for its attachments,
-// which is what package parser writes.
+// which is what package value writes.
 //
 // Everything is a pure function. What is parsed is made of views of the message,
 // but for strings: it may be kept only together with the message, which may not

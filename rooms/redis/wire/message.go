@@ -1,6 +1,6 @@
 package wire
 
-import "github.com/sioedge/sioedge/sio/parser"
+import "github.com/sioedge/sioedge/rooms/value"
 
 // A MessageType is what a [Message] is about.
 type MessageType uint8
@@ -59,7 +59,7 @@ func ParseMessage(b []byte) (m Message, err error) {
 	if err != nil {
 		return Message{}, err
 	}
-	var f [4]parser.View
+	var f [4]value.View
 	if !v.Object(f[:], "type", "data", "uid", "nsp") {
 		return Message{}, errShape
 	}
@@ -93,11 +93,11 @@ func (m *Message) Response() bool {
 func (m *Message) hasData() bool { return m.Type > Heartbeat && m.Type < AdapterClose }
 
 // setData takes the data, whose members depend on the type.
-func (m *Message) setData(v parser.View) error {
+func (m *Message) setData(v value.View) error {
 	if !m.hasData() {
 		return nil
 	}
-	var f [7]parser.View
+	var f [7]value.View
 	if !v.Object(f[:], "packet", "requestId", "opts", "rooms", "close", "sockets", "clientCount") {
 		return errShape
 	}

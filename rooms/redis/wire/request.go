@@ -1,6 +1,6 @@
 package wire
 
-import "github.com/sioedge/sioedge/sio/parser"
+import "github.com/sioedge/sioedge/rooms/value"
 
 // A RequestType says what the servers of a classic cluster are asked for.
 type RequestType uint8
@@ -59,7 +59,7 @@ func ParseRequest(b []byte) (r Request, err error) {
 	if err != nil {
 		return Request{}, err
 	}
-	var f [10]parser.View
+	var f [10]value.View
 	if !v.Object(f[:], "uid", "requestId", "type", "opts", "rooms", "close", "data", "packet", "sid", "room") {
 		return Request{}, errShape
 	}
@@ -81,7 +81,7 @@ func ParseRequest(b []byte) (r Request, err error) {
 }
 
 // set takes the members that depend on the type.
-func (r *Request) set(opts, list, closing, data, packet, sid, room parser.View) (err error) {
+func (r *Request) set(opts, list, closing, data, packet, sid, room value.View) (err error) {
 	switch r.Type {
 	case RequestSockets:
 		r.Rooms, _, err = rooms(list)
@@ -95,7 +95,7 @@ func (r *Request) set(opts, list, closing, data, packet, sid, room parser.View) 
 	case RequestDisconnect:
 		r.Close, _ = closing.Bool()
 		if opts.Missing() {
-			return r.setLegacy(sid, parser.View{})
+			return r.setLegacy(sid, value.View{})
 		}
 		err = setOptions(&r.Options, opts)
 	case RequestFetch:
@@ -113,7 +113,7 @@ func (r *Request) set(opts, list, closing, data, packet, sid, room parser.View) 
 	return err
 }
 
-func (r *Request) setLegacy(sid, room parser.View) error {
+func (r *Request) setLegacy(sid, room value.View) error {
 	if err := setText(&r.SID, sid); err != nil || r.SID == "" {
 		return errShape
 	}

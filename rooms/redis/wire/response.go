@@ -1,6 +1,6 @@
 package wire
 
-import "github.com/sioedge/sioedge/sio/parser"
+import "github.com/sioedge/sioedge/rooms/value"
 
 // A Response answers a [Request]. Those to RequestServerSideEmit and
 // RequestBroadcast have a type; all others have none, and of Sockets, SIDs and
@@ -30,7 +30,7 @@ func ParseResponse(b []byte) (r Response, err error) {
 	if err != nil {
 		return Response{}, err
 	}
-	var f [8]parser.View
+	var f [8]value.View
 	if !v.Object(f[:], "type", "requestId", "uid", "sockets", "rooms", "clientCount", "data", "packet") {
 		return Response{}, errShape
 	}
@@ -48,7 +48,7 @@ func ParseResponse(b []byte) (r Response, err error) {
 	return r, nil
 }
 
-func (r *Response) setLists(list, names parser.View) (err error) {
+func (r *Response) setLists(list, names value.View) (err error) {
 	if !list.Missing() {
 		r.Sockets, r.SIDs, err = sockets(list)
 	} else if !names.Missing() {
@@ -59,7 +59,7 @@ func (r *Response) setLists(list, names parser.View) (err error) {
 	return err
 }
 
-func (r *Response) setTyped(typ, count, data, packet parser.View) error {
+func (r *Response) setTyped(typ, count, data, packet value.View) error {
 	t, ok := typ.Integer()
 	r.HasType = true
 	switch {

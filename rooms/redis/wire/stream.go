@@ -5,7 +5,7 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 var (
@@ -56,15 +56,15 @@ func ParseEntry(fields map[string]string) (Message, error) {
 	if !m.hasData() {
 		return m, nil
 	}
-	var v parser.View
+	var v value.View
 	if len(data) > 0 && data[0] == '{' {
-		v, err = parser.ViewJSON([]byte(data), maxDepth)
+		v, err = value.ViewJSON([]byte(data), maxDepth)
 	} else {
 		var b []byte
 		if b, err = base64.StdEncoding.DecodeString(data); err != nil {
 			return Message{}, errBase64
 		}
-		v, err = parser.ViewMsgpack(b, maxDepth)
+		v, err = value.ViewMsgpack(b, maxDepth)
 	}
 	if err != nil {
 		return Message{}, errSyntax
@@ -139,19 +139,19 @@ func AppendSession(dst []byte, s *Session) ([]byte, error) {
 const neverUsed = 0xc1
 
 // ParseSession parses such a value. Nothing in the session shares its memory.
-func ParseSession(value []byte) (s Session, err error) {
-	b, err := base64.StdEncoding.AppendDecode(nil, value)
+func ParseSession(text []byte) (s Session, err error) {
+	b, err := base64.StdEncoding.AppendDecode(nil, text)
 	if err != nil {
 		return Session{}, errBase64
 	}
 	if len(b) > 0 && b[0] == neverUsed {
 		b = b[1:]
 	}
-	v, err := parser.ViewMsgpack(b, maxDepth)
+	v, err := value.ViewMsgpack(b, maxDepth)
 	if err != nil {
 		return Session{}, errSyntax
 	}
-	var f [11]parser.View
+	var f [11]value.View
 	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since", "until", "at", "behind", "who", "direct") {
 		return Session{}, errSession
 	}

@@ -3,7 +3,7 @@ package wire
 import (
 	"errors"
 
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // EmitterUID is who a message is from that no server sent.
@@ -84,10 +84,10 @@ type SocketInfo struct {
 }
 
 // view returns a message whose JSON begins with open.
-func view(b []byte, open byte) (parser.View, error) {
-	parse := parser.ViewMsgpack
+func view(b []byte, open byte) (value.View, error) {
+	parse := value.ViewMsgpack
 	if len(b) > 0 && b[0] == open {
-		parse = parser.ViewJSON
+		parse = value.ViewJSON
 	}
 	v, err := parse(b, maxDepth)
 	if err != nil {
@@ -97,7 +97,7 @@ func view(b []byte, open byte) (parser.View, error) {
 }
 
 // setText puts the text v into s, "" if there is none.
-func setText(s *string, v parser.View) error {
+func setText(s *string, v value.View) error {
 	if v.Missing() || v.Null() {
 		*s = ""
 		return nil
@@ -118,8 +118,8 @@ func setText(s *string, v parser.View) error {
 }
 
 // setPacket takes {type, data, nsp, id}. namespace may be nil.
-func setPacket(p *Packet, namespace *string, v parser.View) error {
-	var f [4]parser.View
+func setPacket(p *Packet, namespace *string, v value.View) error {
+	var f [4]value.View
 	if !v.Object(f[:], "type", "data", "nsp", "id") {
 		return errPacket
 	}
@@ -146,12 +146,12 @@ func setPacket(p *Packet, namespace *string, v parser.View) error {
 
 // setEvent takes [event, ...args]. Clients disconnect at the sight of a reserved
 // name, so events for them may have none.
-func setEvent(p *Packet, v parser.View, forClients bool) (err error) {
+func setEvent(p *Packet, v value.View, forClients bool) (err error) {
 	ok := false
-	v.Elements(func(name parser.View) bool {
+	v.Elements(func(name value.View) bool {
 		var text []byte
 		if text, ok = name.Text(); ok {
-			ok = !forClients || !parser.Reserved(string(text))
+			ok = !forClients || !value.Reserved(string(text))
 		} else {
 			_, ok = name.Number()
 		}
@@ -166,7 +166,7 @@ func setEvent(p *Packet, v parser.View, forClients bool) (err error) {
 	return nil
 }
 
-func setValue(to *Value, v parser.View) (err error) {
+func setValue(to *Value, v value.View) (err error) {
 	if v.Missing() {
 		return nil
 	}
@@ -177,8 +177,8 @@ func setValue(to *Value, v parser.View) (err error) {
 }
 
 // setOptions takes {rooms, except, flags}.
-func setOptions(o *Options, v parser.View) (err error) {
-	var f [3]parser.View
+func setOptions(o *Options, v value.View) (err error) {
+	var f [3]value.View
 	if !v.Object(f[:], "rooms", "except", "flags") {
 		return errOptions
 	}
@@ -200,11 +200,11 @@ func setOptions(o *Options, v parser.View) (err error) {
 // null or an empty text, which some emitters write, is an empty list. Elements
 // that are no text and no number are what a JavaScript program joins by mistake,
 // as to(undefined): nobody here is in such a room.
-func rooms(v parser.View) (list []string, n int, err error) {
+func rooms(v value.View) (list []string, n int, err error) {
 	if text, ok := v.Text(); v.Missing() || v.Null() || ok && len(text) == 0 {
 		return nil, 0, nil
 	}
-	ok := v.Elements(func(room parser.View) bool {
+	ok := v.Elements(func(room value.View) bool {
 		n++
 		if text, ok := room.Text(); ok {
 			list = append(list, string(text))
@@ -223,8 +223,8 @@ func rooms(v parser.View) (list []string, n int, err error) {
 const maxTimeout = 1<<31 - 1
 
 // setFlags takes {volatile, compress, expectSingleResponse, timeout}.
-func setFlags(to *Flags, v parser.View) {
-	var f [4]parser.View
+func setFlags(to *Flags, v value.View) {
+	var f [4]value.View
 	v.Object(f[:], "volatile", "compress", "expectSingleResponse", "timeout")
 	to.Volatile, _ = f[0].Bool()
 	to.Compress, to.HasCompress = f[1].Bool()
@@ -235,8 +235,8 @@ func setFlags(to *Flags, v parser.View) {
 }
 
 // sockets returns the sockets of a list: objects, or the ids alone.
-func sockets(v parser.View) (list []SocketInfo, ids []string, err error) {
-	ok := v.Elements(func(e parser.View) bool {
+func sockets(v value.View) (list []SocketInfo, ids []string, err error) {
+	ok := v.Elements(func(e value.View) bool {
 		if id, ok := e.Text(); ok {
 			ids = append(ids, string(id))
 			return true
@@ -256,8 +256,8 @@ func sockets(v parser.View) (list []SocketInfo, ids []string, err error) {
 	return list, ids, err
 }
 
-func setSocket(s *SocketInfo, v parser.View) (err error) {
-	var f [4]parser.View
+func setSocket(s *SocketInfo, v value.View) (err error) {
+	var f [4]value.View
 	if !v.Object(f[:], "id", "handshake", "rooms", "data") {
 		return errSockets
 	}
@@ -275,7 +275,7 @@ func setSocket(s *SocketInfo, v parser.View) (err error) {
 	}
 	s.Handshake = handshake.Data
 	if len(handshake.Attachments) > 0 { // of a client that speaks MessagePack, in auth
-		if s.Handshake, err = parser.AppendJSONWithBuffers(nil, handshake.Data, handshake.Attachments); err != nil {
+		if s.Handshake, err = value.AppendJSONWithBuffers(nil, handshake.Data, handshake.Attachments); err != nil {
 			return err
 		}
 	}
@@ -283,7 +283,7 @@ func setSocket(s *SocketInfo, v parser.View) (err error) {
 }
 
 // setCount takes how many clients there are.
-func setCount(n *int, v parser.View) error {
+func setCount(n *int, v value.View) error {
 	u, ok := v.Integer()
 	if !ok || u > 1<<31-1 {
 		return errCount

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // A vector is a command that servers and emitters on npm's packages sent to
@@ -135,7 +135,7 @@ func messageCodec(form Form) codec {
 // have them.
 func valueMeaning(text []byte, attachments [][]byte) any {
 	var v any
-	if err := parser.Decode(text, attachments, &v); err != nil {
+	if err := value.Decode(text, attachments, &v); err != nil {
 		return err
 	}
 	return noted(v)
@@ -143,7 +143,7 @@ func valueMeaning(text []byte, attachments [][]byte) any {
 
 func noted(v any) any {
 	switch v := v.(type) {
-	case parser.Binary:
+	case value.Binary:
 		return fmt.Sprintf("<bin %x>", []byte(v))
 	case []any:
 		for i := range v {

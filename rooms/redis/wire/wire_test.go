@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // pack draws MessagePack as the JSON of it; bytes are "<bin 0102>", and what is
 // "<raw c0>" stands for itself.
 func pack(t testing.TB, text string) []byte {
-	b, err := parser.AppendMsgpackFromJSON(nil, []byte(text), nil)
+	b, err := value.AppendMsgpackFromJSON(nil, []byte(text), nil)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}

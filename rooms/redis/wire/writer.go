@@ -5,7 +5,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // A writer appends a message, as JSON or as MessagePack, where objects and lists
@@ -52,10 +52,10 @@ func (w *writer) key(name string) {
 
 func (w *writer) text(s string) {
 	if w.packed {
-		w.b = parser.AppendMsgpackText(w.b, s)
+		w.b = value.AppendMsgpackText(w.b, s)
 		return
 	}
-	w.b = parser.AppendJSONText(w.b, s)
+	w.b = value.AppendJSONText(w.b, s)
 }
 
 func (w *writer) number(n uint64) {
@@ -103,9 +103,9 @@ func (w *writer) json(text []byte, attachments [][]byte) {
 	var err error
 	switch {
 	case w.packed:
-		w.b, err = parser.AppendMsgpackFromJSON(w.b, text, attachments)
+		w.b, err = value.AppendMsgpackFromJSON(w.b, text, attachments)
 	default:
-		w.b, err = parser.AppendJSONWithBuffers(w.b, text, attachments)
+		w.b, err = value.AppendJSONWithBuffers(w.b, text, attachments)
 	}
 	if w.err == nil {
 		w.err = err

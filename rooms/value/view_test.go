@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func TestViewOfDialects(t *testing.T) {
 		{`cf0020000000000000`, `9007199254740992`}, {`cb4340000000000000`, `9007199254740992`}, {`a3ff41fe`, `"�A�"`}, {`81 a1ff 01`, `{"�":1}`}, {`82 05 01 ff 02`, `{"5":1,"-1":2}`},
 		{`92 81 '_placeholder' c3 d6ff6553f100`, `[{"_placeholder":true},"2023-11-14T22:13:20.000Z"]`}, {`92 81 '_placeholder' c2 c400`, `[{"_placeholder":false},{"_placeholder":true,"num":0}]`},
 	} {
-		v, err := ViewMsgpack(wire(tt.raw), maxDepth)
+		v, err := ViewMsgpack(wire(tt.raw), MaxDepth)
 		if err != nil {
 			t.Errorf("ViewMsgpack(%s) = %v, want no error", tt.raw, err)
 			continue
@@ -34,9 +34,9 @@ func TestViewOfDialects(t *testing.T) {
 			t.Errorf("JSON of %s = %s, %x, %v, want %s", tt.raw, text, attachments, err, tt.want)
 		}
 	}
-	v, err := ViewMsgpack(wire(`93 81 '_placeholder' c3 c400 81 'x' 01`), maxDepth)
-	if _, _, errJSON := v.JSON(); err != nil || errJSON != errPlaceholder {
-		t.Errorf("JSON of bytes beside what looks like a placeholder = %v, %v, want %v", err, errJSON, errPlaceholder)
+	v, err := ViewMsgpack(wire(`93 81 '_placeholder' c3 c400 81 'x' 01`), MaxDepth)
+	if _, _, errJSON := v.JSON(); err != nil || errJSON != ErrPlaceholder {
+		t.Errorf("JSON of bytes beside what looks like a placeholder = %v, %v, want %v", err, errJSON, ErrPlaceholder)
 	}
 	v.Elements(func(e View) bool { // each by itself is clear
 		if _, _, err := e.JSON(); err != nil {
@@ -98,7 +98,7 @@ func TestViewIsTheSameInBothEncodings(t *testing.T) {
 		`1e400`: ``, `[]`: `array `, `[1,null]`: `(number 1 1 true integer 1 ) (null ) array `, `{}`: `object missing / missing `,
 		`{"b":null,"c":1}`: `object missing / null `, `{"a":1,"a":"x"}`: `object text "x" / missing `, `{"\u0061":[{}]}`: `object (object missing / missing ) array / missing `,
 	} {
-		v, err := ViewJSON([]byte(" "+text+"\n"), maxDepth)
+		v, err := ViewJSON([]byte(" "+text+"\n"), MaxDepth)
 		if got := strings.ReplaceAll(describe(v), "number -0", "number 0"); err != nil || got != want {
 			t.Errorf("ViewJSON(%s) is %s, %v, want %s", text, got, err, want)
 		}
@@ -106,7 +106,7 @@ func TestViewIsTheSameInBothEncodings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err = ViewMsgpack(b, maxDepth)
+		v, err = ViewMsgpack(b, MaxDepth)
 		if got := describe(v); err != nil || got != want {
 			t.Errorf("ViewMsgpack(%x), that is %s, is %s, %v, want %s", b, text, got, err, want)
 		}
@@ -115,7 +115,7 @@ func TestViewIsTheSameInBothEncodings(t *testing.T) {
 		`d40000`: `missing `, `82 'a' d40000 'b' 01`: `object missing / number 1 1 true integer 1 `, `92 d40000 01`: `(missing ) (number 1 1 true integer 1 ) array `,
 		`cb7ff8000000000000`: ``, `c40161`: ``, `81 c40161 01`: ``, `d7000000000000000000`: ``, `82 'a' 01 'a' d40000`: `object missing / missing `,
 	} {
-		v, err := ViewMsgpack(wire(raw), maxDepth)
+		v, err := ViewMsgpack(wire(raw), MaxDepth)
 		if raw == `81 c40161 01` {
 			if err == nil {
 				t.Errorf("ViewMsgpack(%s) = %s, want an error", raw, describe(v))
@@ -143,12 +143,12 @@ func TestViewLimitsNesting(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{``, ` `, `1 2`, `[1`, `{"a"}`, `nul`, "\"\n\""} {
-		if v, err := ViewJSON([]byte(bad), maxDepth); err != errPayload || !v.Missing() {
+		if v, err := ViewJSON([]byte(bad), MaxDepth); err != ErrSyntax || !v.Missing() {
 			t.Errorf("ViewJSON(%q) = %s, %v, want an error", bad, describe(v), err)
 		}
 	}
 	for _, bad := range []string{``, `c1`, `91`, `01 01`, `c6ffffffff`, `dfffffffff`, `d4`, `c70cff00`} {
-		if v, err := ViewMsgpack(wire(bad), maxDepth); err != errPayload || !v.Missing() {
+		if v, err := ViewMsgpack(wire(bad), MaxDepth); err != ErrSyntax || !v.Missing() {
 			t.Errorf("ViewMsgpack(%s) = %s, %v, want an error", bad, describe(v), err)
 		}
 	}
@@ -156,9 +156,9 @@ func TestViewLimitsNesting(t *testing.T) {
 
 func TestViewElementsStops(t *testing.T) {
 	for _, msgpack := range []bool{false, true} {
-		v, err := ViewJSON([]byte(`[1,2,3]`), maxDepth)
+		v, err := ViewJSON([]byte(`[1,2,3]`), MaxDepth)
 		if msgpack {
-			v, err = ViewMsgpack(wire(`93 01 02 03`), maxDepth)
+			v, err = ViewMsgpack(wire(`93 01 02 03`), MaxDepth)
 		}
 		n := 0
 		if ok := v.Elements(func(View) bool { n++; return n < 2 }); err != nil || !ok || n != 2 {
@@ -182,14 +182,14 @@ func TestAppendJSONWithBuffers(t *testing.T) {
 			t.Errorf("AppendJSONWithBuffers(%s) = %s, %v, want x%s", tt.text, got, err, tt.want)
 		}
 	}
-	for text, want := range map[string]error{``: errPayload, `[`: errPayload, `1 2`: errPayload, p1: errPlaceholder, `[` + p0 + `] 5`: errPayload} {
+	for text, want := range map[string]error{``: ErrSyntax, `[`: ErrSyntax, `1 2`: ErrSyntax, p1: ErrPlaceholder, `[` + p0 + `] 5`: ErrSyntax} {
 		got, err := AppendJSONWithBuffers([]byte("x"), []byte(text), [][]byte{b1})
 		if err != want || string(got) != "x" {
 			t.Errorf("AppendJSONWithBuffers(%s) = %s, %v, want %v", text, got, err, want)
 		}
 	}
 	for _, text := range []string{``, `[`, `1 2`} {
-		if got, err := AppendJSONWithBuffers([]byte("x"), []byte(text), nil); err != errPayload || string(got) != "x" {
+		if got, err := AppendJSONWithBuffers([]byte("x"), []byte(text), nil); err != ErrSyntax || string(got) != "x" {
 			t.Errorf("AppendJSONWithBuffers(%q, no attachments) = %s, %v, want an error", text, got, err)
 		}
 	}
@@ -197,7 +197,10 @@ func TestAppendJSONWithBuffers(t *testing.T) {
 
 // A value reaches another server the same, whatever it was encoded as.
 func FuzzView(f *testing.F) {
-	for _, s := range []string{everything, `d6ff6553f100`, `c70cff1dcd6500fffffffffffffffe`, `a1ff`, `81 a1ff c40101`, `92 81 '_placeholder' c3 c400`, `93 cb7ff8000000000000 d40000 c702000102`} {
+	for _, s := range []string{
+		`dc0013 'e' c0 c2 c3 7f ff cc80 cd0100 ce00010000 cf0000000100000000 d080 d1ff00 d2ffff0000 d3ffffffff00000000 ca3f000000 cb3fe0000000000000 82 'k' c403010203 05 d7000000016f5e66e87b dc0002 d40000 c70401aabbccdd d90161`,
+		`d6ff6553f100`, `c70cff1dcd6500fffffffffffffffe`, `a1ff`, `81 a1ff c40101`, `92 81 '_placeholder' c3 c400`, `93 cb7ff8000000000000 d40000 c702000102`,
+	} {
 		f.Add(wire(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -210,7 +213,7 @@ func FuzzView(f *testing.F) {
 		if err != nil {
 			return
 		}
-		asJSON, err := ViewJSON(text, maxDepth)
+		asJSON, err := ViewJSON(text, MaxDepth)
 		if err != nil || !bytes.Equal(b, before) {
 			t.Fatalf("ViewJSON(%q) of %x = %v, want no error", text, before, err)
 		}

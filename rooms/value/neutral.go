@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ func neutralise(b []byte, base int, places []int) {
 		return // no other, nor one that is hidden by escapes
 	}
 	n := neutraliser{b, base, places}
-	eachElement(b, 0, maxDepth, func(_, at int) int { return n.value(at) })
+	eachElement(b, 0, MaxDepth, func(_, at int) int { return n.value(at) })
 }
 
 type neutraliser struct {
@@ -31,10 +31,10 @@ type neutraliser struct {
 func (n *neutraliser) value(i int) int {
 	switch n.b[i] {
 	case '[':
-		return eachElement(n.b, i, maxDepth, func(_, at int) int { return n.value(at) })
+		return eachElement(n.b, i, MaxDepth, func(_, at int) int { return n.value(at) })
 	case '{':
 		_, own := slices.BinarySearch(n.places, n.base+i)
-		return eachMember(n.b, i, maxDepth, func(key []byte, at int) int {
+		return eachMember(n.b, i, MaxDepth, func(key []byte, at int) int {
 			end := n.value(at)
 			if !own && string(n.b[at:end]) == "true" && isMark(key) {
 				copy(n.b[at:end], "null")
@@ -42,7 +42,7 @@ func (n *neutraliser) value(i int) int {
 			return end
 		})
 	}
-	return skipValue(n.b, i, maxDepth)
+	return Skip(n.b, i, MaxDepth)
 }
 
 // isMark tells whether a key, as JSON, is that of a placeholder's mark.
@@ -50,6 +50,6 @@ func isMark(key []byte) bool {
 	if bytes.IndexByte(key, '\\') < 0 {
 		return string(key) == `"_placeholder"`
 	}
-	name, _ := unquote(nil, key)
+	name, _ := Unquote(nil, key)
 	return string(name) == "_placeholder"
 }

@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"encoding/json"
@@ -70,8 +70,7 @@ func TestDecodeMsgpackErrors(t *testing.T) {
 	for _, raw := range []string{``, `c1`, `a1`, `05 05`, `91`, `a1ff`, `81 a1ff 00`, `81 c0 00`, `dfffffffff`, `ddffffffff 00`, `c6ffffffff`, `c9ffffffff00`, `dbffffffff`, `c67fffffff00`,
 		`81 'x'`, `d4`, strings.Repeat("91 ", 100000) + "c0"} {
 		for _, dst := range []any{new(any), new(string), new(int), new([]byte), new(map[string]any)} {
-			var e *Error
-			if err := decodeMsgpack(wire(raw), dst); !errors.As(err, &e) || e.Kind != InvalidPayload {
+			if err := decodeMsgpack(wire(raw), dst); err != ErrSyntax {
 				t.Errorf("decodeMsgpack(%.40s) into %T = %v, want invalid payload", raw, dst, err)
 			}
 		}
@@ -135,7 +134,7 @@ func TestNotepack(t *testing.T) {
 	} {
 		raw, n := wire(`00`+tt.data), byte(0)
 		for rest := raw[1:]; len(rest) > 0; n++ {
-			rest, _ = new(scanner).skip(rest, maxDepth)
+			rest, _ = new(Scanner).Skip(rest, MaxDepth)
 		}
 		raw[0] = 0x90 + n
 		text, attachments, err := AppendJSONFromMsgpack(nil, raw, nil)
@@ -167,7 +166,7 @@ func TestAppendJSONFromMsgpack(t *testing.T) {
 		}
 	}
 	text, attachments, err := AppendJSONFromMsgpack([]byte("x"), wire(`92 c400`), [][]byte{b1})
-	if err != errPayload || string(text) != "x" || len(attachments) != 1 {
+	if err != ErrSyntax || string(text) != "x" || len(attachments) != 1 {
 		t.Errorf("AppendJSONFromMsgpack of a cut value = %s, %v, %v, want an error and nothing appended", text, attachments, err)
 	}
 }
@@ -175,12 +174,12 @@ func TestAppendJSONFromMsgpack(t *testing.T) {
 func TestAppendMsgpackFromJSONErrors(t *testing.T) {
 	const p0 = `{"_placeholder":true,"num":0}`
 	for text, want := range map[string]error{
-		``: errPayload, `[`: errPayload, `{"a"}`: errPayload, `1 2`: errPayload, `[1,]`: errPayload, strings.Repeat("[", 10001) + strings.Repeat("]", 10001): errPayload,
-		`{"_placeholder":true,"num":1}`: errPlaceholder, `[{"a":{"_placeholder":true}}]`: errPlaceholder, `[` + p0 + strings.Repeat(","+p0, 4) + `]`: errPlaceholder,
+		``: ErrSyntax, `[`: ErrSyntax, `{"a"}`: ErrSyntax, `1 2`: ErrSyntax, `[1,]`: ErrSyntax, strings.Repeat("[", 10001) + strings.Repeat("]", 10001): ErrSyntax,
+		`{"_placeholder":true,"num":1}`: ErrPlaceholder, `[{"a":{"_placeholder":true}}]`: ErrPlaceholder, `[` + p0 + strings.Repeat(","+p0, 4) + `]`: ErrPlaceholder,
 		`[` + p0 + strings.Repeat(","+p0, 3) + `]`: nil,
 	} {
 		out, err := AppendMsgpackFromJSON([]byte("x"), []byte(text), [][]byte{b1})
-		if fmt.Sprint(err) != fmt.Sprint(error(want)) || err != nil && string(out) != "x" {
+		if fmt.Sprint(err) != fmt.Sprint(want) || err != nil && string(out) != "x" {
 			t.Errorf("AppendMsgpackFromJSON(%.60s) = %x, %v, want %v", text, out, err, want)
 		}
 	}

@@ -1,8 +1,7 @@
-package parser
+package value
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 )
@@ -34,41 +33,17 @@ func TestForeignPlaceholdersAreData(t *testing.T) {
 	} {
 		want := strings.Replace(c.want, "#", `{"_placeholder":true,"num":0}`, 1)
 		for _, before := range []string{"", "12345"} { // the payload is appended
-			got, attachments, err := defaults.AppendAckArgs([]byte(before), c.args)
+			got, attachments, err := AppendArgs([]byte(before), c.args, 0)
 			if err != nil || string(got) != before+want {
-				t.Errorf("AppendAckArgs(%q, %v) = %s, %v, want %s", before, c.args, got, err, before+want)
+				t.Errorf("AppendArgs(%q, %v) = %s, %v, want %s", before, c.args, got, err, before+want)
 			}
 			if len(attachments) == 0 {
 				continue
 			}
 			// A receiver finds one attachment, once.
-			msg := fmt.Appendf(nil, "61-1%s", got[len(before):])
-			var p Packet
-			if err := Parse(msg, Limits{}, &p); err != nil {
-				t.Errorf("Parse(%s) = %v, want what clients take", msg, err)
+			if err := CheckPlaceholders(got[len(before):], 1, MaxDepth); err != nil {
+				t.Errorf("CheckPlaceholders(%s) = %v, want what clients take", got, err)
 			}
-		}
-	}
-}
-
-// Of MessagePack, each byte string becomes an attachment: as many as in JSON.
-func TestMsgpackBytesAreBounded(t *testing.T) {
-	packet := func(n int) []byte {
-		b := []byte{0x83, 0xa4, 't', 'y', 'p', 'e', 2, 0xa3, 'n', 's', 'p', 0xa1, '/', 0xa4, 'd', 'a', 't', 'a', 0x92, 0xa1, 'e', 0xdc, byte(n >> 8), byte(n)}
-		for range n {
-			b = append(b, 0xc4, 0)
-		}
-		return b
-	}
-	for _, c := range []struct {
-		n    int
-		l    Limits
-		fits bool
-	}{{10, Limits{}, true}, {11, Limits{}, false}, {50_000, Limits{}, false}, {11, Limits{MaxAttachments: 11}, true}, {12, Limits{MaxAttachments: 11}, false}} {
-		var p Packet
-		err := ParseMsgpack(packet(c.n), c.l, &p)
-		if c.fits && err != nil || !c.fits && err != errManyAttachments {
-			t.Errorf("%d byte strings with %+v: %v, want them to fit: %v", c.n, c.l, err, c.fits)
 		}
 	}
 }

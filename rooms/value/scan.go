@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"encoding/binary"
@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// skipValue returns the index after the JSON value that begins at b[i], or -1
+// Skip returns the index after the JSON value that begins at b[i], or -1
 // if none does, by RFC 8259 (like [json.Valid], it does not look at UTF-8).
 // depth is how many arrays and objects may be open at once within the value.
-func skipValue(b []byte, i, depth int) int {
+func Skip(b []byte, i, depth int) int {
 	if i >= len(b) {
 		return -1
 	}
@@ -35,7 +35,8 @@ func skipValue(b []byte, i, depth int) int {
 	}
 }
 
-func skipSpace(b []byte, i int) int {
+// SkipSpace returns the index of the first byte from b[i] on that is no white space.
+func SkipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++
 	}
@@ -54,23 +55,23 @@ func skipObject(b []byte, i, depth int) int {
 	if depth < 0 {
 		return -1
 	}
-	if i = skipSpace(b, i); i < len(b) && b[i] == '}' {
+	if i = SkipSpace(b, i); i < len(b) && b[i] == '}' {
 		return i + 1
 	}
 	for {
-		if i = skipSpace(b, i); i >= len(b) || b[i] != '"' {
+		if i = SkipSpace(b, i); i >= len(b) || b[i] != '"' {
 			return -1
 		}
 		if i = skipString(b, i+1); i < 0 {
 			return -1
 		}
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
+		if i = SkipSpace(b, i); i >= len(b) || b[i] != ':' {
 			return -1
 		}
-		if i = skipValue(b, skipSpace(b, i+1), depth); i < 0 {
+		if i = Skip(b, SkipSpace(b, i+1), depth); i < 0 {
 			return -1
 		}
-		if i = skipSpace(b, i); i >= len(b) {
+		if i = SkipSpace(b, i); i >= len(b) {
 			return -1
 		}
 		switch b[i] {
@@ -89,14 +90,14 @@ func skipArray(b []byte, i, depth int) int {
 	if depth < 0 {
 		return -1
 	}
-	if i = skipSpace(b, i); i < len(b) && b[i] == ']' {
+	if i = SkipSpace(b, i); i < len(b) && b[i] == ']' {
 		return i + 1
 	}
 	for {
-		if i = skipValue(b, skipSpace(b, i), depth); i < 0 {
+		if i = Skip(b, SkipSpace(b, i), depth); i < 0 {
 			return -1
 		}
-		if i = skipSpace(b, i); i >= len(b) {
+		if i = SkipSpace(b, i); i >= len(b) {
 			return -1
 		}
 		switch b[i] {
@@ -220,9 +221,9 @@ func hex4(b []byte, i int) (r rune, ok bool) {
 	return r, true
 }
 
-// unquote returns the text of a valid JSON string: a view within raw if nothing
+// Unquote returns the text of a valid JSON string: a view within raw if nothing
 // is escaped, otherwise appended to dst. Half a surrogate pair becomes U+FFFD.
-func unquote(dst, raw []byte) (text []byte, escaped bool) {
+func Unquote(dst, raw []byte) (text []byte, escaped bool) {
 	raw = raw[1 : len(raw)-1 : len(raw)-1]
 	i := skipPlain(raw, 0)
 	if i == len(raw) {
@@ -267,3 +268,5 @@ func appendUnescaped(dst, raw []byte) (out, rest []byte) {
 		return append(dst, c), raw[2:]
 	}
 }
+
+func isDigit(c byte) bool { return c-'0' <= 9 }

@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"encoding/json"
@@ -110,8 +110,7 @@ func TestDecodeErrors(t *testing.T) {
 		`[` + strings.Repeat(p0+",", 4) + p0 + `]`,
 	} {
 		var dst any
-		var e *Error
-		if err := Decode([]byte(raw), [][]byte{b1}, &dst); !errors.As(err, &e) || e.Kind != IllegalAttachments || e.Error() != "parser: illegal attachments" {
+		if err := Decode([]byte(raw), [][]byte{b1}, &dst); err != ErrPlaceholder || err.Error() != "value: illegal attachments" {
 			t.Errorf("Decode(%s) = %v, %v, want illegal attachments", raw, dst, err)
 		}
 	}

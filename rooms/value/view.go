@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"math"
@@ -23,29 +23,29 @@ type View struct {
 
 // ViewJSON returns b, one JSON value, as a View. Arrays and objects may be
 // nested as deep as depth says, at most 10,000. Bytes that are not UTF-8 become
-// U+FFFD. The error is an *[Error] of kind InvalidPayload.
+// U+FFFD. The error is [ErrSyntax].
 func ViewJSON(b []byte, depth int) (View, error) {
 	b = validText(b)
-	start := skipSpace(b, 0)
-	end := skipValue(b, start, depth)
-	if end < 0 || skipSpace(b, end) != len(b) {
-		return View{}, errPayload
+	start := SkipSpace(b, 0)
+	end := Skip(b, start, depth)
+	if end < 0 || SkipSpace(b, end) != len(b) {
+		return View{}, ErrSyntax
 	}
 	return View{raw: b[start:end:end]}, nil
 }
 
 // ViewMsgpack is [ViewJSON] for MessagePack.
 func ViewMsgpack(b []byte, depth int) (View, error) {
-	s := scanner{peer: true}
-	if rest, ok := s.skip(b, depth); !ok || len(rest) > 0 {
-		return View{}, errPayload
+	s := Scanner{peer: true}
+	if rest, ok := s.Skip(b, depth); !ok || len(rest) > 0 {
+		return View{}, ErrSyntax
 	}
-	return View{raw: b[:len(b):len(b)], packed: true, marked: s.marked}.orMissing(), nil
+	return View{raw: b[:len(b):len(b)], packed: true, marked: s.Marked}.orMissing(), nil
 }
 
 // orMissing returns the zero View for undefined.
 func (v View) orMissing() View {
-	if t, _ := nextToken(v.raw); t.kind == absentToken {
+	if t, _ := NextToken(v.raw); t.Kind == AbsentToken {
 		return View{}
 	}
 	return v
@@ -70,9 +70,9 @@ func (v View) Object(into []View, names ...string) bool {
 	if v.Missing() || v.raw[0] != '{' {
 		return false
 	}
-	eachMember(v.raw, 0, maxDepth, func(key []byte, at int) int {
-		end := skipValue(v.raw, at, maxDepth)
-		name, _ := unquote(nil, key)
+	eachMember(v.raw, 0, MaxDepth, func(key []byte, at int) int {
+		end := Skip(v.raw, at, MaxDepth)
+		name, _ := Unquote(nil, key)
 		for i := range names {
 			if names[i] == string(name) {
 				into[i] = View{raw: v.raw[at:end:end]}
@@ -84,15 +84,15 @@ func (v View) Object(into []View, names ...string) bool {
 }
 
 func (v View) objectMsgpack(into []View, names []string) bool {
-	head, b := nextToken(v.raw)
-	if head.kind != mapToken {
+	head, b := NextToken(v.raw)
+	if head.Kind != MapToken {
 		return false
 	}
-	for range head.n {
-		key, value := nextToken(b)
+	for range head.N {
+		key, value := NextToken(b)
 		b, _ = msgp.Skip(value)
 		for i := range names {
-			if key.kind == textToken && names[i] == string(key.data) {
+			if key.Kind == TextToken && names[i] == string(key.Data) {
 				end := len(value) - len(b)
 				into[i] = View{value[:end:end], true, v.marked}.orMissing()
 			}
@@ -105,8 +105,8 @@ func (v View) objectMsgpack(into []View, names []string) bool {
 // false if v is no array.
 func (v View) Elements(f func(View) bool) bool {
 	if v.packed {
-		head, b := nextToken(v.raw)
-		for range head.elements() {
+		head, b := NextToken(v.raw)
+		for range head.Elements() {
 			value := b
 			b, _ = msgp.Skip(value)
 			end := len(value) - len(b)
@@ -114,13 +114,13 @@ func (v View) Elements(f func(View) bool) bool {
 				break
 			}
 		}
-		return head.kind == arrayToken
+		return head.Kind == ArrayToken
 	}
 	if v.Missing() || v.raw[0] != '[' {
 		return false
 	}
-	eachElement(v.raw, 0, maxDepth, func(_, at int) int {
-		end := skipValue(v.raw, at, maxDepth)
+	eachElement(v.raw, 0, MaxDepth, func(_, at int) int {
+		end := Skip(v.raw, at, MaxDepth)
 		if !f(View{raw: v.raw[at:end:end]}) {
 			return -1
 		}
@@ -132,13 +132,13 @@ func (v View) Elements(f func(View) bool) bool {
 // Text returns the text that v is.
 func (v View) Text() (text []byte, ok bool) {
 	if v.packed {
-		t, _ := nextToken(v.raw)
-		return validText(t.data), t.kind == textToken
+		t, _ := NextToken(v.raw)
+		return validText(t.Data), t.Kind == TextToken
 	}
 	if v.Missing() || v.raw[0] != '"' {
 		return nil, false
 	}
-	text, _ = unquote(nil, v.raw)
+	text, _ = Unquote(nil, v.raw)
 	return text, true
 }
 
@@ -153,7 +153,7 @@ func (v View) Bool() (is, ok bool) {
 // Number returns the number that v is, if it is finite.
 func (v View) Number() (f float64, ok bool) {
 	if v.packed {
-		t, _ := nextToken(v.raw)
+		t, _ := NextToken(v.raw)
 		return t.number()
 	}
 	if v.Missing() || v.raw[0] != '-' && !isDigit(v.raw[0]) {
@@ -166,7 +166,7 @@ func (v View) Number() (f float64, ok bool) {
 // Integer returns the number that v is, if it is an integer from 0 to 2^53-1.
 func (v View) Integer() (n uint64, ok bool) {
 	f, ok := v.Number()
-	if !ok || f < 0 || f > maxExact || f != math.Trunc(f) {
+	if !ok || f < 0 || f > MaxExact || f != math.Trunc(f) {
 		return 0, false
 	}
 	return uint64(f), true
@@ -181,8 +181,8 @@ func (v View) AppendNumber(dst []byte) (out []byte, ok bool) {
 		return dst, false
 	}
 	if v.packed {
-		t, _ := nextToken(v.raw)
-		return t.appendNumber(dst)
+		t, _ := NextToken(v.raw)
+		return t.AppendNumber(dst)
 	}
 	if i, err := strconv.ParseInt(string(v.raw), 10, 64); err == nil {
 		return strconv.AppendInt(dst, i, 10), true
@@ -190,7 +190,7 @@ func (v View) AppendNumber(dst []byte) (out []byte, ok bool) {
 	if u, err := strconv.ParseUint(string(v.raw), 10, 64); err == nil {
 		return strconv.AppendUint(dst, u, 10), true
 	}
-	return token{kind: floatToken, n: math.Float64bits(f)}.appendNumber(dst)
+	return Token{Kind: FloatToken, N: math.Float64bits(f)}.AppendNumber(dst)
 }
 
 // JSON returns v as JSON, with placeholders for what is bytes in it, and the
@@ -199,7 +199,7 @@ func (v View) AppendNumber(dst []byte) (out []byte, ok bool) {
 // makes of them; other extensions an array of their type and bytes. A value that
 // is not there is null.
 //
-// The error is an *[Error] of kind IllegalAttachments: beside bytes there is an
+// The error is [ErrPlaceholder]: beside bytes there is an
 // object that only looks like a placeholder, which JSON cannot tell apart.
 func (v View) JSON() (text []byte, attachments [][]byte, err error) {
 	switch {
@@ -208,52 +208,12 @@ func (v View) JSON() (text []byte, attachments [][]byte, err error) {
 	case !v.packed:
 		return v.raw, nil, nil
 	case v.marked:
-		s := scanner{peer: true}
-		if s.skip(v.raw, maxDepth); s.marked && s.bytes {
-			return nil, nil, errPlaceholder
+		s := Scanner{peer: true}
+		if s.Skip(v.raw, MaxDepth); s.Marked && s.Bytes {
+			return nil, nil, ErrPlaceholder
 		}
 	}
 	e := unpacker{encoder{b: make([]byte, 0, 16+len(v.raw)+len(v.raw)/2)}, true}
 	e.msgpack(v.raw)
 	return e.b, e.attachments, nil
-}
-
-// AppendJSONText appends text as a JSON string, escaped as JSON.stringify does.
-// Bytes that are not UTF-8 become U+FFFD.
-func AppendJSONText(dst []byte, text string) []byte { return appendString(dst, text) }
-
-// AppendMsgpackText appends text as MessagePack. Bytes that are not UTF-8
-// become U+FFFD.
-func AppendMsgpackText(dst []byte, text string) []byte { return appendMsgpackString(dst, text) }
-
-// AppendJSONWithBuffers appends the JSON value text with its attachments in
-// place of their placeholders, each as JSON.stringify writes a Buffer of Node:
-// {"type":"Buffer","data":[1,2]}. The errors are those of
-// [AppendMsgpackFromJSON]; dst is then returned as it was.
-func AppendJSONWithBuffers(dst, text []byte, attachments [][]byte) ([]byte, error) {
-	r := newResolver(text, len(attachments))
-	for _, a := range attachments {
-		b := append(make([]byte, 0, 32+4*len(a)), `{"type":"Buffer","data":[`...)
-		for i, c := range a {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = strconv.AppendUint(b, uint64(c), 10)
-		}
-		r.texts = append(r.texts, string(append(b, `]}`...)))
-	}
-	if len(attachments) == 0 { // a placeholder is data like any other
-		if end := skipValue(text, skipSpace(text, 0), maxDepth); end < 0 || skipSpace(text, end) != len(text) {
-			return dst, errPayload
-		}
-		return append(dst, text...), nil
-	}
-	end := r.value(skipSpace(text, 0), maxDepth)
-	switch {
-	case r.err != nil:
-		return dst, r.err
-	case end < 0 || skipSpace(text, end) != len(text):
-		return dst, errPayload
-	}
-	return append(append(dst, r.out...), text[r.from:]...), nil
 }

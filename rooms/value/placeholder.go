@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"bytes"
@@ -27,9 +27,9 @@ func newResolver(b []byte, attachments int) *resolver {
 	return &resolver{b: b, uses: make([]uint8, attachments)}
 }
 
-// checkPlaceholders reports placeholders in the valid JSON b that name none of
+// CheckPlaceholders reports placeholders in the valid JSON b that name none of
 // n attachments.
-func checkPlaceholders(b []byte, n, depth int) error {
+func CheckPlaceholders(b []byte, n, depth int) error {
 	r := newResolver(b, n)
 	r.value(0, depth)
 	return r.err
@@ -47,7 +47,7 @@ func (r *resolver) value(i, depth int) int {
 	case '{':
 		return r.object(i, depth)
 	}
-	return skipValue(r.b, i, depth)
+	return Skip(r.b, i, depth)
 }
 
 func (r *resolver) object(i, depth int) int {
@@ -63,7 +63,7 @@ func (r *resolver) object(i, depth int) int {
 	}
 	n, ok := p.number(len(r.uses))
 	if !ok || r.uses[n] == maxUses {
-		r.err = errPlaceholder
+		r.err = ErrPlaceholder
 		return -1
 	}
 	r.uses[n]++
@@ -87,8 +87,8 @@ func (p *placeholder) member(key, b []byte, at, end int) {
 		return
 	}
 	if bytes.IndexByte(key, '\\') >= 0 {
-		name, _ := unquote(nil, key)
-		key = appendString(nil, string(name))
+		name, _ := Unquote(nil, key)
+		key = AppendJSONText(nil, string(name))
 	}
 	switch string(key) {
 	case `"_placeholder"`:
@@ -115,8 +115,8 @@ func placeholderAt(b []byte, i, n int) (num int, ok bool) {
 		return 0, false
 	}
 	var p placeholder
-	end := eachMember(b, i, maxDepth, func(key []byte, at int) int {
-		end := skipValue(b, at, maxDepth-1)
+	end := eachMember(b, i, MaxDepth, func(key []byte, at int) int {
+		end := Skip(b, at, MaxDepth-1)
 		p.member(key, b, at, end)
 		return end
 	})
@@ -133,7 +133,7 @@ func eachMember(b []byte, i, depth int, f func(key []byte, at int) int) int {
 	if depth <= 0 {
 		return -1
 	}
-	if i = skipSpace(b, i+1); i < len(b) && b[i] == '}' {
+	if i = SkipSpace(b, i+1); i < len(b) && b[i] == '}' {
 		return i + 1
 	}
 	for {
@@ -145,16 +145,16 @@ func eachMember(b []byte, i, depth int, f func(key []byte, at int) int) int {
 			return -1
 		}
 		key := b[start:i]
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ':' {
+		if i = SkipSpace(b, i); i >= len(b) || b[i] != ':' {
 			return -1
 		}
-		if i = f(key, skipSpace(b, i+1)); i < 0 {
+		if i = f(key, SkipSpace(b, i+1)); i < 0 {
 			return -1
 		}
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ',' {
+		if i = SkipSpace(b, i); i >= len(b) || b[i] != ',' {
 			return closing(b, i, '}')
 		}
-		i = skipSpace(b, i+1)
+		i = SkipSpace(b, i+1)
 	}
 }
 
@@ -164,17 +164,17 @@ func eachElement(b []byte, i, depth int, f func(n, at int) int) int {
 	if depth <= 0 {
 		return -1
 	}
-	if i = skipSpace(b, i+1); i < len(b) && b[i] == ']' {
+	if i = SkipSpace(b, i+1); i < len(b) && b[i] == ']' {
 		return i + 1
 	}
 	for n := 0; ; n++ {
 		if i = f(n, i); i < 0 {
 			return -1
 		}
-		if i = skipSpace(b, i); i >= len(b) || b[i] != ',' {
+		if i = SkipSpace(b, i); i >= len(b) || b[i] != ',' {
 			return closing(b, i, ']')
 		}
-		i = skipSpace(b, i+1)
+		i = SkipSpace(b, i+1)
 	}
 }
 
@@ -183,4 +183,36 @@ func closing(b []byte, i int, c byte) int {
 		return -1
 	}
 	return i + 1
+}
+
+// AppendJSONWithBuffers appends the JSON value text with its attachments in
+// place of their placeholders, each as JSON.stringify writes a Buffer of Node:
+// {"type":"Buffer","data":[1,2]}. The errors are those of
+// [AppendMsgpackFromJSON]; dst is then returned as it was.
+func AppendJSONWithBuffers(dst, text []byte, attachments [][]byte) ([]byte, error) {
+	r := newResolver(text, len(attachments))
+	for _, a := range attachments {
+		b := append(make([]byte, 0, 32+4*len(a)), `{"type":"Buffer","data":[`...)
+		for i, c := range a {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendUint(b, uint64(c), 10)
+		}
+		r.texts = append(r.texts, string(append(b, `]}`...)))
+	}
+	if len(attachments) == 0 { // a placeholder is data like any other
+		if end := Skip(text, SkipSpace(text, 0), MaxDepth); end < 0 || SkipSpace(text, end) != len(text) {
+			return dst, ErrSyntax
+		}
+		return append(dst, text...), nil
+	}
+	end := r.value(SkipSpace(text, 0), MaxDepth)
+	switch {
+	case r.err != nil:
+		return dst, r.err
+	case end < 0 || SkipSpace(text, end) != len(text):
+		return dst, ErrSyntax
+	}
+	return append(append(dst, r.out...), text[r.from:]...), nil
 }

@@ -1,9 +1,9 @@
-package parser
+package value
 
 import "unicode/utf8"
 
 // Verbatim is implemented by arguments that are passed on as they were received:
-// as an argument of [Limits.AppendArgs] and its kind, it stands for all of them. The texts
+// as an argument of [AppendEvent] and its kind, it stands for all of them. The texts
 // are JSON, whose placeholders name the attachments.
 type Verbatim interface {
 	Verbatim() (args, attachments [][]byte)
@@ -43,8 +43,8 @@ func (e *encoder) passOn(arg []byte, attachments [][]byte, numbers []int) error 
 		return errInvalidUTF8
 	}
 	p := passer{encoder: encoder{b: e.b, attachments: e.attachments, places: e.places}, raw: arg, from: attachments, numbers: numbers}
-	end := p.value(skipSpace(arg, 0), maxDepth)
-	if end < 0 || skipSpace(arg, end) != len(arg) {
+	end := p.value(SkipSpace(arg, 0), MaxDepth)
+	if end < 0 || SkipSpace(arg, end) != len(arg) {
 		return errInvalidJSON
 	}
 	e.b, e.attachments, e.places = append(p.b, arg[p.copied:]...), p.attachments, p.places
@@ -70,13 +70,13 @@ func (p *passer) value(i, depth int) int {
 	case '{':
 		if n, ok := placeholderAt(p.raw, i, len(p.from)); ok {
 			p.b = append(p.b, p.raw[p.copied:i]...)
-			p.copied = skipValue(p.raw, i, depth)
+			p.copied = Skip(p.raw, i, depth)
 			p.place(n)
 			return p.copied
 		}
 		return eachMember(p.raw, i, depth, func(_ []byte, at int) int { return p.value(at, depth-1) })
 	}
-	return skipValue(p.raw, i, depth)
+	return Skip(p.raw, i, depth)
 }
 
 // place appends the placeholder of an attachment.

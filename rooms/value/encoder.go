@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"encoding/json"
@@ -46,7 +46,7 @@ func (e *encoder) any(v any) error {
 	case nil:
 		e.b = append(e.b, "null"...)
 	case string:
-		e.b = appendString(e.b, v)
+		e.b = AppendJSONText(e.b, v)
 	case bool:
 		e.b = strconv.AppendBool(e.b, v)
 	case int:
@@ -109,8 +109,8 @@ func (e *encoder) raw(m json.RawMessage) error {
 		e.b = append(e.b, "null"...)
 		return nil
 	}
-	end := skipValue(m, skipSpace(m, 0), maxDepth)
-	if end < 0 || skipSpace(m, end) != len(m) {
+	end := Skip(m, SkipSpace(m, 0), MaxDepth)
+	if end < 0 || SkipSpace(m, end) != len(m) {
 		return errInvalidJSON
 	}
 	if !utf8.Valid(m) {
@@ -130,7 +130,7 @@ func (e *encoder) strings(list []string) {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = appendString(e.b, s)
+		e.b = AppendJSONText(e.b, s)
 	}
 	e.b = append(e.b, ']')
 }
@@ -176,7 +176,7 @@ func (e *encoder) object(m map[string]any) error {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = append(appendString(e.b, k), ':')
+		e.b = append(AppendJSONText(e.b, k), ':')
 		if err := e.any(m[k]); err != nil {
 			return err
 		}
@@ -232,13 +232,13 @@ func AppendJSON(dst []byte, v any) ([]byte, error) {
 	return out, nil
 }
 
-// appendString appends s as a JSON string. It escapes what JSON.stringify does
+// AppendJSONText appends s as a JSON string. It escapes what JSON.stringify does
 // and nothing else. Bytes that are not UTF-8 become U+FFFD.
-func appendString(dst []byte, s string) []byte {
+func AppendJSONText(dst []byte, s string) []byte {
 	if !utf8.ValidString(s) {
 		s = string([]rune(s))
 	}
-	// Copying first lets the scanner look at eight bytes at a time.
+	// Copying first lets the Scanner look at eight bytes at a time.
 	dst = append(dst, '"')
 	start := len(dst)
 	dst = append(dst, s...)

@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"bytes"
@@ -298,7 +298,7 @@ func TestStructsFollowEncodingJSON(t *testing.T) {
 		p := reflect.New(reflect.TypeOf(v))
 		p.Elem().Set(reflect.ValueOf(v))
 		for _, v := range []any{v, p.Interface(), []any{v}, map[string]any{"v": p.Interface()}} {
-			out, attachments, err := defaults.AppendAckArgs(nil, []any{v})
+			out, attachments, err := AppendArgs(nil, []any{v}, 0)
 			got, want := inBase64(out, attachments), "["+withEncodingJSON(t, v)+"]"
 			if got != want || err != nil {
 				t.Errorf("AppendAckArgs(%T %+v)\n  = %s, %v,\nwant %s", v, v, got, err, want)
@@ -318,7 +318,7 @@ func TestStructsAreWalked(t *testing.T) {
 // The fields that decoding looks bytes up in are the ones it decodes into.
 func TestStructsDecodeLikeEncodingJSON(t *testing.T) {
 	for _, v := range fieldCases() {
-		out, attachments, err := defaults.AppendAckArgs(nil, []any{v})
+		out, attachments, err := AppendArgs(nil, []any{v}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"encoding"
@@ -155,7 +155,7 @@ func (e *encoder) value(v reflect.Value) error {
 	case unsigned:
 		e.b = strconv.AppendUint(e.b, v.Uint(), 10)
 	case text:
-		e.b = appendString(e.b, v.String())
+		e.b = AppendJSONText(e.b, v.String())
 	case float32s, float64s:
 		var err error
 		e.b, err = appendFloat(e.b, v.Float(), v.Type().Bits())
@@ -234,7 +234,7 @@ func (e *encoder) mapping(v reflect.Value) error {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.b = append(appendString(e.b, m.key), ':')
+		e.b = append(AppendJSONText(e.b, m.key), ':')
 		if err := e.value(m.value); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package parser
+package value
 
 import (
 	"bytes"
@@ -7,9 +7,6 @@ import (
 	"reflect"
 )
 
-// maxDepth is the nesting that encoding/json allows.
-const maxDepth = 10000
-
 // Decode decodes one argument (raw is JSON) into dst, a pointer, as
 // [json.Unmarshal] does. Placeholders within raw stand for the attachments of
 // the packet: a byte slice anywhere in dst receives the bytes, an any receives
@@ -17,19 +14,19 @@ const maxDepth = 10000
 // text. Without attachments a placeholder is data like any other.
 //
 // Nothing that dst receives shares memory with raw or attachments. The error is
-// that of encoding/json, or an *[Error] of kind IllegalAttachments for a
+// that of encoding/json, or [ErrPlaceholder] for a
 // placeholder that names no attachment or one named more than four times.
 func Decode(raw []byte, attachments [][]byte, dst any) error {
 	if len(attachments) == 0 {
 		return json.Unmarshal(raw, dst)
 	}
 	r := newResolver(raw, len(attachments))
-	start := skipSpace(raw, 0)
-	if end := r.value(start, maxDepth); r.err != nil {
+	start := SkipSpace(raw, 0)
+	if end := r.value(start, MaxDepth); r.err != nil {
 		return r.err
 	} else if end < 0 || !r.found {
 		return json.Unmarshal(raw, dst) // which knows what to say about bad JSON
-	} else if n, ok := placeholderAt(raw, start, len(attachments)); ok && skipSpace(raw, end) == len(raw) {
+	} else if n, ok := placeholderAt(raw, start, len(attachments)); ok && SkipSpace(raw, end) == len(raw) {
 		if setBytes(dst, attachments[n]) {
 			return nil
 		}
@@ -75,13 +72,13 @@ func decodeResolved(raw []byte, attachments [][]byte, uses []uint8, dst any) err
 		size += int(uses[i]) * len(text)
 	}
 	r.out = make([]byte, 0, size)
-	r.value(skipSpace(raw, 0), maxDepth)
+	r.value(SkipSpace(raw, 0), MaxDepth)
 	resolved := append(r.out, raw[r.from:]...)
 	if err := json.Unmarshal(resolved, dst); err != nil {
 		return err
 	}
 	l := lifter{raw, attachments, r.texts}
-	l.value(skipSpace(raw, 0), reflect.ValueOf(dst))
+	l.value(SkipSpace(raw, 0), reflect.ValueOf(dst))
 	return nil
 }
 
@@ -100,11 +97,11 @@ var unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 func (l *lifter) value(i int, v reflect.Value) int {
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
-			return skipValue(l.raw, i, maxDepth)
+			return Skip(l.raw, i, MaxDepth)
 		}
 		if v.Kind() == reflect.Interface && v.Elem().Kind() == reflect.String {
 			l.lift(i, v)
-			return skipValue(l.raw, i, maxDepth)
+			return Skip(l.raw, i, MaxDepth)
 		}
 		v = v.Elem()
 	}
@@ -115,14 +112,14 @@ func (l *lifter) value(i int, v reflect.Value) int {
 	case c == '{' && !own && v.Kind() == reflect.Struct:
 		return l.intoStruct(i, v)
 	case c == '[' && !own && (v.Kind() == reflect.Slice || v.Kind() == reflect.Array):
-		return eachElement(l.raw, i, maxDepth, func(n, at int) int {
+		return eachElement(l.raw, i, MaxDepth, func(n, at int) int {
 			if n >= v.Len() { // encoding/json drops what an array has no room for
-				return skipValue(l.raw, at, maxDepth)
+				return Skip(l.raw, at, MaxDepth)
 			}
 			return l.value(at, v.Index(n))
 		})
 	}
-	return skipValue(l.raw, i, maxDepth)
+	return Skip(l.raw, i, MaxDepth)
 }
 
 // lift replaces the string in the interface v if it is the text of the
@@ -139,14 +136,14 @@ func (l *lifter) lift(i int, v reflect.Value) {
 
 func (l *lifter) intoStruct(i int, v reflect.Value) int {
 	fields := fieldsOf(v.Type())
-	return eachMember(l.raw, i, maxDepth, func(key []byte, at int) int {
-		name, _ := unquote(nil, key)
+	return eachMember(l.raw, i, MaxDepth, func(key []byte, at int) int {
+		name, _ := Unquote(nil, key)
 		if f := findField(fields, name); f != nil {
 			if field, ok := fieldByIndex(v, f.index); ok {
 				return l.value(at, field)
 			}
 		}
-		return skipValue(l.raw, at, maxDepth)
+		return Skip(l.raw, at, MaxDepth)
 	})
 }
 
@@ -166,10 +163,10 @@ func findField(fields []field, name []byte) *field {
 }
 
 func (l *lifter) intoMap(i int, v reflect.Value) int {
-	return eachMember(l.raw, i, maxDepth, func(key []byte, at int) int {
+	return eachMember(l.raw, i, MaxDepth, func(key []byte, at int) int {
 		k, ok := mapKey(v.Type().Key(), key)
 		if !ok || !v.MapIndex(k).IsValid() {
-			return skipValue(l.raw, at, maxDepth)
+			return Skip(l.raw, at, MaxDepth)
 		}
 		elem := reflect.New(v.Type().Elem()).Elem() // a map's own cannot be set
 		elem.Set(v.MapIndex(k))
@@ -182,7 +179,7 @@ func (l *lifter) intoMap(i int, v reflect.Value) int {
 // mapKey decodes a member's key for a map with keys of type t.
 func mapKey(t reflect.Type, key []byte) (k reflect.Value, ok bool) {
 	if t == reflect.TypeFor[string]() {
-		name, _ := unquote(nil, key)
+		name, _ := Unquote(nil, key)
 		return reflect.ValueOf(string(name)), true
 	}
 	// The rules are encoding/json's: let it make a map of that one key.
