@@ -110,7 +110,6 @@ func (sh *shard) abandonOn(c loop.Conn, why cause) {
 // connection.
 func (sh *shard) fail(h *httpConn, status int) {
 	x := h.exchange
-	sh.tally.malformed.Add(1)
 	sh.noteRefused(status)
 	sh.answer(h, status, nil, nil, true)
 	sh.abandon(h.conn, &x, causeOfStatus(status))

@@ -22,13 +22,13 @@ func (sh *shard) receiveBody(h *httpConn, as state, limit int) {
 	h.unread = false
 	if err := h.body.Reset(r, int64(limit)); err != nil {
 		// The body is not read: the answer, then the end of the connection.
-		sh.tally.malformed.Add(1)
 		sh.noteRefused(statusOf(err))
 		sh.answer(h, statusOf(err), nil, nil, true)
 		return
 	}
 	h.keepAlive = r.KeepAlive
-	h.state, h.req, h.query = as, nil, query{}
+	sh.become(h, as)
+	h.req, h.query = nil, query{}
 	if r.Expect100 {
 		h.conn.Write(http1.AppendContinue(nil))
 	}
@@ -86,7 +86,8 @@ func (sh *shard) bodyWhole(h *httpConn, body []byte) {
 	sh.loop.Cancel(&h.timer)
 	as := h.state
 	h.releaseBody(sh)
-	h.state, h.buf = stateDeciding, nil
+	sh.become(h, stateDeciding)
+	h.buf = nil
 	switch as {
 	case statePayload:
 		sh.payloadCame(h, body)

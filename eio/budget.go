@@ -46,7 +46,7 @@ func (sh *shard) account(slot uint32) *account {
 	}
 	sh.sessions.At(slot).set(budgeted)
 	a := &account{s: sh.handle(slot)}
-	a.Init(a, sh.srv.o.ConnBudget, &sh.tally.held)
+	a.Init(a, sh.srv.o.ConnBudget, &sh.held)
 	sh.accounts[slot] = a
 	if !sh.sweeper.Armed() {
 		sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
@@ -91,7 +91,7 @@ func (sh *shard) sweep() {
 func (sh *shard) findGone(slot uint32, a *account) {
 	s, now := sh.sessions.At(slot), sh.loop.Now()
 	if sh.loop.Conn(s.conn).Reset() {
-		sh.tally.gone.Add(1)
+		sh.tally.Gone++
 		sh.close(slot, TransportClose)
 		return
 	}
@@ -118,7 +118,7 @@ func (sh *shard) endAccount(slot uint32) {
 
 // Pause has the session's client wait until what it has sent is handled.
 func (a *account) Pause() {
-	a.s.sh.tally.pauses.Add(1)
+	a.s.sh.tally.Pauses++
 	a.mark, a.at = a.Held(), a.s.sh.loop.Now()
 	a.s.pause(choked)
 }
@@ -141,7 +141,7 @@ func (a *account) Run(*loop.Loop) {
 // and a pause would be no help.
 func (a *account) Exceeded() {
 	sh := a.s.sh
-	sh.tally.budget.Add(1)
+	sh.tally.Budget++
 	sh.srv.notice.Warn("a connection has reached its budget", "flag", "--conn-budget", "bytes", a.Held(), "bound", sh.srv.o.ConnBudget)
 	sh.closeWith(a.s.slot, TransportError, wsframe.AppendClose(nil, wsframe.CodeTooLarge, ""))
 }
@@ -179,7 +179,7 @@ func (sh *shard) stuck(slot uint32) bool {
 	if now-a.at < (sh.srv.o.PingInterval + sh.srv.o.PingTimeout).Milliseconds() {
 		return false
 	}
-	sh.tally.stuck.Add(1)
+	sh.tally.Stuck++
 	sh.srv.notice.Warn("nothing was done about what a connection has sent", "flag", "--conn-budget", "bytes", a.Held())
 	return true
 }

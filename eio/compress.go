@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"sync/atomic"
 
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/loop/http1/encoding"
@@ -48,30 +47,6 @@ type HTTPCompression struct {
 	Threshold int
 }
 
-// CompressionStats counts what compression did since the start.
-type CompressionStats struct {
-	Deflated     int64 // WebSocket messages that were compressed: of a Prepared at most once for all its recipients
-	DeflatedFrom int64 // their bytes
-	DeflatedTo   int64 // their bytes, compressed
-	Inflated     int64 // WebSocket messages that were inflated
-	Refused      int64 // WebSocket messages that were corrupt or too large inflated; their sessions were closed
-	Polls        int64 // answers to polls that were compressed
-}
-
-// CompressionStats returns the counters of all loops. Any goroutine may call it.
-func (s *Server) CompressionStats() (c CompressionStats) {
-	for _, sh := range s.shards {
-		z := &sh.zip
-		c.Deflated += z.deflated.Load()
-		c.DeflatedFrom += z.deflatedFrom.Load()
-		c.DeflatedTo += z.deflatedTo.Load()
-		c.Inflated += z.inflated.Load()
-		c.Refused += z.refused.Load()
-		c.Polls += z.polls.Load()
-	}
-	return c
-}
-
 // compressionOptions returns the options with what their zero values mean. They
 // are copies: the server's do not change under it.
 func compressionOptions(o *Options) (*Compression, *HTTPCompression, error) {
@@ -103,7 +78,7 @@ func compressionOptions(o *Options) (*Compression, *HTTPCompression, error) {
 }
 
 // A zipper is a loop's means of compression. It takes memory when it is first
-// used. The counters are read from anywhere.
+// used.
 type zipper struct {
 	o        *Compression // nil: off
 	deflater wsframe.Compressor
@@ -111,7 +86,7 @@ type zipper struct {
 	left     int    // bytes that may be inflated before sockets are served again
 	scratch  []byte // what deflate made for one session, valid until the next use
 
-	deflated, deflatedFrom, deflatedTo, inflated, refused, polls atomic.Int64
+	tally CompressionStats
 }
 
 func (z *zipper) init(o *Compression) {
@@ -174,9 +149,9 @@ func (z *zipper) deflate(dst, frames []byte) (out []byte, ok bool) {
 			from := len(dst)
 			if dst, ok = z.deflater.AppendFrame(dst, h.Op, p); ok {
 				done = i + n
-				z.deflated.Add(1)
-				z.deflatedFrom.Add(int64(n))
-				z.deflatedTo.Add(int64(len(dst) - from))
+				z.tally.Deflated++
+				z.tally.DeflatedFrom += int64(n)
+				z.tally.DeflatedTo += int64(len(dst) - from)
 			} else {
 				dst = dst[:at]
 			}
@@ -203,11 +178,11 @@ func (z *zipper) inflateTo(m wsframe.Message, limit int) (wsframe.Message, error
 	m, err := z.inflater.Message(m, limit)
 	if err != nil {
 		z.left -= limit // it may have been the work
-		z.refused.Add(1)
+		z.tally.Refused++
 		return m, err
 	}
 	z.left -= len(m.Data)
-	z.inflated.Add(1)
+	z.tally.Inflated++
 	return m, nil
 }
 
@@ -228,6 +203,6 @@ func (sh *shard) encode(body []byte, c encoding.Coding) ([]byte, encoding.Coding
 	if len(b) >= len(body) {
 		return body, encoding.Identity
 	}
-	sh.zip.polls.Add(1)
+	sh.zip.tally.Polls++
 	return b, c
 }

@@ -201,7 +201,7 @@ func TestPreparedIsCompressedOnceByManyLoops(t *testing.T) {
 	}
 	n := int64(0)
 	for i := range zippers {
-		n += zippers[i].deflated.Load()
+		n += zippers[i].tally.Deflated
 	}
 	if n != 50 {
 		t.Errorf("50 messages were compressed %d times, want once each", n)

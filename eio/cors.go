@@ -220,7 +220,7 @@ func (sh *shard) checkOrigin(h *httpConn, file bool) bool {
 	preflight := string(h.req.Method) == http.MethodOptions
 	switch {
 	case !allowed && (preflight || !file):
-		sh.tally.origins.Add(1)
+		sh.tally.Origins++
 		sh.srv.notice.Warn("an origin was refused", "flag", "--origins", "origin", origin, "host", h.req.Host,
 			"address", addrText(sh.clientAddr(h)))
 		sh.refuse(h, refusal{code: CodeForbidden, status: http.StatusForbidden, alwaysJSON: true,

@@ -30,6 +30,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -278,6 +279,10 @@ type Server struct {
 	notice    *notice.Log
 
 	guests *guests
+
+	// Guarded by mu. Nothing is called with it held.
+	mu     sync.Mutex
+	latest []counts // of each loop, when it came last
 
 	sessions atomic.Int64 // of all loops
 	draining atomic.Bool  // refuses new sessions; set by Drain

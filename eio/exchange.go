@@ -111,6 +111,7 @@ func (q *query) flags() (f flags) {
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
 	sh.loop.Cancel(&h.timer)
 	sh.answerArrived(h)
+	sh.become(h, stateDeciding)
 	h.exchange = exchange{state: stateDeciding, client: sh.askClient(h.conn, r), req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
 	h.keepAlive = r.KeepAlive
 	if hasBody(r) {
@@ -139,18 +140,26 @@ func asksWebSocket(r *http1.Request) bool {
 	return false
 }
 
+// become puts an exchange into a state.
+func (sh *shard) become(h *httpConn, s state) {
+	sh.exchanges[h.state]--
+	sh.exchanges[s]++
+	h.state = s
+}
+
 // wait puts an exchange into a state in which further requests of the connection
 // are held back until the answer is given; the end of the peer is noticed
 // meanwhile.
 func (sh *shard) wait(h *httpConn, s state) {
-	h.state, h.req, h.query = s, nil, query{}
+	sh.become(h, s)
+	h.req, h.query = nil, query{}
 	h.conn.HoldData(true)
 }
 
 // unwait ends wait.
 func (sh *shard) unwait(h *httpConn) {
 	if h.state.waits() {
-		h.state = stateDeciding
+		sh.become(h, stateDeciding)
 		h.conn.HoldData(false)
 	}
 }
@@ -197,12 +206,14 @@ func (sh *shard) respond(h *httpConn, status int, fields []http1.Field, body []b
 		sh.awaitRequest(h)
 		return
 	}
+	sh.become(h, stateDropping)
 	h.exchange = exchange{state: stateDropping, body: h.body}
 	sh.deadline(h, sh.srv.o.BodyTimeout)
 }
 
 // awaitRequest waits for the next request.
 func (sh *shard) awaitRequest(h *httpConn) {
+	sh.become(h, stateIdle)
 	h.exchange = exchange{}
 	sh.deadline(h, sh.srv.o.IdleTimeout)
 }

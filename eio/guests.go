@@ -98,7 +98,7 @@ func (sh *shard) addGuest(h *httpConn) (g guest, ok bool) {
 		h.guests++
 		return g, true
 	}
-	sh.tally.guests.Add(1)
+	sh.tally.Guests++
 	sh.srv.notice.Warn("too many sessions of one address or connection that have joined nothing",
 		"flag", "--max-sessions-per-ip", "max-sessions-per-ip", o.MaxSessionsPerIP, "address", addrText(sh.clientAddr(h)))
 	sh.answerUnavailable(h)

@@ -32,6 +32,24 @@ func checkEmpty(t testing.TB, srv *Server, e *loop.Engine) {
 			t.Errorf("loop %d has %d deadlines, want none", i, sh.deadlines.armed)
 		}
 	}
+	st := srv.Stats()
+	for _, n := range []int64{st.Open.Sum(), st.Probing, st.Held, st.Queued, st.Entries, st.Polls, st.Bodies, st.Unacked, st.Apart, st.Tunnels} {
+		if n != 0 {
+			t.Errorf("Stats() = %+v, want that nothing is left", st)
+			break
+		}
+	}
+	if n := st.Closed; st.Opened.Sum() != n.TransportClose+n.TransportError+n.PingTimeout+n.ParseError+n.ForcedClose {
+		t.Errorf("Stats() = %+v, want as many closed as opened", st)
+	}
+	for i, sh := range srv.shards {
+		if sh.exchanges != [states]int64{} {
+			t.Errorf("loop %d counts %v exchanges, want none", i, sh.exchanges)
+		}
+		if len(sh.clients) != 0 {
+			t.Errorf("loop %d has %d addresses, want none", i, len(sh.clients))
+		}
+	}
 	if n := srv.sessions.Load(); n != 0 {
 		t.Errorf("the server counts %d sessions, want none", n)
 	}

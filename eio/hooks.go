@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/sioedge/sioedge/loop/http1"
 )
@@ -54,7 +53,7 @@ type ErrorContext struct {
 
 // report counts a refusal and tells whoever wants to know.
 func (sh *shard) report(h *httpConn, r refusal) {
-	sh.tally.refused[r.code].Add(1)
+	sh.tally.Refused[r.code]++
 	f := sh.srv.o.OnConnectionError
 	if f == nil {
 		return
@@ -163,63 +162,6 @@ func newCookie(template *http.Cookie) (*http.Cookie, error) {
 	return &c, c.Valid()
 }
 
-// Stats counts requests that were not served, and WebSockets that were failed,
-// since the start.
-type Stats struct {
-	Refused   [CodeUnsupportedVersion + 1]int64 // by code
-	Origins   int64                             // of the forbidden ones: for their origin
-	Unproven  int64                             // of the forbidden ones: for a forged ForwardedHeader
-	Draining  int64                             // with 503: new sessions after Drain
-	Full      int64                             // with 503: new sessions for MaxSessions, or for which their loop had no room
-	Guests    int64                             // with 503: new sessions for MaxSessionsPerIP
-	Malformed int64                             // no HTTP, or too large, or too slow
-	Frames    int64                             // WebSockets that broke their protocol, MaxFragments or MaxPayload
-
-	Slow    int64 // sessions over polling closed because they did not ask for what waited, or for MaxQueueHard
-	Pressed int64 // with 503: new sessions while memory was short
-
-	Budget int64 // sessions closed for what they had kept on their behalf: ConnBudget
-	Stuck  int64 // sessions closed because handlers did nothing about what was kept
-	Gone   int64 // sessions closed because their clients had gone while these were not read from for ConnBudget
-	Pauses int64 // times a client was not read from until handlers had caught up with it
-	Held   int64 // bytes that are kept on behalf of sessions now
-}
-
-// tally is what a loop counts of Stats. It is read from anywhere.
-type tally struct {
-	refused                      [CodeUnsupportedVersion + 1]atomic.Int64
-	origins, draining, malformed atomic.Int64
-	full, guests, slow           atomic.Int64
-	frames, unproven             atomic.Int64
-	pressed                      atomic.Int64
-	budget, stuck, pauses, held  atomic.Int64
-	gone                         atomic.Int64
-}
-
-// Stats returns the counters of all loops. Any goroutine may call it.
-func (s *Server) Stats() (st Stats) {
-	for _, sh := range s.shards {
-		for code := range st.Refused {
-			st.Refused[code] += sh.tally.refused[code].Load()
-		}
-		st.Origins += sh.tally.origins.Load()
-		st.Unproven += sh.tally.unproven.Load()
-		st.Draining += sh.tally.draining.Load()
-		st.Full += sh.tally.full.Load()
-		st.Guests += sh.tally.guests.Load()
-		st.Malformed += sh.tally.malformed.Load()
-		st.Frames += sh.tally.frames.Load()
-		st.Slow += sh.tally.slow.Load()
-		st.Pressed += sh.tally.pressed.Load()
-		st.Budget += sh.tally.budget.Load()
-		st.Stuck += sh.tally.stuck.Load()
-		st.Gone += sh.tally.gone.Load()
-		st.Pauses += sh.tally.pauses.Load()
-		st.Held += sh.tally.held.Load()
-	}
-	return st
-}
-
 // retryAfter is what is told, in seconds, to whoever is refused while draining:
 // by then another server should have taken over. Socket.IO's client backs off by
 // itself; this is for proxies.
@@ -228,13 +170,13 @@ const retryAfter = 5
 // unavailable refuses a new session while draining. A refusal before the upgrade
 // makes clients back off; a close after it would not.
 func (sh *shard) unavailable(h *httpConn) {
-	sh.tally.draining.Add(1)
+	sh.tally.Draining++
 	sh.answerUnavailable(h)
 }
 
 // full refuses a new session for which there is no room.
 func (sh *shard) full(h *httpConn) {
-	sh.tally.full.Add(1)
+	sh.tally.Full++
 	sh.answerUnavailable(h)
 }
 

@@ -42,6 +42,7 @@ func (srv *Server) Open(c loop.Conn) {
 	} else {
 		sh.https = append(sh.https, h)
 	}
+	sh.exchanges[stateIdle]++
 	c.SetTag(tagHTTP | h.index)
 	sh.deadline(h, srv.o.HeadTimeout)
 }
@@ -113,6 +114,7 @@ func (sh *shard) closeHTTP(h *httpConn, err error) {
 func (sh *shard) freeHTTPConn(h *httpConn) {
 	sh.loop.Cancel(&h.timer)
 	sh.https[h.index] = nil
+	sh.exchanges[h.state]--
 	sh.freeHTTP = append(sh.freeHTTP, h.index)
 }
 
@@ -150,7 +152,7 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 	}
 	if n == 0 {
 		if h.state == stateIdle {
-			h.state = stateHead
+			sh.become(h, stateHead)
 			sh.deadline(h, sh.srv.o.HeadTimeout)
 		}
 		return 0
@@ -221,7 +223,7 @@ func (sh *shard) request(h *httpConn) {
 	}
 	switch {
 	case below && !sh.proven(h.req):
-		sh.tally.unproven.Add(1)
+		sh.tally.Unproven++
 		srv.notice.Warn("a request says falsely that another server forwarded it", "flag", "--cluster-secret", "client", addrText(sh.clientAddr(h)))
 		sh.refuse(h, unproven)
 	case handler != nil:

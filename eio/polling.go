@@ -112,6 +112,7 @@ func (sh *shard) poll(h *httpConn, slot uint32) {
 	if e.get.Valid() {
 		// Two polls at once: the session is beyond repair (Node: "overlap
 		// from client").
+		sh.tally.Overlaps++
 		sh.answer(h, http.StatusBadRequest, nil, nil, false)
 		sh.close(slot, TransportError)
 		return
@@ -160,6 +161,7 @@ func (sh *shard) post(h *httpConn, slot uint32) {
 	if e.post.Valid() || e.held.Valid() || e.rest != nil {
 		// Two at once (Node: "overlap from client"): this one is refused, the
 		// other one cut, or answered if it was whole.
+		sh.tally.Overlaps++
 		other := e.post
 		e.post = loop.Conn{}
 		sh.answer(h, http.StatusBadRequest, nil, nil, true)

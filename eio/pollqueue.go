@@ -53,12 +53,24 @@ func (sh *shard) enqueue(slot uint32, frames []byte, share, plain bool) {
 		return
 	}
 	e.put(frames, share, plain)
+	sh.countQueue(e)
 	if e.polled() {
 		sh.pollLater(slot, e)
 	}
 	if e.queued > o.MaxQueue && !sh.sessions.At(slot).is(swamped|closing) {
 		sh.swamp(slot, e)
 	}
+}
+
+// A backlog is what is in a queue.
+type backlog struct{ bytes, entries int }
+
+// countQueue brings the shard's gauges up to date after a change of a queue.
+func (sh *shard) countQueue(e *ext) {
+	now := backlog{e.queued, len(e.queue)}
+	sh.tally.Queued += int64(now.bytes - e.counted.bytes)
+	sh.tally.Entries += int64(now.entries - e.counted.entries)
+	e.counted = now
 }
 
 // put appends to the queue.
@@ -142,6 +154,7 @@ func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
 		e.together = 0
 	}
 	messages := e.take(packets, most)
+	sh.countQueue(e)
 	e.gave, e.relayed, e.via, e.answered = h.conn, h.relayed, loop.Conn{}, 0
 	if h.relayed {
 		e.via, e.answered = h.conn, h.poll
@@ -235,8 +248,9 @@ func (sh *shard) watchSlow(slot uint32, e *ext, d time.Duration) {
 
 // slow closes a session that does not take what waits for it.
 func (sh *shard) slow(slot uint32, e *ext) {
-	sh.tally.slow.Add(1)
+	sh.tally.Slow++
 	e.queue, e.queued = nil, 0
+	sh.countQueue(e)
 	sh.close(slot, TransportError)
 }
 

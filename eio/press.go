@@ -12,7 +12,7 @@ func (s *Server) Press(on bool) { s.pressed.Store(on) }
 
 // press refuses a new session because memory is short.
 func (sh *shard) press(h *httpConn) {
-	sh.tally.pressed.Add(1)
+	sh.tally.Pressed++
 	sh.answerUnavailable(h)
 }
 

@@ -2,6 +2,7 @@ package eio
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/handle"
@@ -65,6 +66,7 @@ type ext struct {
 	queue    []queued       // waiting for a poll or for the upgrade to finish
 	together int            // packets at its front that the next answer has, however many
 	queued   int            // bytes that it holds
+	counted  backlog        // of the queue, in the tally of the shard
 	asked    int64          // when the client last asked for more, while swamped, in ms on the loop's clock
 	moving   bool           // an answer was on its way when that was last looked at, while swamped
 	gave     loop.Conn      // what was last queued was given to it, and the client has not come back since
@@ -103,7 +105,9 @@ type shard struct {
 	pollers   []uint32 // slots of sessions with something for a waiting poll
 	tunnels   map[loop.Conn]*tunnel
 	reader    wsframe.Reader
-	tally     tally
+	tally     Stats         // but for what LoopStats adds
+	held      atomic.Int64  // bytes that all accounts hold; released from any goroutine
+	exchanges [states]int64 // by state
 
 	accounts map[uint32]*account   // by slot
 	clients  map[uint32]packedAddr // by slot: addresses that are not the peer's
@@ -141,6 +145,8 @@ func (sh *shard) newSession(f flags) (slot uint32, ok bool) {
 	sh.srv.sessions.Add(1)
 	*sh.sessions.At(slot) = session{flags: inUse | f}
 	sh.open++
+	*sh.tally.Opened.of(f)++
+	*sh.tally.Open.of(f)++
 	sh.startHeartbeat(slot)
 	return slot, true
 }
@@ -193,6 +199,9 @@ func (sh *shard) dropExt(slot uint32) {
 	sh.loop.Cancel(&e.release)
 	sh.loop.Cancel(&e.slow)
 	sh.removeGuest(&e.guest)
+	e.queue, e.queued = nil, 0
+	sh.countQueue(e)
+	sh.setProbing(e, loop.Conn{})
 	sh.exts[s.ext] = nil
 	sh.freeExts = append(sh.freeExts, s.ext)
 	s.ext = 0
@@ -224,6 +233,8 @@ func (sh *shard) closeWith(slot uint32, reason Reason, frame []byte) {
 	}
 	s.set(closing)
 	sh.open--
+	*sh.tally.Open.of(s.flags)--
+	*sh.tally.Closed.of(reason)++
 	sh.deadlines.clear(slot)
 	sh.srv.h.Close(sh.handle(slot), reason)
 	if s.is(overWS) {

@@ -67,6 +67,7 @@ func (sh *shard) stopSession(slot uint32) {
 	defer func() { sh.stopping = false }() // also when the handler panics
 	if e := sh.peekExt(slot); e != nil {
 		e.queue, e.queued = nil, 0
+		sh.countQueue(e)
 	}
 	sh.close(slot, ForcedClose)
 }

@@ -37,11 +37,24 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 	}
 	sh.polledFirst(slot)
 	e := sh.ext(slot)
-	e.probing, e.prober, e.upgrade = h.conn, h.client, zip|h.query.flags()
+	sh.setProbing(e, h.conn)
+	e.prober, e.upgrade = h.client, zip|h.query.flags()
+	sh.tally.Probed++
 	e.reader = sh.srv.newReader()
 	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)
 	sh.loop.Schedule(&e.timer, sh.srv.o.UpgradeTimeout, func() { sh.abandonProbe(slot) })
+}
+
+// setProbing notes, and counts, the WebSocket of an upgrade in progress; the zero Conn
+// is none.
+func (sh *shard) setProbing(e *ext, c loop.Conn) {
+	if e.probing != (loop.Conn{}) {
+		sh.tally.Probing--
+	}
+	if e.probing = c; c != (loop.Conn{}) {
+		sh.tally.Probing++
+	}
 }
 
 // abandonProbe gives an upgrade up; the session goes on polling.
@@ -63,7 +76,7 @@ func (sh *shard) dropProbe(slot uint32) {
 		sh.loop.Cancel(&e.timer)
 	}
 	sh.loop.Cancel(&e.release)
-	e.probing = loop.Conn{}
+	sh.setProbing(e, loop.Conn{})
 	e.reader = sh.srv.newReader()
 	sh.releasePoll(slot)
 }
@@ -126,17 +139,22 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 		sh.answerGet(slot, e, closeFrame) // a correct client has none
 	}
 	sh.releasePost(slot)
-	e.probing = loop.Conn{}
-	rest := e.rest
+	sh.setProbing(e, loop.Conn{})
+	rest, queue := e.rest, e.queue
 	sh.dropExt(slot)
 	if rest != nil { // a correct client has waited for the answer; this one waits now
 		sh.ext(slot).rest = rest
+	}
+	if !s.is(closing) {
+		sh.tally.Upgraded++
+		*sh.tally.Open.of(s.flags)--
+		*sh.tally.Open.of(s.flags | overWS)++
 	}
 	s.unset(noBinary) // each transport says for itself whether it takes bytes
 	s.set(overWS | e.upgrade)
 	s.conn = c.Key()
 	sh.keepClient(slot, e.prober)
-	for _, q := range e.queue {
+	for _, q := range queue {
 		sh.write(s, q.frames, shared, q.plain)
 	}
 	if s.is(closing) {

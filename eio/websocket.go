@@ -204,11 +204,14 @@ func (sh *shard) failWS(c loop.Conn, slot uint32, err error) {
 }
 
 func (sh *shard) breakWS(c loop.Conn, err error) {
-	sh.tally.frames.Add(1)
+	sh.tally.Frames++
 	code := uint16(1002)
 	var ce *wsframe.CloseError
 	if errors.As(err, &ce) {
 		code = ce.Code
+	}
+	if code == wsframe.CodeTooLarge {
+		sh.tally.Oversize++
 	}
 	c.SetTag(0)
 	c.Write(wsframe.AppendClose(nil, code, ""))
