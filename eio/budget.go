@@ -158,17 +158,6 @@ func (s Session) Overran() bool {
 	return r.is(choked) || a != nil && a.Over()
 }
 
-// absent tells whether the client of a session that polls cannot be there any more:
-// it has no poll, no body whose acknowledgement it waits for, and has closed the
-// connection of its last request. Over a WebSocket a ping finds that out.
-func (sh *shard) absent(slot uint32) bool {
-	if sh.sessions.At(slot).is(overWS) {
-		return false
-	}
-	e := sh.peekExt(slot)
-	return e == nil || !e.get.Valid() && !e.held.Valid() && !e.post.Valid() && !e.last.Valid() && !e.probing.Valid()
-}
-
 // stuck tells whether reading from a session has been paused for as long as a
 // client may be silent without anything of what it waits for having been done.
 func (sh *shard) stuck(slot uint32) bool {

@@ -74,12 +74,7 @@ func (s Session) RemoteAddr() netip.AddrPort {
 	if r == nil {
 		return netip.AddrPort{}
 	}
-	c := s.sh.loop.Conn(r.conn)
-	if !r.is(overWS) {
-		if e := s.sh.peekExt(s.slot); e != nil {
-			c = e.last
-		}
-	}
+	c := s.sh.transport(r).conn(s.slot)
 	if r.is(proxied) && c.Valid() {
 		return s.sh.clients[s.slot].unpack()
 	}

@@ -34,7 +34,7 @@ func (sh *shard) expectPing(slot uint32) {
 	}
 	sh.deadlines.set(slot, sh.loop.Now()+wait.Milliseconds())
 	sh.keepTurning()
-	sh.awaitAnswer(s)
+	_ = sh.transport(s).taking(slot) // from now on
 }
 
 // keepTurning keeps the wheel turning while anything hangs on it. All loops turn at the
@@ -59,7 +59,7 @@ func (sh *shard) tick() {
 func (sh *shard) deadlinePassed(slot uint32, late int64) {
 	s := sh.sessions.At(slot)
 	switch {
-	case s.is(choked) && s.is(awaitPong) && (sh.absent(slot) || sh.stuck(slot)):
+	case s.is(choked) && s.is(awaitPong) && (sh.transport(s).gone(slot) || sh.stuck(slot)):
 		sh.close(slot, PingTimeout)
 		return
 	case s.is(awaitPoll) || s.is(awaitPong) && !s.is(halted):
@@ -81,7 +81,7 @@ func (sh *shard) deadlinePassed(slot uint32, late int64) {
 	due := sh.loop.Now() - min(late, sh.deadlines.tick)
 	sh.deadlines.set(slot, due+sh.srv.o.PingTimeout.Milliseconds())
 	sh.keepTurning()
-	sh.awaitAnswer(s)
+	_ = sh.transport(s).taking(slot) // from now on
 	sh.send(slot, pingFrame, shared, true)
 }
 
@@ -99,19 +99,11 @@ func (sh *shard) overdue(slot uint32) bool {
 	return true
 }
 
-// awaitAnswer begins the wait for a sign of life over a WebSocket.
-func (sh *shard) awaitAnswer(s *session) {
-	if s.is(overWS) {
-		_ = sh.loop.Conn(s.conn).Taking() // from now on
-	}
-}
-
 // excused begins the wait of a session anew whose client has given no sign of life
 // in time, if it has taken bytes meanwhile: the ping, or the pong that it waits
 // for, may be behind much that it has not got yet.
 func (sh *shard) excused(slot uint32) bool {
-	s := sh.sessions.At(slot)
-	if !s.is(overWS) || !sh.loop.Conn(s.conn).Taking() {
+	if !sh.transport(sh.sessions.At(slot)).taking(slot) {
 		return false
 	}
 	sh.restartWait(slot)

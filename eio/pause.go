@@ -37,8 +37,8 @@ func (s Session) pause(why flags) {
 	if r.is(revision3) && !before.has(paused) && why.has(paused) {
 		s.sh.expectPing(s.slot)
 	}
-	if before == 0 && r.is(overWS) {
-		s.sh.loop.Conn(r.conn).PauseRead()
+	if before == 0 {
+		s.sh.transport(r).hold(s.slot, true)
 	}
 }
 
@@ -56,8 +56,8 @@ func (s Session) resume(why flags) {
 		return
 	}
 	s.sh.goOnBody(s.slot)
-	if r.is(overWS) && !r.is(halted) {
-		s.sh.loop.Conn(r.conn).ResumeRead()
+	if r := s.at(); r != nil && !r.is(halted) {
+		s.sh.transport(r).hold(s.slot, false)
 	}
 }
 

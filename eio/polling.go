@@ -313,29 +313,3 @@ func (sh *shard) packet(slot uint32, p []byte) bool {
 	}
 	return true
 }
-
-// closePolling tells a polling client that its session is closed: with the
-// poll that waits, or with the next one. A client that broke the protocol, or
-// has gone, is not waited for.
-func (sh *shard) closePolling(slot uint32, reason Reason) {
-	e := sh.ext(slot)
-	sh.abandonOn(e.held, sessionEnded)
-	switch {
-	case sh.stopping:
-		sh.abandonOn(e.get, serverStops)
-		sh.free(slot)
-		return
-	case e.polled() && len(e.queue) > 0 && reason == ForcedClose:
-		sh.flushGet(slot, e)
-	case e.polled():
-		sh.abandonOn(e.get, sessionEnded)
-		sh.free(slot)
-		return
-	}
-	if reason != ForcedClose {
-		sh.free(slot)
-		return
-	}
-	sh.loop.Cancel(&e.release)
-	sh.loop.Schedule(&e.timer, sh.srv.o.CloseTimeout, func() { sh.free(slot) })
-}

@@ -42,26 +42,6 @@ func (q *queued) size() int {
 	return entrySize + len(q.frames)
 }
 
-// enqueue queues frames for a poll, and has the one that waits answered at the
-// end of the step.
-func (sh *shard) enqueue(slot uint32, frames []byte, share, plain bool) {
-	e, o := sh.ext(slot), &sh.srv.o
-	if e.queued > 0 && e.queued+entrySize+len(frames) > o.MaxQueueHard {
-		// Not closed here: whoever sends must not find the handler called.
-		e.overflow = true
-		sh.pollLater(slot, e)
-		return
-	}
-	e.put(frames, share, plain)
-	sh.countQueue(e)
-	if e.polled() {
-		sh.pollLater(slot, e)
-	}
-	if e.queued > o.MaxQueue && !sh.sessions.At(slot).is(swamped|closing) {
-		sh.swamp(slot, e)
-	}
-}
-
 // A backlog is what is in a queue.
 type backlog struct{ bytes, entries int }
 

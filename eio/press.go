@@ -50,13 +50,7 @@ func (s *Server) Loads(l *loop.Loop, from uint32, least int, f func(Load)) (next
 func (sh *shard) load(slot uint32) Load {
 	r, now := sh.sessions.At(slot), sh.loop.Now()
 	x := Load{Session: sh.ref(slot)}
-	if r.is(overWS) {
-		held, quiet := sh.loop.Conn(r.conn).Backlog()
-		x.Bytes, x.Stalled = held, quiet >= stalledAfter
-	} else if e := sh.peekExt(slot); e != nil {
-		x.Bytes = e.queued
-		x.Stalled = r.is(swamped) && now-e.asked >= stalledAfter.Milliseconds()
-	}
+	x.Bytes, x.Stalled = sh.transport(r).backlog(slot)
 	if a := sh.peekAccount(slot); a != nil {
 		held := a.Held()
 		x.Bytes += int(held)
@@ -74,10 +68,7 @@ func (s Session) Cut() {
 	if r == nil || r.is(closing) {
 		return
 	}
-	c := s.sh.loop.Conn(r.conn)
-	overWebSocket := r.is(overWS)
-	s.sh.close(s.slot, TransportError)
-	if overWebSocket {
-		c.Abort()
+	if s.sh.endForHandler(s.slot, TransportError) {
+		s.sh.transport(r).fail(s.slot)
 	}
 }

@@ -83,11 +83,7 @@ func (s Session) Writable() bool {
 	if r == nil || r.is(closing) {
 		return false
 	}
-	if r.is(overWS) {
-		return s.sh.loop.Conn(r.conn).Queued() == 0
-	}
-	e := s.sh.peekExt(s.slot)
-	return e != nil && e.polled() && len(e.queue) == 0
+	return s.sh.transport(r).writable(s.slot)
 }
 
 // Send sends frames made by AppendText and AppendBinary, which are copied.

@@ -155,7 +155,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s.conn = c.Key()
 	sh.keepClient(slot, e.prober)
 	for _, q := range queue {
-		sh.write(s, q.frames, shared, q.plain)
+		(*webSocket)(sh).send(slot, q.frames, shared, q.plain)
 	}
 	if s.is(closing) {
 		sh.hangUp(c)
