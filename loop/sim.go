@@ -121,7 +121,7 @@ func (s *Sim) Step(d time.Duration) time.Duration {
 	}
 	end = max(end, now)
 	s.clock.Store(end)
-	s.Turn()
+	s.turn()
 	return time.Duration(end - now)
 }
 
@@ -133,6 +133,11 @@ func (s *Sim) Turn() {
 	if s.shared != nil {
 		defer s.lock()()
 	}
+	s.turn()
+}
+
+// turn is Turn while nobody else uses s.
+func (s *Sim) turn() {
 	if s.turns > 0 {
 		return
 	}

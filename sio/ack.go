@@ -61,31 +61,44 @@ func (s Socket) question(ctx context.Context, event string, args []any, plain bo
 	if err != nil {
 		return Args{}, err
 	}
-	type answer struct {
+	var answer struct {
 		args Args
 		err  error
 	}
-	answers := make(chan answer, 1)
+	answered := make(chan struct{}) // closed when answer is there
 	id := s.in.acks.Add(1) - 1
 	frames := frame(s.in.name, e, id, true)
-	pending := &pendingAck{done: func(a Args, err error) { answers <- answer{a, err} }}
+	pending := &pendingAck{done: func(a Args, err error) {
+		answer.args, answer.err = a, err
+		close(answered)
+	}}
 	sh := s.shard()
 	s.ordered(func() {
 		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames, plain) })) {
 			pending.done(Args{}, ErrClosed)
 		}
 	})
-	select {
-	case a := <-answers:
-		return a.args, a.err
-	case <-ctx.Done():
+	if err = s.srv().wait(ctx, answered); err != nil {
 		s.post(func(sh *shard, slot uint32) { sh.takeAck(slot, id) })
 		select {
-		case a := <-answers: // of a client that left, which is why ctx is done
-			return a.args, a.err
+		case <-answered: // of a client that left, which is why ctx is done
 		default:
-			return Args{}, ctx.Err()
+			return Args{}, err
 		}
+	}
+	return answer.args, answer.err
+}
+
+// wait waits for done, or for ctx, whose error it returns then.
+func (srv *Server) wait(ctx context.Context, done <-chan struct{}) error {
+	if srv.watch != nil {
+		return srv.watch.Wait(ctx, done)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -343,13 +356,11 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 		}()
 	}
 	c.settle()
-	select {
-	case <-c.all:
-		return c.take(), remote
-	case <-ctx.Done():
+	if err := b.server().wait(ctx, c.all); err != nil {
 		b.ordered(func() { b.forget(p) })
-		return c.take(), ctx.Err()
+		return c.take(), err
 	}
+	return c.take(), remote
 }
 
 // poll sends an event to the sockets of this server, each of which owes c an

@@ -106,9 +106,17 @@ func (b *inbox) put(t task) {
 	if start {
 		b.sh.loop.Yield()
 		b.sh.srv.handlers.Add(1)
-		// ends when the inbox is empty
-		go b.work()
+		b.start()
 	}
+}
+
+func (b *inbox) start() {
+	if w := b.sh.srv.watch; w != nil {
+		w.Go(b.work)
+		return
+	}
+	// ends when the inbox is empty
+	go b.work()
 }
 
 func (b *inbox) work() {
@@ -118,9 +126,7 @@ func (b *inbox) work() {
 			b.sh.srv.handlers.Done()
 			return
 		}
-		// A handler has ended this goroutine. The next one
-		// ends when the inbox is empty
-		go b.work()
+		b.start() // a handler has ended this goroutine
 	}()
 	for {
 		t, ok := b.take()

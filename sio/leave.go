@@ -38,6 +38,9 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 		x.inbox.leaveBehind()
 	}
 	s := sh.socket(slot)
+	if w := sh.srv.watch; w != nil {
+		w.Left(s.ID(), string(reason))
+	}
 	sh.srv.details.end(s.ref)
 	sh.srv.handlers.Add(1) // until farewell
 	if len(t.disconnecting) == 0 {

@@ -2,6 +2,7 @@ package sio
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/sio/internal/quiet"
 )
 
 // ServeHTTP lets a server of net/http have Socket.IO on its port:
@@ -107,18 +109,77 @@ func refuseHijacked(conn net.Conn, err error) {
 func unavailable(h http.Header) { h.Set("Retry-After", "5") }
 
 // NewSim returns a Server on simulated loops: no sockets and a clock of its own,
-// for tests of applications and for benchmarks with more connections than a
-// machine has descriptors for. The Server's handlers must be inline, unless the
-// caller waits for their goroutines by other means. See loop.Sim.
+// for benchmarks with more connections than a machine has descriptors for, and for
+// tests that speak the protocol themselves. Handlers must be inline, unless the
+// caller waits for their goroutines by other means. See loop.Sim. Tests of
+// applications use package siotest.
+//
+// A simulation is of one server: Options.Adapter is an error.
 func NewSim(o Options) (*Server, *loop.Sim, error) {
+	if o.Adapter != nil {
+		return nil, nil, errors.New("sio: a simulated server is in no cluster")
+	}
 	srv, err := newServer(o.withDefaults())
 	if err != nil {
 		return nil, nil, err
 	}
 	sim := loop.NewSim(srv.eio, srv.o.Loop)
+	srv.engine, srv.simulated = sim.Engine(), true
+	srv.served.Store(true)
 	srv.bind(sim.Engine().Loops())
 	if srv.log != nil {
-		srv.log.now = srv.shards[0].loop.Now
+		srv.log.now = func() int64 { return sim.Now().Milliseconds() }
 	}
 	return srv, sim, nil
+}
+
+// NewWatched is NewSim for package siotest, which alone can use it: w sees what the
+// server does, whose Sim is shared.
+func NewWatched(o Options, w *quiet.Watch) (*Server, *loop.Sim, error) {
+	srv, sim, err := NewSim(o)
+	if err == nil {
+		srv.watch = w
+		sim.Share(w.Notify)
+	}
+	return srv, sim, err
+}
+
+// emptyTable is a namespace's before anything is registered. If the server is
+// watched, every emit passes through its wrappers, where it is seen.
+func (srv *Server) emptyTable() *table {
+	if srv.watch == nil {
+		return &table{}
+	}
+	return &table{outgoing: []func(EmitFunc) EmitFunc{func(next EmitFunc) EmitFunc { return next }}}
+}
+
+// watched emits an event and tells of it. Who it reaches is asked in the mailbox of
+// each loop, behind what was done before.
+func (b BroadcastOperator) watched(event string, args []any, emit func(BroadcastOperator, string, []any) error) error {
+	srv := b.server()
+	a, err := srv.encodeArgs(args)
+	if err != nil {
+		return err
+	}
+	e := &quiet.Emit{Namespace: b.address(), Event: event, Args: a.raw, Attachments: a.buffers,
+		Direct: b.direct, Volatile: b.volatile, Plain: b.plain, Local: b.local}
+	e.Rooms, e.Except = b.Rooms()
+	if b.sender != 0 {
+		e.Socket = b.socket().ID()
+	}
+	for _, sh := range srv.shards {
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+			for _, in := range b.targets() {
+				for _, slot := range sh.matching(b, in) {
+					e.Reaches(sh.id(slot))
+				}
+			}
+		}))
+	}
+	srv.watch.Emitted(e)
+	err = emit(b, event, args)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		e.Fail() // it was not sent; of a question it is the answer that did not come
+	}
+	return err
 }

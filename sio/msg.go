@@ -129,15 +129,22 @@ func (m *Msg) With(args ...any) (*Msg, error) {
 	if m.s.in == nil {
 		return nil, ErrClosed // it was an inline handler's, which has returned
 	}
-	e, err := m.s.srv().encodeEvent("x", args) // any name will do
+	a, err := m.s.srv().encodeArgs(args)
 	if err != nil {
 		return nil, err
 	}
-	var p parser.Packet
-	if err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), parser.Limits{MaxArgs: len(args) + 1, MaxAttachments: 1, MaxDepth: 1 << 20}, &p); err != nil {
-		return nil, err
+	return &Msg{Args: a, s: m.s, event: m.event, wants: m.wants, first: m}, nil
+}
+
+// encodeArgs encodes arguments, into memory of their own.
+func (srv *Server) encodeArgs(args []any) (Args, error) {
+	e, err := srv.encodeEvent("x", args) // any name will do
+	if err != nil {
+		return Args{}, err
 	}
-	return &Msg{Args: Args{p.Args, cloneAll(e.Attachments)}, s: m.s, event: m.event, wants: m.wants, first: m}, nil
+	var p parser.Packet
+	err = parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), parser.Limits{MaxArgs: 1 << 30, MaxAttachments: 1, MaxDepth: 1 << 20}, &p)
+	return Args{p.Args, cloneAll(e.Attachments)}, err
 }
 
 // WantsAck tells whether the client waits for an acknowledgement.

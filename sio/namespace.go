@@ -305,7 +305,12 @@ func (n *Namespace) outgoing(to BroadcastOperator, event string, args []any, emi
 	if len(wraps) == 0 {
 		return emit(to, event, args)
 	}
-	next := EmitFunc(func(to BroadcastOperator, event string, args ...any) error { return emit(to, event, args) })
+	next := EmitFunc(func(to BroadcastOperator, event string, args ...any) error {
+		if n.srv.watch != nil {
+			return to.watched(event, args, emit)
+		}
+		return emit(to, event, args)
+	})
 	for i := len(wraps) - 1; i >= 0; i-- {
 		next = wraps[i](next)
 	}

@@ -138,7 +138,7 @@ func (sh *shard) resume(slot uint32) {
 		return c.found.step()
 	}
 	done := false
-	for i := 0; !done && (i < gatherHere || sh.srv.engine == nil); i++ { // a simulation has no goroutines
+	for i := 0; !done && (i < gatherHere || sh.srv.simulated); i++ { // a simulation has no goroutines
 		done = step()
 	}
 	if done {

@@ -18,6 +18,7 @@ import (
 	"github.com/sioedge/sioedge/sio/internal/clientfiles"
 	"github.com/sioedge/sioedge/sio/internal/memory"
 	"github.com/sioedge/sioedge/sio/internal/pattern"
+	"github.com/sioedge/sioedge/sio/internal/quiet"
 	"github.com/sioedge/sioedge/sio/internal/relay"
 )
 
@@ -40,6 +41,9 @@ type Server struct {
 	client   *clientfiles.Files
 	notice   *notice.Log
 	memory   *memory.Guard
+
+	simulated bool         // the loops are a Sim's
+	watch     *quiet.Watch // sees when handlers run and what is emitted; nil: nobody does
 
 	overloaded, unheard atomic.Int64 // of Stats
 	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
@@ -194,7 +198,7 @@ func (srv *Server) Of(name string) *Namespace {
 		}
 	}
 	ns := &Namespace{srv: srv, name: name, pattern: p}
-	ns.table.Store(&table{})
+	ns.table.Store(srv.emptyTable())
 	if p == nil {
 		ns.in = r.newInstance(ns, name, nil)
 	}
@@ -210,7 +214,7 @@ func (srv *Server) OfFunc(match func(name string, auth json.RawMessage) bool) *N
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ns := &Namespace{srv: srv, name: "(function)", match: match}
-	ns.table.Store(&table{})
+	ns.table.Store(srv.emptyTable())
 	r.add(ns)
 	return ns
 }

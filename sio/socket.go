@@ -370,6 +370,9 @@ func (s Socket) Context() context.Context {
 		}
 		ctx = d.ctx
 	})
+	if w := s.srv().watch; w != nil {
+		return w.Context(ctx)
+	}
 	return ctx
 }
 

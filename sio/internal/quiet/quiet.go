@@ -1,0 +1,414 @@
+// Package quiet is what sio/siotest sees of a server on simulated loops: when it
+// has nothing left to do, and what it emits.
+//
+// A server that is watched begins each goroutine that runs handlers with Go, and
+// waits within them with Wait. One of them runs at a time, from when the driver of
+// the loops lets it until it ends or waits, in the order in which they were begun
+// or what they wait for has happened; so a program whose handlers are goroutines
+// does the same in every run. A handler that waits in anything else gives way to
+// the others once its goroutine is seen to be blocked, and is waited for in real
+// time.
+package quiet
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Watch knows the goroutines that run a server's handlers. Its methods may be
+// called from any goroutine, those of the driver from one at a time.
+type Watch struct {
+	// Set before the server is used.
+	Now     func() time.Duration // the clock of the loops
+	Drive   func()               // has the driver run, for a goroutine that is no handler's and waits
+	Emitted func(*Emit)          // is told of each event that is about to be emitted
+	Left    func(id, reason string)
+
+	changed chan struct{} // has one when something has happened
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	actors []*actor // that have not ended, in the order of their beginning
+	ready  []*actor // to run, the first next
+}
+
+// An Emit is an event as it was emitted.
+type Emit struct {
+	Namespace, Event  string
+	Args, Attachments [][]byte
+	Rooms, Except     []string
+	Socket            string // that it was emitted to, or whose others are addressed; "": none
+	Direct            bool   // to Socket
+	Volatile          bool
+	Plain, Local      bool
+
+	// Guarded by mu.
+	mu         sync.Mutex
+	recipients []string
+	failed     bool
+}
+
+// Reaches notes the id of a socket that the event goes to.
+func (e *Emit) Reaches(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recipients = append(e.recipients, id)
+}
+
+// Fail says that the event was not sent.
+func (e *Emit) Fail() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failed = true
+}
+
+// Recipients returns the ids of the sockets that the event goes to, each once; it
+// is false if the event was not sent. They are known when the loops have turned.
+func (e *Emit) Recipients() (ids []string, sent bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.recipients), !e.failed
+}
+
+// An actor is a goroutine that runs handlers. Its fields are guarded by Watch.mu.
+type actor struct {
+	goroutine uint64 // 0: not started
+	state     state
+	resume    chan error // lets it run; gets what Wait returns
+	result    error      // for resume
+
+	// Of one that is parked.
+	ctx      context.Context
+	done     <-chan struct{}
+	deadline time.Duration // on the clock of the loops; negative: none
+
+	looks string // the function that has asked last for the channel of a socket's context
+}
+
+type state uint8
+
+const (
+	ready   state = iota // to be let run
+	running              // is what the driver waits for
+	loose                // runs beside others, since it waits for something that nobody here knows
+	parked               // in Wait
+)
+
+// New returns a Watch.
+func New() *Watch { return &Watch{changed: make(chan struct{}, 1)} }
+
+// Notify says that something has happened that the driver may wait for.
+func (w *Watch) Notify() {
+	select {
+	case w.changed <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// Changed receives after Notify, and when a handler has ended or waits.
+func (w *Watch) Changed() <-chan struct{} { return w.changed }
+
+// Go runs f on a goroutine, once it is let.
+func (w *Watch) Go(f func()) {
+	a := &actor{resume: make(chan error, 1)}
+	w.mu.Lock()
+	w.actors, w.ready = append(w.actors, a), append(w.ready, a)
+	w.mu.Unlock()
+	w.Notify()
+	// ends with f
+	go func() {
+		<-a.resume
+		w.mu.Lock()
+		a.goroutine = goroutineID()
+		w.mu.Unlock()
+		defer w.end(a)
+		f()
+	}()
+}
+
+func (w *Watch) end(a *actor) {
+	w.mu.Lock()
+	i := slices.Index(w.actors, a)
+	w.actors = slices.Delete(w.actors, i, i+1)
+	a.state = parked // it does not run any more
+	w.mu.Unlock()
+	w.Notify()
+}
+
+// me returns the actor whose goroutine the caller runs on, nil if it is none's.
+func (w *Watch) me() *actor {
+	id := goroutineID()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.actors {
+		if a.goroutine == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// Wait returns when done is closed, or with ctx's error. A deadline of ctx is met
+// on the clock of the loops. On a goroutine that runs no handlers it has the server
+// driven meanwhile, and ctx is all there is.
+func (w *Watch) Wait(ctx context.Context, done <-chan struct{}) error {
+	a := w.me()
+	if a == nil {
+		return w.waitOutside(ctx, done)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	a.state, a.ctx, a.done, a.deadline = parked, ctx, done, -1
+	if t, ok := ctx.Deadline(); ok {
+		a.deadline = w.Now() + time.Until(t)
+	}
+	w.mu.Unlock()
+	w.Notify()
+	return <-a.resume
+}
+
+// lookEvery is how often somebody who waits in real time looks again by himself.
+const lookEvery = 5 * time.Millisecond
+
+func (w *Watch) waitOutside(ctx context.Context, done <-chan struct{}) error {
+	for {
+		w.Drive()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// Deadline returns the next moment on the clock of the loops at which a handler's
+// waiting ends.
+func (w *Watch) Deadline() (at time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.actors {
+		if a.state == parked && a.deadline >= 0 && (!ok || a.deadline < at) {
+			at, ok = a.deadline, true
+		}
+	}
+	return at, ok
+}
+
+// Idle tells whether Settle would find no handler to wait for or to let run.
+func (w *Watch) Idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.actors {
+		if a.state != parked {
+			return false
+		}
+		if _, over := a.over(w.Now()); over {
+			return false
+		}
+	}
+	return true
+}
+
+// Settle is the driver's: it calls turn, which turns the loops, and lets handlers
+// run, until the loops are idle and every handler has ended or waits. The error,
+// a *HangError, is that of handlers that did neither within limit, in real time.
+func (w *Watch) Settle(turn func(), limit time.Duration) error {
+	end := time.Now().Add(limit)
+	for {
+		turn()
+		if a := w.next(); a != nil {
+			w.run(a)
+			end = time.Now().Add(limit)
+			continue
+		}
+		hang := w.hanging()
+		switch {
+		case hang == nil:
+			return nil
+		case time.Now().After(end):
+			return hang
+		}
+		w.pause(lookEvery)
+	}
+}
+
+// pause waits until something has happened, or for d: then it is false.
+func (w *Watch) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.changed:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// next returns the actor that is to run, nil if none is ready.
+func (w *Watch) next() *actor {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.actors {
+		if a.state != parked {
+			continue
+		}
+		if err, over := a.over(w.Now()); over {
+			a.state, a.result = ready, err
+			a.ctx, a.done = nil, nil
+			w.ready = append(w.ready, a)
+		}
+	}
+	if len(w.ready) == 0 {
+		return nil
+	}
+	a := w.ready[0]
+	w.ready = w.ready[1:]
+	a.state = running
+	return a
+}
+
+// over tells whether what a waits for has happened.
+func (a *actor) over(now time.Duration) (err error, over bool) {
+	select {
+	case <-a.done:
+		return nil, true
+	default:
+	}
+	switch err := a.ctx.Err(); {
+	case a.deadline >= 0 && now >= a.deadline:
+		return context.DeadlineExceeded, true
+	case err != nil && err != context.DeadlineExceeded: // that is not for the clock of the machine to say
+		return err, true
+	}
+	return nil, false
+}
+
+// run lets an actor run, until it ends, waits, or is blocked.
+func (w *Watch) run(a *actor) {
+	a.resume <- a.result
+	for d := time.Millisecond; ; d = min(2*d, 2*lookEvery) {
+		happened := w.pause(d)
+		w.mu.Lock()
+		over := a.state != running
+		if !over && !happened && goroutines()[a.goroutine].blocked() {
+			a.state, over = loose, true
+		}
+		w.mu.Unlock()
+		if over {
+			return
+		}
+	}
+}
+
+// hanging returns the handlers that wait for what nobody here knows, nil if there
+// are none. Who waits for the end of its socket's context waits for the test.
+func (w *Watch) hanging() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.ContainsFunc(w.actors, func(a *actor) bool { return a.state == loose }) {
+		return nil
+	}
+	all, e := goroutines(), &HangError{}
+	for _, a := range w.actors {
+		if g := all[a.goroutine]; a.state == loose && !(g.blocked() && a.looks != "" && g.function() == a.looks) {
+			e.Stacks = append(e.Stacks, g.stack)
+		}
+	}
+	if e.Stacks == nil {
+		return nil
+	}
+	return e
+}
+
+// A HangError is of handlers that do not end.
+type HangError struct{ Stacks []string }
+
+// Error shows the stacks of their goroutines.
+func (e *HangError) Error() string {
+	return fmt.Sprintf("%d handlers neither end nor wait in a call of package sio:\n\n%s", len(e.Stacks), strings.Join(e.Stacks, "\n\n"))
+}
+
+// Context returns a socket's context, of which a handler may wait for the end.
+func (w *Watch) Context(ctx context.Context) context.Context { return observed{ctx, w} }
+
+type observed struct {
+	context.Context
+	w *Watch
+}
+
+// Done notes who asks.
+func (c observed) Done() <-chan struct{} {
+	if a := c.w.me(); a != nil {
+		var pc [1]uintptr
+		runtime.Callers(2, pc[:])
+		caller, _ := runtime.CallersFrames(pc[:]).Next()
+		c.w.mu.Lock()
+		a.looks = caller.Function
+		c.w.mu.Unlock()
+	}
+	return c.Context.Done()
+}
+
+// A goroutine is one as a dump of all of them shows it.
+type goroutine struct{ state, stack string }
+
+// blocked tells whether it waits for something.
+func (g goroutine) blocked() bool {
+	for _, state := range []string{"chan ", "select", "sleep", "sync.", "semacquire", "IO wait"} {
+		if strings.HasPrefix(g.state, state) {
+			return true
+		}
+	}
+	return false
+}
+
+// function returns the name of the function that it is in.
+func (g goroutine) function() string {
+	_, f, _ := strings.Cut(g.stack, "\n")
+	f, _, _ = strings.Cut(f, "\n")
+	if i := strings.LastIndexByte(f, '('); i > 0 {
+		f = f[:i]
+	}
+	return f
+}
+
+// goroutines returns all of them, by their numbers.
+func goroutines() map[uint64]goroutine {
+	buf := make([]byte, 64<<10)
+	n := runtime.Stack(buf, true)
+	for n == len(buf) {
+		buf = make([]byte, 2*len(buf))
+		n = runtime.Stack(buf, true)
+	}
+	all := map[uint64]goroutine{}
+	for _, stack := range strings.Split(strings.TrimSpace(string(buf[:n])), "\n\n") {
+		var id uint64
+		if _, err := fmt.Sscanf(stack, "goroutine %d [", &id); err != nil {
+			continue
+		}
+		_, state, _ := strings.Cut(stack, "[")
+		all[id] = goroutine{state, stack}
+	}
+	return all
+}
+
+// goroutineID returns the number of the caller's goroutine.
+func goroutineID() (id uint64) {
+	var buf [64]byte
+	for _, c := range buf[len("goroutine "):runtime.Stack(buf[:], false)] {
+		if c < '0' || c > '9' {
+			break
+		}
+		id = id*10 + uint64(c-'0')
+	}
+	return id
+}
