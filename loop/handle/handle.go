@@ -55,11 +55,12 @@ const (
 	chunkLen  = 1 << chunkBits
 )
 
-// A slot's word: the generation of its latest use, live while that is named, and
-// the mark.
+// A slot's word: the generation of its latest use, live while that is named,
+// vacant while the slot may be allocated, and the mark.
 const (
-	live = 1 << 24
-	mark = 1 << 31
+	live   = 1 << 24
+	vacant = 1 << 25
+	mark   = 1 << 31
 )
 
 // An entry is a record and the word of its slot, side by side: who looks one up
@@ -87,6 +88,7 @@ type Table[T any] struct {
 	chunks  []*[chunkLen]entry[T]
 	shared  atomic.Pointer[[]*[chunkLen]entry[T]] // chunks, for other goroutines
 	free    fifo
+	taken   int    // entries of free whose slots AllocAt has taken
 	next    uint32 // the lowest slot never used, less one
 	retired int
 }
@@ -96,22 +98,61 @@ type Table[T any] struct {
 // value; the caller resets it. It is false when there is no slot left.
 func (t *Table[T]) Alloc() (slot uint32, ok bool) {
 	slot, ok = t.free.pop()
+	for ok && t.at(slot).word.Load()&vacant == 0 {
+		t.taken--
+		slot, ok = t.free.pop()
+	}
 	if !ok {
 		if t.next >= t.limit() {
 			return 0, false
 		}
-		t.next++
-		slot = t.next
-		if int(slot>>chunkBits) == len(t.chunks) {
-			t.chunks = append(t.chunks, new([chunkLen]entry[T]))
-			chunks := t.chunks // whoever has an older one does not look behind its end
-			t.shared.Store(&chunks)
-		}
-		t.at(slot).word.Store(t.Age)
+		slot = t.grow()
 	}
 	w := &t.at(slot).word
 	w.Store((w.Load()&MaxGen + 1) | live)
 	return slot, true
+}
+
+// AllocAt allocates a slot in a generation, both as a handle has them that was
+// made elsewhere: by a table whose records are restored in this one, so that their
+// handles go on being right. It is false if the slot is taken, retired or beyond
+// Limit, or the generation is not newer than what the slot has had here. Slots
+// below that were never used can be allocated afterwards, by either method; who
+// restores records in the order of their slots leaves the fewest behind.
+func (t *Table[T]) AllocAt(slot, gen uint32) bool {
+	if slot == 0 || slot > t.limit() || gen > MaxGen || gen <= t.Age {
+		return false
+	}
+	for t.next < slot {
+		t.vacate(t.grow())
+	}
+	w := &t.at(slot).word
+	if old := w.Load(); old&vacant == 0 || gen <= old&MaxGen {
+		return false
+	}
+	w.Store(gen | live)
+	t.taken++
+	return true
+}
+
+// grow returns a slot that was never used.
+func (t *Table[T]) grow() (slot uint32) {
+	t.next++
+	slot = t.next
+	if int(slot>>chunkBits) == len(t.chunks) {
+		t.chunks = append(t.chunks, new([chunkLen]entry[T]))
+		chunks := t.chunks // whoever has an older one does not look behind its end
+		t.shared.Store(&chunks)
+	}
+	t.at(slot).word.Store(t.Age)
+	return slot
+}
+
+// vacate puts slot behind those that may be allocated.
+func (t *Table[T]) vacate(slot uint32) {
+	w := &t.at(slot).word
+	w.Store(w.Load() | vacant)
+	t.free.push(slot)
 }
 
 func (t *Table[T]) limit() uint32 {
@@ -165,11 +206,11 @@ func (t *Table[T]) Free(slot uint32) {
 		t.retired++
 		return
 	}
-	t.free.push(slot)
+	t.vacate(slot)
 }
 
 // Len returns how many slots are allocated.
-func (t *Table[T]) Len() int { return int(t.next) - t.free.n - t.retired }
+func (t *Table[T]) Len() int { return int(t.next) - (t.free.n - t.taken) - t.retired }
 
 // Retired returns how many slots will not be used again.
 func (t *Table[T]) Retired() int { return t.retired }
