@@ -91,6 +91,9 @@ type Session struct {
 	At       Place
 	Behind   uint64 // events of the server's own behind that place
 	Identity string
+	// Expires is when the socket's deadline is, zero if it has none: nobody gets it
+	// back after that.
+	Expires time.Time
 	// Direct are events that are not in the log: the server's own form of them. Who
 	// does not know that form must not have the session.
 	Direct []byte

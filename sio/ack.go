@@ -290,7 +290,7 @@ func (q *inquiry) answer(sh *shard, a Args, err error, account *budget.Account, 
 		b = sh.inbox(slot)
 	}
 	b.put(task{name: q.event, account: account, size: size, run: func() error {
-		q.done(a, err)
+		_ = sh.srv.call(q.s, q.event, func() error { q.done(a, err); return nil }) // which has told OnError
 		return nil
 	}})
 }

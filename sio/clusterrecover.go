@@ -80,7 +80,7 @@ func (l *clusterLog) restore(ctx context.Context, in *instance, pid, identity st
 	}
 	w := &watcher{session: session, in: in, from: session.Since}
 	switch {
-	case !ok:
+	case !ok, overdue(session.Expires, l.srv.wall()):
 		l.count(&counts.Unknown)
 		return nil
 	case session.Namespace != in.name && (session.Namespace != "" || in.name != "/"): // Node's do not say; most are of that
@@ -267,10 +267,16 @@ func (l *clusterLog) keep(s Socket, x *savedSocket, loop int) {
 	if !ok || !whole {
 		return
 	}
+	window, expires := l.srv.log.window, time.Time{}
+	if x.expires != 0 {
+		expires = time.UnixMilli(x.expires)
+		window = min(window, expires.Sub(l.srv.wall()))
+	}
 	l.log.Keep(rooms.Session{
 		ID: x.id, PID: x.pid, Rooms: append([]string{x.id}, x.rooms...), Data: s.wireData(), Namespace: x.name, Since: rooms.Place(x.from),
 		Until: time.Now().Add(l.srv.log.window), At: at.place, Behind: at.n, Identity: x.identity, Direct: appendDirects(direct),
-	}, l.srv.log.window)
+		Expires: expires,
+	}, window)
 }
 
 // fetch has a connecting socket recovered, or connected as a new one, when the
@@ -298,6 +304,9 @@ func (sh *shard) fetched(ref rooms.Ref, w *watcher) {
 		sh.enterNamespace(sh.session(slot), slot)
 	case slot != 0 && sh.sockets.At(slot).state == connecting:
 		saved := &savedSocket{name: w.in.name, id: w.session.ID, pid: w.session.PID, data: dataOf(w.session.Data), from: uint64(w.from)}
+		if !w.session.Expires.IsZero() {
+			saved.expires = w.session.Expires.UnixMilli()
+		}
 		sh.claimed(sh.session(slot), slot, claim{saved: saved, from: uint64(w.from), watch: w})
 	case w != nil:
 		sh.srv.shared.giveBack(w)

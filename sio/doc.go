@@ -113,6 +113,9 @@
 //		return nil
 //	})
 //
+// A token that lasts for a while is a deadline of the socket ([Socket.ExpireAt]):
+// the connection is closed when it comes, or a function is called.
+//
 // What concerns the connection is in Options.Engine, an [eio.Options], and comes
 // before: CORS says which origins may connect at all, WebSockets included;
 // AllowRequest decides on each new session; Middleware sees each HTTP request.

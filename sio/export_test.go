@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"github.com/sioedge/sioedge/loop/handle"
@@ -140,3 +141,18 @@ func (srv *Server) Members(namespace, room string) int {
 
 // Slot returns the slot of a socket, for its loop alone.
 func (s Socket) Slot() uint32 { return s.shard().lookup(s.ref) }
+
+// SetWall has deadlines judged by now. It is called before the server serves.
+func (srv *Server) SetWall(now func() time.Time) { srv.wall = now }
+
+// Deadlines counts the sockets of all loops that have one, and DeadlineSize is what
+// each takes in the heap.
+func (srv *Server) Deadlines() (n int) {
+	for _, sh := range srv.shards {
+		sh.loop.Ask(func() { n += len(sh.deadlines.heap.all) + len(sh.deadlines.heap.place) })
+	}
+	return n
+}
+
+// Server returns the one that the namespace is of.
+func (n *Namespace) Server() *Server { return n.srv }

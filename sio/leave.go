@@ -2,6 +2,7 @@ package sio
 
 import (
 	"cmp"
+	"container/heap"
 	"errors"
 	"time"
 
@@ -33,6 +34,9 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	sh.tellOwn(slot, false)
 	sh.unlink(es, slot)
 	r.state = leaving
+	if r.is&expiring != 0 {
+		sh.deadlines.remove(sh, slot)
+	}
 	sh.failAcks(slot)
 	if x := sh.exts[slot]; x != nil && x.inbox != nil {
 		x.inbox.leaveBehind()
@@ -197,6 +201,164 @@ func (e *ending) step(l *loop.Loop) (more bool) {
 func (sh *shard) end() {
 	for e := (&ending{sh: sh}); e.step(sh.loop); {
 	}
+}
+
+// ExpiredCode is what a WebSocket is closed with when a socket's deadline has come,
+// unless there is a function for it.
+const ExpiredCode = 4401
+
+// ExpireAt sets the socket's deadline, such as the end of what its token allows, or
+// moves it. When it comes, f is called, once, as a handler of the socket is: on its
+// goroutine, in order with the handlers of its events. It may set another deadline.
+// Nil f closes the connection with [ExpiredCode] and the reason "expired", as
+// [Socket.CloseConnWith] does: all its namespaces are left, and the client comes back
+// by itself, with a new token if it has one. A t that is past is due at once; the zero
+// Time takes the deadline away.
+//
+// The deadline is a moment of the wall clock, by which it is judged: if that is set,
+// or the machine sleeps, what is due then is noticed within a second. The order with
+// what else the caller does to the socket is kept, and an f that is waiting for its
+// turn is called even if the deadline is moved meanwhile.
+//
+// With recovery, a socket whose deadline has passed is not given back, and one that
+// is given back before has its deadline, with nil f: functions do not outlive a
+// connection. OnConnect, where Recovered is true, is the place to set another. It
+// takes about 50 bytes; sockets without a deadline pay nothing.
+func (s Socket) ExpireAt(t time.Time, f func(Socket)) {
+	s.post(func(sh *shard, slot uint32) {
+		if sh.sockets.At(slot).state != leaving {
+			sh.expireAt(slot, t, f)
+		}
+	})
+}
+
+// Now returns the time that deadlines are judged by: that of the machine, or of a
+// simulation, whose clock begins at the time at which it was made.
+func (srv *Server) Now() time.Time { return srv.wall() }
+
+// overdue tells whether a deadline, of which zero is none, has passed.
+func overdue(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+// deadlines are those of a loop's sockets: a heap by time, and where in it each
+// socket is. Owned by the loop.
+type deadlines struct {
+	heap  deadlineHeap
+	timer loop.Timer
+}
+
+type deadlineHeap struct {
+	all   []deadline
+	place map[uint32]uint32 // in all, by slot
+}
+
+type deadline struct {
+	at   int64        // ms of the wall clock, since 1970
+	f    func(Socket) // nil: the connection is closed
+	slot uint32
+}
+
+// deadlineNap is how long a loop waits for a deadline before it looks at the wall
+// clock again: its own stands still while it is away.
+const deadlineNap = time.Second
+
+// of returns a socket's deadline, 0 if it has none.
+func (d *deadlines) of(slot uint32) int64 {
+	if i, ok := d.heap.place[slot]; ok {
+		return d.heap.all[i].at
+	}
+	return 0
+}
+
+// expireAt is Socket.ExpireAt on the loop.
+func (sh *shard) expireAt(slot uint32, t time.Time, f func(Socket)) {
+	d, r, now := &sh.deadlines, sh.sockets.At(slot), sh.srv.wall()
+	if r.is&expiring != 0 {
+		d.remove(sh, slot)
+	}
+	r.is &^= expired
+	switch {
+	case t.IsZero():
+		return
+	case overdue(t, now):
+		sh.expire(slot, f)
+		return
+	}
+	// Years ahead are more than fit, and mean as much as the three hundred that do.
+	wait := t.Round(0).Sub(now.Round(0)) + time.Millisecond - 1
+	if d.heap.place == nil {
+		d.heap.place = map[uint32]uint32{}
+	}
+	r.is |= expiring
+	heap.Push(&d.heap, deadline{now.UnixMilli() + wait.Milliseconds(), f, slot})
+	if d.heap.all[0].slot == slot {
+		d.wait(sh, now)
+	}
+}
+
+// remove takes a socket's deadline away. It has one.
+func (d *deadlines) remove(sh *shard, slot uint32) {
+	heap.Remove(&d.heap, int(d.heap.place[slot]))
+	sh.sockets.At(slot).is &^= expiring
+	if len(d.heap.all) == 0 {
+		d.heap = deadlineHeap{} // a map never gets smaller
+		sh.loop.Cancel(&d.timer)
+	}
+}
+
+// wait has the deadlines looked at when the first is due, or before.
+func (d *deadlines) wait(sh *shard, now time.Time) {
+	left := time.UnixMilli(d.heap.all[0].at).Sub(now)
+	sh.loop.Schedule(&d.timer, min(left, deadlineNap), func() { d.look(sh) })
+}
+
+// look ends sockets whose deadlines have passed, some at a time.
+func (d *deadlines) look(sh *shard) {
+	now := sh.srv.wall()
+	for n := 0; n < operatorStep && len(d.heap.all) > 0 && d.heap.all[0].at <= now.UnixMilli(); n++ {
+		x := d.heap.all[0]
+		d.remove(sh, x.slot)
+		sh.expire(x.slot, x.f)
+	}
+	if len(d.heap.all) > 0 {
+		d.wait(sh, now)
+	}
+}
+
+// expire is the end of a socket's time.
+func (sh *shard) expire(slot uint32, f func(Socket)) {
+	sh.sockets.At(slot).is |= expired
+	if f == nil {
+		_ = sh.session(slot).CloseWith(ExpiredCode, "expired") // its one error is about these
+		return
+	}
+	s := sh.socket(slot)
+	sh.inbox(slot).put(task{name: "expire", run: func() error {
+		_ = sh.srv.call(s, "expire", func() error { f(s); return nil }) // which has told OnError
+		return nil
+	}})
+}
+
+func (h *deadlineHeap) Len() int           { return len(h.all) }
+func (h *deadlineHeap) Less(i, j int) bool { return h.all[i].at < h.all[j].at }
+func (h *deadlineHeap) Swap(i, j int) {
+	h.all[i], h.all[j] = h.all[j], h.all[i]
+	h.place[h.all[i].slot], h.place[h.all[j].slot] = uint32(i), uint32(j)
+}
+
+// Push appends a deadline.
+func (h *deadlineHeap) Push(x any) {
+	h.place[x.(deadline).slot] = uint32(len(h.all))
+	h.all = append(h.all, x.(deadline))
+}
+
+// Pop takes the last one off.
+func (h *deadlineHeap) Pop() any {
+	n := len(h.all) - 1
+	x := h.all[n]
+	h.all[n] = deadline{}
+	h.all = h.all[:n]
+	delete(h.place, x.slot)
+	return x
 }
 
 // When the server ends a socket, its client goes on sending to the namespace

@@ -127,6 +127,8 @@ func NewSim(o Options) (*Server, *loop.Sim, error) {
 	srv.engine, srv.simulated = sim.Engine(), true
 	srv.served.Store(true)
 	srv.bind(sim.Engine().Loops())
+	began := time.Now().Round(0)
+	srv.wall = func() time.Time { return began.Add(sim.Now()) }
 	if srv.log != nil {
 		srv.log.now = func() int64 { return sim.Now().Milliseconds() }
 	}

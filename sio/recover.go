@@ -69,7 +69,7 @@ func (sh *shard) regain(es eio.Session, slot uint32, c comeback) bool {
 		}
 		return true
 	}
-	saved, from := sh.srv.log.claim(sh.instance(slot).name, *c.PID, sh.srv.identity(sh.ref(slot)), c.Offset)
+	saved, from := sh.srv.log.claim(sh.instance(slot).name, *c.PID, sh.srv.identity(sh.ref(slot)), c.Offset, sh.srv.wall().UnixMilli())
 	if saved == nil {
 		return false
 	}
@@ -295,6 +295,9 @@ func (sh *shard) restore(ref rooms.Ref, in *instance, c claim, names []string, m
 	}
 	sh.accept(es, slot, in.ns.table.Load())
 	es.Together() // who gets a part of it, and comes back once more, has that twice
+	if slot := sh.lookup(ref); slot != 0 && c.saved.expires != 0 && sh.sockets.At(slot).is&(expiring|expired) == 0 {
+		sh.expireAt(slot, time.UnixMilli(c.saved.expires), nil)
+	}
 }
 
 // unname makes a socket whose recovery failed an ordinary one.
@@ -344,12 +347,12 @@ func (sh *shard) remember(slot uint32, reason Reason) {
 	pid, from := sh.srv.pid(s.ref), sh.proven(slot)
 	delete(sh.resumed, slot)
 	sh.forgetName(slot, pid)
-	if !recoverable(reason) {
+	if !recoverable(reason) || sh.sockets.At(slot).is&expired != 0 {
 		return
 	}
 	x := &savedSocket{
 		ns: s.in.ns, name: s.in.name, id: s.ID(), pid: pid, identity: sh.srv.identity(s.ref), ref: s.ref, home: s.home(),
-		data: s.Data(), from: from,
+		data: s.Data(), from: from, expires: sh.deadlines.of(slot),
 	}
 	for _, room := range sh.local.Rooms(slot) {
 		if room != x.id {

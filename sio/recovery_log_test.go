@@ -51,7 +51,7 @@ func (d *dated) leave(proven uint64) {
 // back returns how many events the client gets that it has missed; -1: it is a
 // new one.
 func (d *dated) back(offset *string) int {
-	s, from := d.claim("/", "p", "", offset)
+	s, from := d.claim("/", "p", "", offset, 0)
 	if s == nil {
 		return -1
 	}

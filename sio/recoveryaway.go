@@ -19,6 +19,7 @@ type savedSocket struct {
 	ref      rooms.Ref // that it had
 	home     rooms.Ref // that its id is made of
 	data     any
+	expires  int64 // ms of the wall clock, its deadline; 0: none
 
 	from    uint64 // what it may have missed begins behind this place
 	until   int64  // ms

@@ -44,15 +44,15 @@ func (l *packetLog) save(s *savedSocket, loop int) {
 }
 
 // claim returns the saved socket of a pid, once, and where in the log its client
-// stands; offset is nil if the client names none. It is nil if the socket cannot
-// be recovered.
-func (l *packetLog) claim(name, pid, identity string, offset *string) (*savedSocket, uint64) {
+// stands; offset is nil if the client names none, wall the time in ms that
+// deadlines are judged by. It is nil if the socket cannot be recovered.
+func (l *packetLog) claim(name, pid, identity string, offset *string, wall int64) (*savedSocket, uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
 	l.expire(now, 64)
 	s := l.away.byPID[pid]
-	if s == nil || s.name != name || s.status != isAway || s.until < now {
+	if s == nil || s.name != name || s.status != isAway || s.until < now || s.expires != 0 && s.expires <= wall {
 		l.counts.Unknown++
 		return nil, 0
 	}

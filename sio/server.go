@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
@@ -50,7 +51,8 @@ type Server struct {
 
 	registry registry
 	details  details
-	named    atomic.Bool // some socket has had an id that is not that of its Ref
+	wall     func() time.Time // of deadlines; immutable once it serves
+	named    atomic.Bool      // some socket has had an id that is not that of its Ref
 	failures failures
 	handlers sync.WaitGroup // goroutines that run handlers
 	served   atomic.Bool    // Serve was called
@@ -84,7 +86,7 @@ func newServer(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{o: o, notice: notice.New(o.Logger, 0), stopped: make(chan struct{})}
+	srv := &Server{o: o, notice: notice.New(o.Logger, 0), stopped: make(chan struct{}), wall: time.Now}
 	srv.relay = relay.New(relay.Options{
 		Node: string(o.Engine.Node), Advertise: o.Advertise, Secret: o.ClusterSecret, Path: o.Engine.Path,
 		MaxForwards: o.MaxForwards, MaxTunnels: o.MaxTunnels, MaxPayload: o.Engine.MaxPayload,

@@ -40,6 +40,8 @@ const (
 	extended facts = 1 << iota // it has an extension in shard.exts
 	heard                      // its client has sent an event or an acknowledgement
 	crowded                    // a room was not joined for Options.MaxRooms, which was said
+	expiring                   // it has a deadline in shard.deadlines
+	expired                    // it has had one, and none since
 )
 
 type state uint8
@@ -93,9 +95,11 @@ type shard struct {
 	joined   *eio.Prepared
 	arrivals arrivals // sessions that have joined nothing yet
 	crossed  crossings
-	ending   bool     // nobody joins any more
-	inboxes  []*inbox // looked through for idle ones
-	sweeper  loop.Timer
+
+	deadlines deadlines
+	ending    bool     // nobody joins any more
+	inboxes   []*inbox // looked through for idle ones
+	sweeper   loop.Timer
 }
 
 func newShard(srv *Server, l *loop.Loop) *shard {
@@ -267,6 +271,9 @@ func (sh *shard) free(slot uint32) {
 			sh.unwatch(b)
 		}
 		delete(sh.exts, slot)
+	}
+	if r.is&expiring != 0 {
+		sh.deadlines.remove(sh, slot)
 	}
 	sh.exit(r.instance)
 	*r = record{}

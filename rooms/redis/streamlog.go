@@ -77,6 +77,9 @@ func (s *streams) Keep(x rooms.Session, window time.Duration) {
 	if !x.Until.IsZero() {
 		session.Until = strconv.FormatInt(x.Until.UnixMilli(), 10)
 	}
+	if !x.Expires.IsZero() {
+		session.Expires = strconv.FormatInt(x.Expires.UnixMilli(), 10)
+	}
 	value, err := wire.AppendSession(nil, &session)
 	if err != nil {
 		s.o.Logger.Warn("redis: a session could not be encoded", "error", err)
@@ -148,6 +151,9 @@ func (s *streams) Take(ctx context.Context, pid string) (x rooms.Session, ok boo
 	x.Behind, _ = strconv.ParseUint(session.Behind, 10, 64)
 	if ms, err := strconv.ParseInt(session.Until, 10, 64); err == nil {
 		x.Until = time.UnixMilli(ms)
+	}
+	if ms, err := strconv.ParseInt(session.Expires, 10, 64); err == nil {
+		x.Expires = time.UnixMilli(ms)
 	}
 	return x, true, nil
 }

@@ -100,8 +100,8 @@ type Session struct {
 	// more: "" in those of servers of Node, which do not look at them.
 	Namespace, Since string
 	// When its time is over, in ms since 1970; where its stream was when it was kept;
-	// who it is. Likewise.
-	Until, At, Behind, Identity string
+	// who it is; when it expires, in ms since 1970. Likewise.
+	Until, At, Behind, Identity, Expires string
 	// Direct is what else the server keeps, of a form of its own. With it, the value
 	// is none that a server of Node takes for a session.
 	Direct string
@@ -111,7 +111,7 @@ type Session struct {
 // of MessagePack. The errors are as with [AppendBroadcast].
 func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w := writer{packed: true}
-	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != "") + one(s.Until != "") + one(s.At != "") + one(s.Behind != "") + one(s.Identity != "") + one(s.Direct != ""))
+	w.object(3 + one(s.Data.Data != nil) + one(s.Namespace != "") + one(s.Since != "") + one(s.Until != "") + one(s.At != "") + one(s.Behind != "") + one(s.Identity != "") + one(s.Expires != "") + one(s.Direct != ""))
 	w.key("sid")
 	w.text(s.SID)
 	w.key("pid")
@@ -124,6 +124,7 @@ func AppendSession(dst []byte, s *Session) ([]byte, error) {
 	w.optional("at", s.At)
 	w.optional("behind", s.Behind)
 	w.optional("who", s.Identity)
+	w.optional("expires", s.Expires)
 	w.optional("direct", s.Direct)
 	w.endObject()
 	if w.err != nil {
@@ -151,8 +152,8 @@ func ParseSession(text []byte) (s Session, err error) {
 	if err != nil {
 		return Session{}, errSyntax
 	}
-	var f [11]value.View
-	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since", "until", "at", "behind", "who", "direct") {
+	var f [12]value.View
+	if !v.Object(f[:], "sid", "pid", "rooms", "data", "nsp", "since", "until", "at", "behind", "who", "expires", "direct") {
 		return Session{}, errSession
 	}
 	if err = setText(&s.SID, f[0]); err == nil {
@@ -167,7 +168,7 @@ func ParseSession(text []byte) (s Session, err error) {
 	if err == nil {
 		err = setValue(&s.Data, f[3])
 	}
-	for i, text := range []*string{&s.Namespace, &s.Since, &s.Until, &s.At, &s.Behind, &s.Identity, &s.Direct} {
+	for i, text := range []*string{&s.Namespace, &s.Since, &s.Until, &s.At, &s.Behind, &s.Identity, &s.Expires, &s.Direct} {
 		if err == nil {
 			err = setText(text, f[4+i])
 		}
