@@ -60,7 +60,7 @@ type entry struct {
 	key         // immutable
 	hash uint32 // immutable
 
-	members atomic.Int32 // written by the loops that have some
+	members atomic.Int32 // that are connected; written by the loops that have some
 
 	// Guarded by mu of the shard: a bit for each loop that has or expects
 	// members.
@@ -202,8 +202,8 @@ func (d *Directory) resolve(b *Broadcast, hashes []uint32) (loops [maxLoops / 64
 	return loops
 }
 
-// Count returns how many sockets of all loops are in a room, with those that
-// have joined it but are not connected yet. It is one moment's figure.
+// Count returns how many connected sockets of all loops are in a room. It is one
+// moment's figure, which is kept: nobody is asked.
 func (d *Directory) Count(ns uint32, name string) int {
 	return d.count(key{ns: ns, name: name})
 }
@@ -224,21 +224,17 @@ func (d *Directory) count(k key) int {
 	return 0
 }
 
-// Names returns the names of a namespace's rooms, in any order. It goes
+// Names returns the names of a namespace's rooms with connected members, in any order. It goes
 // through the rooms of all namespaces, a 64th of them locked at a time: it is
 // for people's eyes, not for messages.
 func (d *Directory) Names(ns uint32) []string {
 	var names []string
-	for i := range d.shards {
-		s := &d.shards[i]
-		s.mu.Lock()
-		for k, e := range s.rooms {
-			if k.ns == ns && !k.everyone && e.members.Load() > 0 {
-				names = append(names, k.name)
-			}
+	d.Each(ns, func(part []RoomCount) bool {
+		for _, r := range part {
+			names = append(names, r.Name)
 		}
-		s.mu.Unlock()
-	}
+		return true
+	})
 	return names
 }
 

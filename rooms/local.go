@@ -59,7 +59,11 @@ func (l *Local) Add(slot, gen uint32, ns uint32) {
 	r.gen = gen & genMask
 	r.seen = l.queue.seq
 	r.all = l.open(key{ns: ns, everyone: true})
-	l.enter(r.all, slot)
+	l.enter(r.all, slot, true)
+	l.scratch = l.appendRooms(r, l.scratch[:0])
+	for _, id := range l.scratch {
+		l.sets.At(id).entry.members.Add(1) // who was not connected was not counted
+	}
 }
 
 // Remove takes a socket out of its rooms and its namespace, if it is in any.
@@ -73,10 +77,10 @@ func (l *Local) Remove(slot uint32) {
 	l.CatchUp(slot)
 	l.scratch = l.takeRooms(r, l.scratch[:0])
 	for _, id := range l.scratch {
-		l.exit(id, slot)
+		l.exit(id, slot, r.all != 0)
 	}
 	if r.all != 0 {
-		l.exit(r.all, slot)
+		l.exit(r.all, slot, true)
 	}
 	*r = record{}
 }
@@ -91,9 +95,9 @@ func (l *Local) Join(slot uint32, ns uint32, name string) (joined bool) {
 		return false
 	}
 	l.CatchUp(slot)
-	id := l.open(k)
-	l.enter(id, slot)
-	l.pushRoom(l.grow(slot), id)
+	id, r := l.open(k), l.grow(slot)
+	l.enter(id, slot, r.all != 0)
+	l.pushRoom(r, id)
 	return true
 }
 
@@ -113,8 +117,9 @@ func (l *Local) Leave(slot uint32, ns uint32, name string) (left bool) {
 		return false
 	}
 	l.CatchUp(slot)
-	l.dropRoom(l.record(slot), id)
-	l.exit(id, slot)
+	r := l.record(slot)
+	l.dropRoom(r, id)
+	l.exit(id, slot, r.all != 0)
 	return true
 }
 
@@ -191,18 +196,22 @@ func (l *Local) open(k key) uint32 {
 	return id
 }
 
-// enter puts a socket into a set it is not in.
-func (l *Local) enter(id, slot uint32) {
+// enter puts a socket into a set it is not in. It counts if it is connected.
+func (l *Local) enter(id, slot uint32, connected bool) {
 	s := l.sets.At(id)
 	s.add(slot)
-	s.entry.members.Add(1)
+	if connected {
+		s.entry.members.Add(1)
+	}
 }
 
 // exit takes a socket out of a set it is in, and forgets an empty set.
-func (l *Local) exit(id, slot uint32) {
+func (l *Local) exit(id, slot uint32, connected bool) {
 	s := l.sets.At(id)
 	s.remove(slot)
-	s.entry.members.Add(-1)
+	if connected {
+		s.entry.members.Add(-1)
+	}
 	if s.n > 0 {
 		return
 	}

@@ -87,7 +87,7 @@ func (l *Local) appendSets(dst []*set, rooms []*entry) []*set {
 func (q *queue) combine(g *group, dst []uint32) []uint32 {
 	low := uint16(g.next % blockLen)
 	for num := g.next >> blockBits; len(dst) < cap(dst); num++ {
-		next, ok := q.nextBlock(g, num)
+		next, ok := nextBlock(q.to, g.toSlots, num)
 		if !ok {
 			break
 		}
@@ -106,17 +106,6 @@ func (q *queue) combine(g *group, dst []uint32) []uint32 {
 		low = 0
 	}
 	return dst
-}
-
-// nextBlock returns the first block from num on with sockets the group is for.
-func (q *queue) nextBlock(g *group, num uint32) (next uint32, ok bool) {
-	next, ok = nextSorted(g.toSlots, num)
-	for _, s := range q.to {
-		if n, found := s.nextBlock(num); found && (!ok || n < next) {
-			next, ok = n, true
-		}
-	}
-	return next, ok
 }
 
 // without removes from sorted slots those that are in the sorted list except.
