@@ -140,9 +140,31 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 		return r, err
 	}
 	s.logged() // of what came before
-	over, begun := make(chan struct{}), make(chan struct{}, n)
-	attackers, done := x.begin(s, n, sc, over, begun)
-	for range n {
+	err = x.fight(s, &r, sc, fair, base, least)
+	var causes string
+	r.lines, r.log, causes = s.logged()
+	leave()
+	if err != nil {
+		err = fmt.Errorf("%w (%s; %s)", err, r.refused, causes)
+	}
+	if s.debug == "" {
+		r.refused = causes
+	}
+	if err == nil {
+		err = x.bounded(&r, causes)
+	}
+	if err == nil {
+		err = s.calm(x.keeps(before, sc), sc.calm)
+	}
+	return r, err
+}
+
+// fight is the attack itself, until it is over and each honest client has had its
+// echoes. It counts in r what that has cost more than base.
+func (x *attack) fight(s *process, r *result, sc scale, fair []*honest, base held, least int64) error {
+	over, begun := make(chan struct{}), make(chan struct{}, r.attackers)
+	attackers, done := x.begin(s, r.attackers, sc, over, begun)
+	for range r.attackers {
 		select {
 		case <-begun:
 		case <-time.After(sc.longest):
@@ -158,7 +180,7 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 	}()
 	most := watch(s, attackers, done, sc)
 	close(ending)
-	err = <-fine // while the attackers are still there
+	err := <-fine // while the attackers are still there
 	close(over)
 	for _, a := range attackers {
 		a.expire()
@@ -172,30 +194,21 @@ func (x *attack) part(s *process, n int, sc scale, least int64) (r result, err e
 		a.close()
 		r.sent += a.sent.Load()
 	}
-	var causes string
-	r.lines, r.log, causes = s.logged()
-	leave()
-	if err != nil {
-		err = fmt.Errorf("%w (%s; %s)", err, r.refused, causes)
+	return err
+}
+
+// keeps is what a process may hold afterwards: what it did before, and what it keeps
+// for the next time.
+func (x *attack) keeps(before held, sc scale) held {
+	if x.redis != "" {
+		before.descriptors += pooled
+		before.goroutines += 2 * pooled
 	}
-	if s.debug == "" {
-		r.refused = causes
+	if x.twin {
+		before.descriptors += sc.honest
+		before.goroutines += 2 * sc.honest // their forwarded polls' connections, kept for the next ones
 	}
-	if err == nil {
-		err = x.judge(&r, causes)
-	}
-	if err == nil {
-		if x.redis != "" {
-			before.descriptors += pooled
-			before.goroutines += 2 * pooled
-		}
-		if x.twin {
-			before.descriptors += sc.honest
-			before.goroutines += 2 * sc.honest // their forwarded polls' connections, kept for the next ones
-		}
-		err = s.calm(before, sc.calm)
-	}
-	return r, err
+	return before
 }
 
 // begin starts the attackers. done is closed when all have ended.
@@ -254,8 +267,8 @@ func watch(s *process, all []*attacker, done <-chan struct{}, sc scale) (most in
 	return most
 }
 
-// judge tells whether what was counted is within the bounds.
-func (x *attack) judge(r *result, causes string) error {
+// bounded tells whether what was counted is within the bounds.
+func (x *attack) bounded(r *result, causes string) error {
 	each := int64(budget)
 	if x.queued {
 		each += hardQueue

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Sendloop is the bare limit of a broadcast: the same connections and the same
+// Command sendloop is the bare limit of a broadcast: the same connections and the same
 // bytes as a Socket.IO server has, and for each message nothing but one sendto
 // per connection, in the order they were accepted. This is the limit for Go;
 // sendloop.c beside it, built with

@@ -16,7 +16,7 @@ import (
 )
 
 // libraries are the packages that others build on.
-var libraries = []string{"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "loop/handle", "loop/budget", "wsframe", "eio", "sio", "sio/parser", "rooms"}
+var libraries = []string{"loop", "loop/http1", "loop/http1/encoding", "loop/slab", "loop/handle", "loop/budget", "loop/notice", "wsframe", "eio", "sio", "sio/parser", "sio/internal/clientfiles", "sio/internal/confine", "sio/internal/memory", "sio/internal/pattern", "sio/internal/relay", "rooms", "rooms/redis", "rooms/redis/wire"}
 
 func TestExportedNamesHaveDocComments(t *testing.T) {
 	for _, pkg := range libraries {
@@ -28,7 +28,7 @@ func TestExportedNamesHaveDocComments(t *testing.T) {
 }
 
 func TestPackagesHaveOnePackageComment(t *testing.T) {
-	for _, pkg := range libraries {
+	for _, pkg := range packages(t) {
 		fset, files := parseLibrary(t, pkg)
 		var in []string
 		for _, f := range files {
@@ -36,7 +36,11 @@ func TestPackagesHaveOnePackageComment(t *testing.T) {
 				continue
 			}
 			in = append(in, filepath.Base(fset.File(f.Package).Name()))
-			if begin := "Package " + f.Name.Name + " "; !strings.HasPrefix(f.Doc.Text(), begin) {
+			begin := "Package " + f.Name.Name + " "
+			if f.Name.Name == "main" {
+				begin = "Command " + filepath.Base(pkg) + " "
+			}
+			if !strings.HasPrefix(f.Doc.Text(), begin) {
 				t.Errorf("the package comment of %s does not begin with %q", pkg, begin)
 			}
 		}

@@ -80,19 +80,57 @@ type config struct {
 // flags returns the flags of serve, bound to c.
 func flags(c *config) *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.processFlags(f)
+	c.protocolFlags(f)
+	c.boundsFlags(f)
+	c.clusterFlags(f)
+	return f
+}
+
+// processFlags are about the machine, and how it is run.
+func (c *config) processFlags(f *pflag.FlagSet) {
 	port := ":3000"
 	if p := os.Getenv("PORT"); p != "" {
 		port = ":" + p
 	}
 	f.StringArrayVar(&c.listen, "listen", []string{port}, "address to listen on, repeatable: host:port, tcp://host:port, unix:/path, unix:/path?mode=0660; $PORT sets the default")
-	f.StringVar(&c.path, "path", "/socket.io/", "path of Socket.IO's requests")
 	f.IntVar(&c.loops, "loops", 0, "event loops; 0: one for each core")
+	f.BoolVar(&c.demo, "demo", false, "serve a chat page at /demo/ and the load generator's application; not for production")
+	f.StringVar(&c.env, "env", "", `name of the environment; "production" refuses --demo`)
+	f.DurationVar(&c.drain, "drain", 30*time.Second, "how long stopping may take to send what is queued")
+	f.DurationVar(&c.userTimeout, "tcp-user-timeout", 30*time.Second, "how long sent data may stay unacknowledged before the peer is given up (Linux)")
+	f.StringVar(&c.lowat, "tcp-notsent-lowat", "16KiB", "bytes unsent in the kernel above which data waits in the counted queue")
+	f.IntVar(&c.sndbuf, "so-sndbuf", 0, "bytes of the kernel's send buffer; 0: its own tuning")
+	f.IntVar(&c.rcvbuf, "so-rcvbuf", 0, "bytes of the kernel's receive buffer; 0: its own tuning")
+	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.logFormat, "log-format", "", "json or text; empty: text on a terminal, json elsewhere")
+}
+
+// protocolFlags are about what clients are told and may do.
+func (c *config) protocolFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.path, "path", "/socket.io/", "path of Socket.IO's requests")
 	f.StringSliceVar(&c.transports, "transports", []string{"polling", "websocket"}, "transports that are served")
 	f.BoolVar(&c.eio3, "eio3", false, "serve clients of Socket.IO 2 as well: Engine.IO 3")
 	f.DurationVar(&c.pingInterval, "ping-interval", 25*time.Second, "time between pings")
 	f.DurationVar(&c.pingTimeout, "ping-timeout", 20*time.Second, "how long a ping may stay unanswered")
 	f.DurationVar(&c.upgrade, "upgrade-timeout", 10*time.Second, "how long an upgrade to WebSocket may take")
 	f.DurationVar(&c.connect, "connect-timeout", 45*time.Second, "how long a connection may stay without a namespace")
+	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
+	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")
+	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com, null, file:// or capacitor://localhost; * alone: any; empty: the server's own host, and with --demo any")
+	f.StringVar(&c.compress, "compress", "off", "WebSocket messages compressed for clients that offer it: off, broadcast (once for all recipients) or all")
+	f.IntVar(&c.compressFrom, "compress-threshold", 1024, "bytes from which on messages, and answers to polls, are compressed")
+	f.IntVar(&c.compressLevel, "compress-level", 1, "from 1, the fastest, to 9, for WebSocket messages")
+	f.DurationVar(&c.recovery, "recovery", 0, "how long a client that lost its connection may come back for what it missed; its events end in an offset then, as one more argument, which clients in other languages than JavaScript give to handlers; 0: never")
+	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events, and of the sessions of those clients, that are kept")
+	f.StringArrayVar(&c.namespaces, "namespace", []string{"/"}, "namespace that clients may join, repeatable, such as /chat or /campaigns/:id; what other servers and programs emit reaches them there")
+	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
+	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")
+	f.BoolVar(&c.keepHandshake, "keep-handshake", false, "keep each session's first request in memory after it has joined a namespace")
+}
+
+// boundsFlags are about what there may be of everything.
+func (c *config) boundsFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.maxPayload, "max-payload", 1_000_000, "bytes of an incoming message or request body")
 	f.IntVar(&c.attachments, "max-attachments", 10, "binary attachments of a packet, in and out; JavaScript clients take 10 unless they are told otherwise")
 	f.IntVar(&c.fragments, "max-fragments", 65536, "fragments of a WebSocket message")
@@ -109,44 +147,26 @@ func flags(c *config) *pflag.FlagSet {
 	f.DurationVar(&c.slowAfter, "slow-after", 10*time.Second, "how long a client with more than --queue-max queued may take nothing before it is closed; at most --ping-timeout")
 	f.StringVar(&c.connBudget, "conn-budget", "0", "bytes kept on behalf of one client on the way in; it waits above half of it, and is closed beyond; 0: 4MiB, or four times --max-payload if that is more")
 	f.StringVar(&c.memory, "memory-limit", "auto", "bytes of memory above which new sessions are refused and volatile events dropped, and then clients closed, those first that take nothing; auto: three quarters of what the control group or the machine has; 0: none")
-	f.BoolVar(&c.serveClient, "serve-client", true, "serve the browser client under the path")
-	f.StringVar(&c.clientDir, "client-dir", "", "read the browser client's files from here instead of the binary")
-	f.BoolVar(&c.keepHandshake, "keep-handshake", false, "keep each session's first request in memory after it has joined a namespace")
-	f.DurationVar(&c.recovery, "recovery", 0, "how long a client that lost its connection may come back for what it missed; its events end in an offset then, as one more argument, which clients in other languages than JavaScript give to handlers; 0: never")
-	f.StringVar(&c.recoveryBuf, "recovery-buffer", "64MiB", "bytes of events, and of the sessions of those clients, that are kept")
 	f.IntVar(&c.maxNamespaces, "max-namespaces", 128, "namespaces of one connection")
 	f.IntVar(&c.maxRooms, "max-rooms", 10_000, "rooms of one socket beside its own, up to 65535; 0: 10000")
-	f.StringArrayVar(&c.namespaces, "namespace", []string{"/"}, "namespace that clients may join, repeatable, such as /chat or /campaigns/:id; what other servers and programs emit reaches them there")
 	f.IntVar(&c.maxInstances, "max-instances", 100_000, "live namespaces of all patterns; 0: any number")
 	f.IntVar(&c.maxAcks, "max-pending-acks", 1024, "acknowledgements that one socket may owe")
 	f.IntVar(&c.maxEvent, "max-event-name", 256, "bytes of the name of an event")
 	f.IntVar(&c.maxDepth, "max-depth", 128, "arrays and objects nested in a packet")
+	f.StringVar(&c.maxInflated, "max-inflated", "0", "bytes of an incoming message after decompression; 0: four times --max-payload")
+	f.StringVar(&c.maxBroadcasts, "max-broadcasts", "256MiB", "bytes of events that wait for loops to visit their recipients; more are not sent, volatile ones from half of it on")
+	f.StringVar(&c.leftBehind, "max-left-behind", "64MiB", "bytes of events that wait for their handlers although their clients have left, of all of these; what one more leaves behind is forgotten")
+}
+
+// clusterFlags are about how servers are joined to each other.
+func (c *config) clusterFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.adapter, "adapter", "memory", "how servers are joined to a cluster: memory (they are not), or a URL of Redis: redis://, redis+sharded://, redis+streams://, with rediss for TLS; without :// the address is $REDIS_URL")
 	f.StringVar(&c.adapterPrefix, "adapter-prefix", "socket.io", "what the names of the cluster's channels, streams and sessions begin with")
 	f.IntVar(&c.maxTopics, "adapter-max-subscriptions", 1<<20, "channels that are subscribed to at one time; rooms beyond it get nothing from other servers")
 	f.StringVar(&c.clusterSecret, "cluster-secret", "", "what servers of a cluster prove to each other with that they are of it, the same for all, best as $SIOEDGE_CLUSTER_SECRET; empty: whoever can write to the cluster's Redis is believed")
-	f.StringVar(&c.maxBroadcasts, "max-broadcasts", "256MiB", "bytes of events that wait for loops to visit their recipients; more are not sent, volatile ones from half of it on")
-	f.StringVar(&c.leftBehind, "max-left-behind", "64MiB", "bytes of events that wait for their handlers although their clients have left, of all of these; what one more leaves behind is forgotten")
+	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")
 	f.IntVar(&c.maxForwards, "max-forwards", 8192, "requests at once that are forwarded to other servers, at most half of them for one address, three quarters for one server")
 	f.IntVar(&c.maxTunnels, "max-tunnels", 4096, "WebSockets at once that are passed on to other servers, at most half of them for one address, three quarters for one server; clients beyond go on polling")
-	f.StringVar(&c.advertise, "advertise", "", "base URL at which the cluster's other servers reach this one, to forward polling requests and WebSockets; empty: they do not")
-	f.StringSliceVar(&c.origins, "origins", nil, "origins whose pages may use the server, such as https://*.example.com, null, file:// or capacitor://localhost; * alone: any; empty: the server's own host, and with --demo any")
-	f.StringVar(&c.cookie, "cookie", "", "name of a cookie with the session's id, for load balancers; empty: none")
-	f.StringVar(&c.parser, "parser", "default", "how packets are encoded: default (JSON), msgpack, auto (as each client's first packet is)")
-	f.StringVar(&c.compress, "compress", "off", "WebSocket messages compressed for clients that offer it: off, broadcast (once for all recipients) or all")
-	f.IntVar(&c.compressFrom, "compress-threshold", 1024, "bytes from which on messages, and answers to polls, are compressed")
-	f.IntVar(&c.compressLevel, "compress-level", 1, "from 1, the fastest, to 9, for WebSocket messages")
-	f.StringVar(&c.maxInflated, "max-inflated", "0", "bytes of an incoming message after decompression; 0: four times --max-payload")
-	f.BoolVar(&c.demo, "demo", false, "serve a chat page at /demo/ and the load generator's application; not for production")
-	f.StringVar(&c.env, "env", "", `name of the environment; "production" refuses --demo`)
-	f.DurationVar(&c.drain, "drain", 30*time.Second, "how long stopping may take to send what is queued")
-	f.DurationVar(&c.userTimeout, "tcp-user-timeout", 30*time.Second, "how long sent data may stay unacknowledged before the peer is given up (Linux)")
-	f.StringVar(&c.lowat, "tcp-notsent-lowat", "16KiB", "bytes unsent in the kernel above which data waits in the counted queue")
-	f.IntVar(&c.sndbuf, "so-sndbuf", 0, "bytes of the kernel's send buffer; 0: its own tuning")
-	f.IntVar(&c.rcvbuf, "so-rcvbuf", 0, "bytes of the kernel's receive buffer; 0: its own tuning")
-	f.StringVar(&c.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&c.logFormat, "log-format", "", "json or text; empty: text on a terminal, json elsewhere")
-	return f
 }
 
 // foreign are the variables that Kubernetes and Docker set for a Service, or a

@@ -85,21 +85,12 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
-	parsers := map[string]sio.Parser{"default": sio.JSON, "msgpack": sio.MessagePack, "auto": sio.EitherParser}
-	packets, ok := parsers[c.parser]
-	if !ok {
-		return sio.Options{}, fmt.Errorf("--parser: %q is not default, msgpack or auto", c.parser)
+	packets, err := c.packets()
+	if err != nil {
+		return sio.Options{}, err
 	}
 	o := sio.Options{
-		Engine: eio.Options{
-			Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
-			PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
-			MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: s.queue, MaxQueueHard: s.queueHard, SlowAfter: c.slowAfter, ConnBudget: s.budget,
-			MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
-			HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
-			MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
-			CORS: c.cors(),
-		},
+		Engine: c.engine(s),
 		Loop: loop.Options{
 			Loops: c.loops, MaxConns: c.maxConns, SoftOutbound: s.queue, MaxOutbound: s.queueHard, SlowAfter: c.slowAfter,
 			UserTimeout: c.userTimeout, NotSentLowat: s.lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
@@ -123,10 +114,6 @@ func (c *config) options() (sio.Options, error) {
 		KeepHandshake:  c.keepHandshake,
 		Logger:         logger,
 	}
-	if c.cookie != "" {
-		o.Engine.Cookie = &http.Cookie{Name: c.cookie}
-	}
-	o.Engine.HTTPCompression = &eio.HTTPCompression{Threshold: c.compressFrom}
 	if o.Engine.Compression, err = c.compression(); err != nil {
 		return sio.Options{}, err
 	}
@@ -140,6 +127,32 @@ func (c *config) options() (sio.Options, error) {
 		o.Handler = demo.Page()
 	}
 	return o, err
+}
+
+// engine returns what the flags say of Engine.IO, but for compression.
+func (c *config) engine(s sizes) eio.Options {
+	o := eio.Options{
+		Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
+		PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
+		MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: s.queue, MaxQueueHard: s.queueHard, SlowAfter: c.slowAfter, ConnBudget: s.budget,
+		MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
+		HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
+		MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
+		CORS: c.cors(), HTTPCompression: &eio.HTTPCompression{Threshold: c.compressFrom},
+	}
+	if c.cookie != "" {
+		o.Cookie = &http.Cookie{Name: c.cookie}
+	}
+	return o
+}
+
+// packets returns what --parser says.
+func (c *config) packets() (sio.Parser, error) {
+	p, ok := map[string]sio.Parser{"default": sio.JSON, "msgpack": sio.MessagePack, "auto": sio.EitherParser}[c.parser]
+	if !ok {
+		return p, fmt.Errorf("--parser: %q is not default, msgpack or auto", c.parser)
+	}
+	return p, nil
 }
 
 // cors returns what --origins says. Pages of origins that are named may send

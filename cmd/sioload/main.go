@@ -1,4 +1,4 @@
-// Sioload puts load on a Socket.IO server and counts what becomes of every
+// Command sioload puts load on a Socket.IO server and counts what becomes of every
 // message. See the package bench/swarm for what the server must answer to.
 //
 // It exits with 0 when everything arrived once and in order, 1 when not, and 2

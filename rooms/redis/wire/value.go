@@ -47,7 +47,7 @@ type Packet struct {
 }
 
 // A Value is one value, such as the argument of an acknowledgement: Data is JSON,
-// with placeholders for the attachments, or nil if there is none, not even null.
+// with placeholders for the Attachments, or nil if there is none, not even null.
 type Value struct {
 	Data        []byte
 	Attachments [][]byte
@@ -74,8 +74,8 @@ type Flags struct {
 	HasTimeout bool
 }
 
-// A SocketInfo describes a socket to another server. Its Handshake is JSON, nil
-// if there is none.
+// A SocketInfo describes a socket to another server: its ID, Rooms and Data. Its
+// Handshake is JSON, nil if there is none.
 type SocketInfo struct {
 	ID        string
 	Handshake []byte

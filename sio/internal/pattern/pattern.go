@@ -71,7 +71,7 @@ func Parse(text string) *Pattern {
 	return p
 }
 
-// A Param is a parameter's value in the name of a live namespace.
+// A Param is a parameter's Name, and its Value in the name of a live namespace.
 type Param struct{ Name, Value string }
 
 // Match returns the parameters of name in the order of the pattern, and whether it

@@ -28,8 +28,7 @@ import (
 	"github.com/sioedge/sioedge/rooms"
 )
 
-// Options configure a Relay. Times and MaxPayload are those of eio.Options: zero has
-// the same meaning.
+// Options configure a Relay.
 type Options struct {
 	Node      string // of this server
 	Advertise string // the base URL at which others reach it; empty: they do not
@@ -38,11 +37,12 @@ type Options struct {
 
 	MaxForwards int // requests at a time
 	MaxTunnels  int // WebSockets at a time
-	MaxPayload  int // bytes
 
+	// These are eio.Options', zero too.
+	MaxPayload                             int
 	PingInterval, PingTimeout, IdleTimeout time.Duration
 
-	Logger *slog.Logger
+	Logger *slog.Logger // not nil
 }
 
 // A Cluster knows the other servers: see rooms.Adapter.
