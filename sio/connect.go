@@ -52,39 +52,18 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 // namespace"); query is what a client of Socket.IO 2 gave with the name.
 func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	old := sh.srv.isOld(es)
-	if slot := sh.find(es, p.Namespace); slot != 0 {
-		if old && string(p.Namespace) == "/" {
-			return // some ask for what they have been given
-		}
-		if !sh.replace(es, slot) {
-			sh.violated(es) // by a second CONNECT; Node's server closes too
-			return
-		}
-		if !es.Valid() {
-			return // what handlers take did not fit
-		}
-	} else {
+	if slot := sh.find(es, p.Namespace); slot == 0 {
 		sh.crossed.join(es, string(p.Namespace))
-	}
-	if sh.ending {
-		sh.reject(es, string(p.Namespace), &Error{Message: "server is shutting down"})
+	} else if old && string(p.Namespace) == "/" {
+		return // some ask for what they have been given
+	} else if !sh.replace(es, slot) {
+		sh.violated(es) // by a second CONNECT; Node's server closes too
 		return
+	} else if !es.Valid() {
+		return // what handlers take did not fit
 	}
-	if sh.count(es) >= sh.srv.o.MaxNamespaces {
-		sh.tally.namespaces.Add(1)
-		sh.srv.notice.Warn("a connection has as many namespaces as it may have", "flag", "--max-namespaces", "max-namespaces", sh.srv.o.MaxNamespaces)
-		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
-		return
-	}
-	in, full := sh.srv.registry.acquire(p.Namespace, p.Data)
+	in := sh.admits(es, p)
 	if in == nil {
-		e := &Error{Message: "Invalid namespace"}
-		if full {
-			sh.tally.namespaces.Add(1)
-			sh.srv.notice.Warn("there are as many live namespaces as there may be", "flag", "--max-instances", "max-instances", sh.srv.o.MaxInstances)
-			e.Message = "too many namespaces"
-		}
-		sh.refuse(es, string(p.Namespace), e)
 		return
 	}
 	brought, ok := sh.bring(es, len(p.Data)+len(query))
@@ -111,6 +90,33 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		return
 	}
 	sh.enterNamespace(es, slot)
+}
+
+// admits returns the instance of the namespace that a CONNECT packet names, for one
+// more socket, or refuses it and returns nil.
+func (sh *shard) admits(es eio.Session, p *parser.Packet) *instance {
+	if sh.ending {
+		sh.reject(es, string(p.Namespace), &Error{Message: "server is shutting down"})
+		return nil
+	}
+	if sh.count(es) >= sh.srv.o.MaxNamespaces {
+		sh.tally.namespaces.Add(1)
+		sh.srv.notice.Warn("a connection has as many namespaces as it may have", "flag", "--max-namespaces", "max-namespaces", sh.srv.o.MaxNamespaces)
+		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
+		return nil
+	}
+	in, full := sh.srv.registry.acquire(p.Namespace, p.Data)
+	if in != nil {
+		return in
+	}
+	e := &Error{Message: "Invalid namespace"}
+	if full {
+		sh.tally.namespaces.Add(1)
+		sh.srv.notice.Warn("there are as many live namespaces as there may be", "flag", "--max-instances", "max-instances", sh.srv.o.MaxInstances)
+		e.Message = "too many namespaces"
+	}
+	sh.refuse(es, string(p.Namespace), e)
+	return nil
 }
 
 // replace ends a socket whose client asks for its namespace once more, having

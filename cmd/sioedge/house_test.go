@@ -21,7 +21,7 @@ const (
 var overdue = []string{
 	"eio/eio.go: NewServer has over 60 lines",
 	"eio/websocket.go: dataWS has over 60 lines",
-	"sio/connect.go: connect has over 60 lines",
+	"sio/ack.go has over 450 lines",
 	"sio has over 25 files",
 }
 
