@@ -237,7 +237,11 @@ func (sh *shard) settle(slot uint32) {
 // can ask how it began.
 func (sh *shard) joinsMore(es eio.Session) bool {
 	return slices.ContainsFunc(*sh.srv.registry.all.Load(), func(ns *Namespace) bool {
-		return ns.greets() && (ns.in == nil || sh.find(es, []byte(ns.name)) == 0)
+		if !ns.greets() || ns.in == nil {
+			return ns.greets()
+		}
+		slot := sh.find(es, []byte(ns.name))
+		return slot == 0 || sh.sockets.At(slot).state != connected // it may be refused, and try again
 	})
 }
 
