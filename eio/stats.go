@@ -49,7 +49,8 @@ type Stats struct {
 	Accounts int64 // a gauge: sessions for which something is kept, or was a moment ago
 }
 
-// Sessions are counted by their transport, and by their revision of Engine.IO.
+// Sessions are counted by their transport, Polling and WebSocket, and those of Engine.IO
+// 3 apart, Polling3 and WebSocket3.
 type Sessions struct{ Polling, WebSocket, Polling3, WebSocket3 int64 }
 
 // of returns the count for sessions with these flags.
@@ -77,6 +78,7 @@ func (n *Sessions) add(m *Sessions) {
 
 // Closes are counted by their Reason.
 type Closes struct {
+	// Each is the number of those with the Reason of its name.
 	TransportClose, TransportError, PingTimeout, ParseError, ForcedClose int64
 }
 
