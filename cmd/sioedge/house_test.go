@@ -23,6 +23,8 @@ var overdue = []string{
 	"eio/websocket.go: dataWS has over 60 lines",
 	"sio/ack.go has over 450 lines",
 	"sio has over 25 files",
+	"sio/leave.go has over 450 lines",
+	"sio/siotest/conn.go has over 450 lines",
 }
 
 func TestHouseRules(t *testing.T) {
