@@ -127,6 +127,12 @@ func AppendText(dst []byte, parts ...[]byte) []byte {
 	return dst
 }
 
+// TextLen returns how long what AppendText appends is for n bytes.
+func TextLen(n int) int { return wsframe.ServerHeaderLen(n+1) + n + 1 }
+
+// BinaryLen returns how long what AppendBinary appends is for n bytes.
+func BinaryLen(n int) int { return wsframe.ServerHeaderLen(n) + n }
+
 // AppendBinary appends the frame of a binary message to dst.
 func AppendBinary(dst, data []byte) []byte {
 	return wsframe.AppendFrame(dst, wsframe.Binary, data)

@@ -73,7 +73,7 @@ func (s Socket) question(ctx context.Context, event string, args []any, plain bo
 		close(answered)
 	}}
 	sh := s.shard()
-	s.ordered(func() {
+	s.srv().seq.behind(s.in.name, func() {
 		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.askClient(s, id, pending, frames, plain) })) {
 			pending.done(Args{}, ErrClosed)
 		}
@@ -255,7 +255,7 @@ func (q *inquiry) emit(b BroadcastOperator, event string, args []any) error {
 	id := s.in.acks.Add(1) - 1
 	frames := frame(s.in.name, e, id, true)
 	q.sent = true
-	s.ordered(func() {
+	s.srv().seq.behind(s.in.name, func() {
 		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.ask(sh, id, frames, b.plain) })) {
 			q.later(ErrClosed)
 		}
@@ -340,7 +340,7 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 	c := newCollection()
 	c.expect(2) // us, until everything is posted
 	p := &pendingAck{done: c.answer}
-	b.ordered(func() {
+	b.server().seq.behind(b.address(), func() {
 		b.poll(c, p, e)
 		c.settle()
 	})
@@ -357,7 +357,7 @@ func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any
 	}
 	c.settle()
 	if err := b.server().wait(ctx, c.all); err != nil {
-		b.ordered(func() { b.forget(p) })
+		b.server().seq.behind(b.address(), func() { b.forget(p) })
 		return c.take(), err
 	}
 	return c.take(), remote

@@ -11,6 +11,7 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -116,7 +117,9 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 		}
 		return ErrOverloaded
 	}
-	e, err := b.server().encodeEvent(event, args)
+	buf := packets.Get()
+	defer packets.Put(buf)
+	e, err := b.server().scratchEvent(buf, event, args)
 	if err != nil {
 		return err
 	}
@@ -125,16 +128,10 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	}
 	e.Volatile, e.Plain = b.volatile, b.plain
 	if b.server().cluster != nil {
+		e.Data = bytes.Clone(e.Data)
 		e = own(e) // others keep it
 	}
-	if b.server().shared != nil {
-		b.emitCluster(e)
-		return nil
-	}
-	b.deliver(e)
-	if c, t := b.cluster(); c != nil {
-		c.Emit(t, e)
-	}
+	b.server().seq.emit(b, e)
 	return nil
 }
 
@@ -153,21 +150,15 @@ func (srv *Server) overcrowded(volatile bool) bool {
 	return true
 }
 
-// deliver sends an event to the sockets of this server.
-func (b BroadcastOperator) deliver(e rooms.Event) {
-	srv := b.server()
-	if l := srv.shared; l != nil {
-		l.mu.Lock()
-		defer l.unlock()
-		l.deliver(b, b.target(), e, 0)
-		return
-	}
-	for _, in := range b.targets() {
-		if srv.log != nil && (!e.Volatile || endsInString(e.Data)) {
-			b.deliverLogged(in, e)
-			continue
-		}
-		srv.wake(srv.post(&delivery{srv: srv, b: b.broadcast(in, frame(in.name, e, 0, false))}))
+// deliverTo sends an event to the sockets of one instance on this server.
+func (srv *Server) deliverTo(b BroadcastOperator, in *instance, e rooms.Event) {
+	srv.wake(srv.post(b.delivery(in, frame(in.name, e, 0, false))))
+}
+
+// relay sends an event to the sockets of other servers.
+func (b BroadcastOperator) relay(e rooms.Event) {
+	if c, t := b.cluster(); c != nil {
+		c.Emit(t, e)
 	}
 }
 
@@ -210,9 +201,6 @@ func (b BroadcastOperator) address() string {
 	return b.ns.name
 }
 
-// ordered has f called when what was emitted before has been delivered.
-func (b BroadcastOperator) ordered(f func()) { b.server().ordered(b.address(), f) }
-
 // namespace returns the one that b belongs to.
 func (b BroadcastOperator) namespace() *Namespace {
 	if b.in != nil {
@@ -221,18 +209,19 @@ func (b BroadcastOperator) namespace() *Namespace {
 	return b.ns
 }
 
-// broadcast makes what the rooms carry.
-func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadcast {
-	x := &rooms.Broadcast{Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: newMessage(frames, b.plain), Size: len(frames)}
-	ids := b.server().ids
+// delivery makes what the rooms carry; frames belong to it from now on.
+func (b BroadcastOperator) delivery(in *instance, frames []byte) *delivery {
+	x := &delivery{b.server(), rooms.Broadcast{
+		Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: newMessage(frames, b.plain), Size: len(frames),
+	}}
 	for _, room := range b.to {
-		if ref, ok := ids.Parse([]byte(room)); ok {
-			x.ToRefs = append(x.ToRefs, rooms.Ref(ref))
+		if ref, ok := x.srv.idRef(room); ok {
+			x.ToRefs = append(x.ToRefs, ref)
 		}
 	}
 	for _, room := range b.except {
-		if ref, ok := ids.Parse([]byte(room)); ok {
-			x.ExceptRefs = append(x.ExceptRefs, rooms.Ref(ref))
+		if ref, ok := x.srv.idRef(room); ok {
+			x.ExceptRefs = append(x.ExceptRefs, ref)
 		}
 	}
 	switch {
@@ -244,36 +233,64 @@ func (b BroadcastOperator) broadcast(in *instance, frames []byte) *rooms.Broadca
 	return x
 }
 
-// logged makes what is kept of an event for one instance.
-func (b BroadcastOperator) logged(in *instance, m *message) logged {
-	srv, e := b.server(), logged{msg: m, name: in.name}
+// entry makes what is kept of an event for one instance.
+func (b BroadcastOperator) entry(in *instance, m *message) packetlog.Entry {
+	srv, e := b.server(), packetlog.Entry{Message: m, Name: in.name}
 	switch {
 	case b.direct && len(b.except) == 0:
-		e.ref = b.socket().home()
+		e.Ref = b.socket().home()
 	case b.direct:
-		e.to = &audience{refs: []rooms.Ref{b.socket().home()}}
-		e.to.except, e.to.exceptRefs = srv.apart(b.except)
-	case len(b.to)+len(b.except) > 0 || b.sender != 0:
-		e.to = &audience{all: len(b.to) == 0}
-		e.to.rooms, e.to.refs = srv.apart(b.to)
-		e.to.except, e.to.exceptRefs = srv.apart(b.except)
+		e.To = &packetlog.Audience{Refs: []rooms.Ref{b.socket().home()}}
+		e.To.Except, e.To.ExceptRefs = srv.splitIDs(b.except)
+	case len(b.except) == 0 && (len(b.to) == 0 || len(b.to) == 1 && srv.isPlainRoom(b.to[0])):
+		if len(b.to) == 1 {
+			e.Room = b.to[0]
+		}
 		if b.sender != 0 {
-			e.to.exceptRefs = append(e.to.exceptRefs, b.socket().home())
+			e.Except = b.socket().home()
+		}
+	default:
+		e.To = &packetlog.Audience{All: len(b.to) == 0}
+		e.To.Rooms, e.To.Refs = srv.splitIDs(b.to)
+		e.To.Except, e.To.ExceptRefs = srv.splitIDs(b.except)
+		if b.sender != 0 {
+			e.To.ExceptRefs = append(e.To.ExceptRefs, b.socket().home())
 		}
 	}
 	return e
 }
 
-// apart returns the ids among names of rooms, and the others.
-func (srv *Server) apart(names []string) (others []string, ids []rooms.Ref) {
+// revision makes what is kept of what b does to sockets.
+func (b BroadcastOperator) revision(all *recovering, op rooms.Op, names []string) *revision {
+	x := packetlog.Selection{Owner: b.namespace(), Name: b.name, To: b.to, Except: b.except, Sender: b.sender, Direct: b.direct, Named: all.srv.idRef}
+	if b.in != nil {
+		x.Name = b.in.name
+	}
+	return &revision{all: all, Revision: packetlog.Revision{Selection: x, Op: op, Names: names}}
+}
+
+// idRef returns the Ref that a room's name is made of, if it is a socket's id.
+func (srv *Server) idRef(room string) (rooms.Ref, bool) {
+	ref, ok := srv.ids.Parse([]byte(room))
+	return rooms.Ref(ref), ok
+}
+
+// isPlainRoom tells whether a room's name is one, and no socket's id.
+func (srv *Server) isPlainRoom(name string) bool {
+	_, ok := srv.idRef(name)
+	return !ok && name != ""
+}
+
+// splitIDs returns the ids among names of rooms, and the others.
+func (srv *Server) splitIDs(names []string) (others []string, ids []rooms.Ref) {
 	for i, name := range names {
-		ref, ok := srv.ids.Parse([]byte(name))
+		ref, ok := srv.idRef(name)
 		switch {
 		case ok && ids == nil:
 			others = names[:i:i]
 			fallthrough
 		case ok:
-			ids = append(ids, rooms.Ref(ref))
+			ids = append(ids, ref)
 		case ids != nil:
 			others = append(others, name)
 		}
@@ -287,12 +304,12 @@ func (srv *Server) apart(names []string) (others []string, ids []rooms.Ref) {
 // delivery is a broadcast on its way to a loop.
 type delivery struct {
 	srv *Server
-	b   *rooms.Broadcast
+	rooms.Broadcast
 }
 
 // Run queues the broadcast in the loop's part of the rooms.
 func (d *delivery) Run(l *loop.Loop) {
-	d.srv.shards[l.Index()].local.Enqueue(d.b)
+	d.srv.shards[l.Index()].local.Enqueue(&d.Broadcast)
 	l.NeedWork()
 }
 
@@ -302,7 +319,7 @@ type sleepers [256 / 64]uint64
 // post hands a broadcast to the loops that have somebody to give it to, and
 // returns those to wake when no lock is held any more.
 func (srv *Server) post(d *delivery) (wake sleepers) {
-	srv.rooms.Publish(d.b, func(i int, _ *rooms.Broadcast) {
+	srv.rooms.Publish(&d.Broadcast, func(i int, _ *rooms.Broadcast) {
 		if srv.shards[i].loop.PostQuiet(d) {
 			wake[i/64] |= 1 << (i % 64)
 		}
@@ -341,21 +358,58 @@ func cloneAll(all [][]byte) [][]byte {
 func (srv *Server) encodeEvent(event string, args []any) (rooms.Event, error) {
 	buf := packets.Get()
 	defer packets.Put(buf)
+	e, err := srv.scratchEvent(buf, event, args)
+	e.Data = bytes.Clone(e.Data)
+	return e, err
+}
+
+// scratchEvent is encodeEvent into buf.
+func (srv *Server) scratchEvent(buf *bytebufferpool.ByteBuffer, event string, args []any) (rooms.Event, error) {
 	data, attachments, err := value.AppendEvent(buf.B[:0], event, args, srv.o.Limits.MaxAttachments)
 	buf.B = data[:0]
 	if err != nil {
 		return rooms.Event{}, encodeError(err)
 	}
-	return rooms.Event{Data: bytes.Clone(data), Attachments: attachments}, nil
+	return rooms.Event{Data: data, Attachments: attachments}, nil
 }
 
 // frame returns the frames of an event.
 func frame(namespace string, e rooms.Event, id uint64, hasID bool) []byte {
-	buf := packets.Get()
-	defer packets.Put(buf)
-	buf.B = parser.AppendHead(buf.B[:0], parser.Event, len(e.Attachments), namespace, id, hasID)
-	buf.B = append(buf.B, e.Data...)
-	return appendFrames(nil, buf.B, e.Attachments)
+	var buf [64]byte
+	return frameParts(e.Attachments, parser.AppendHead(buf[:0], parser.Event, len(e.Attachments), namespace, id, hasID), e.Data, nil)
+}
+
+// frameEndingIn returns the frames of an event whose arguments, up to the bracket
+// behind them, are followed by tail. Of the text, the frame ends at textEnd.
+func frameEndingIn(namespace string, e rooms.Event, tail string) (frames []byte, textEnd int) {
+	var buf, end [64]byte
+	head := parser.AppendHead(buf[:0], parser.Event, len(e.Attachments), namespace, 0, false)
+	frames = frameParts(e.Attachments, head, e.Data[:len(e.Data)-1], append(end[:0], tail...))
+	textEnd = len(frames)
+	for _, a := range e.Attachments {
+		textEnd -= eio.BinaryLen(len(a))
+	}
+	return frames, textEnd
+}
+
+// offsetTail is what an offset adds to an event.
+const offsetTail = len(`,""`) + packetlog.OffsetLen
+
+// frameLogged returns the frames of an event with an offset as its last argument.
+// The offset is where in frames it is to be written.
+func frameLogged(namespace string, e rooms.Event) (frames, offset []byte) {
+	frames, end := frameEndingIn(namespace, e, `,"`+packetlog.BlankOffset+`"]`)
+	end -= len(`"]`)
+	return frames, frames[end-packetlog.OffsetLen : end]
+}
+
+// frameParts returns the frames of a packet whose text is in three parts.
+func frameParts(attachments [][]byte, head, data, tail []byte) []byte {
+	n := eio.TextLen(len(head) + len(data) + len(tail))
+	for _, a := range attachments {
+		n += eio.BinaryLen(len(a))
+	}
+	return appendFrames(eio.AppendText(make([]byte, 0, n), head, data, tail), nil, attachments)
 }
 
 // packets holds scratch space for packets before they are framed.

@@ -13,7 +13,8 @@ import (
 // A host is the server as its adapter sees it.
 type host struct {
 	srv     *Server
-	adapter rooms.Adapter
+	adapter rooms.Adapter // guarded
+	log     rooms.Log     // the same; nil: it keeps no events
 
 	mu    sync.RWMutex
 	known map[uint32]*known // instances, by id
@@ -30,20 +31,22 @@ type known struct {
 	untold     map[string]struct{} // the rooms as long as it is not told
 }
 
+// newHost returns the server as its adapter will see it.
+func newHost(srv *Server, adapter rooms.Adapter) *host {
+	h := &host{srv: srv, adapter: confine.Adapter(adapter, srv.adapterPanicked), known: map[uint32]*known{}}
+	h.log, _ = h.adapter.(rooms.Log)
+	return h
+}
+
 // join connects the server to its cluster. Namespaces may be made from now on.
-func (srv *Server) join(adapter rooms.Adapter) error {
-	a := confine.Adapter(adapter, srv.adapterPanicked)
-	h := &host{srv: srv, adapter: a, known: map[uint32]*known{}}
-	if log, ok := a.(rooms.Log); ok && srv.log != nil {
-		srv.shared = newClusterLog(h, log, srv.o.Recovery.Patience)
-		log.Record(srv.shared)
-	}
+func (srv *Server) join(h *host) error {
+	a := h.adapter
 	if err := a.Start(h); err != nil {
 		return err
 	}
 	srv.cluster = a
 	srv.relay.Join(a)
-	if own, ok := adapter.(interface{ WantsOwnRooms() bool }); ok {
+	if own, ok := srv.o.Adapter.(interface{ WantsOwnRooms() bool }); ok {
 		srv.tellsOwn = own.WantsOwnRooms()
 	}
 	r := &srv.registry
@@ -160,9 +163,7 @@ func (srv *Server) Cluster() rooms.Status {
 		return rooms.Status{}
 	}
 	st := srv.cluster.Status()
-	if srv.shared != nil {
-		srv.shared.status(&st)
-	}
+	srv.seq.status(&st)
 	return st
 }
 
@@ -202,7 +203,7 @@ func (h *host) Token() string { return h.srv.relay.Token() }
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {
 	if b, ok := h.at(t); ok && !h.srv.overcrowded(e.Volatile) {
 		b.volatile, b.plain = e.Volatile, e.Plain
-		b.deliver(e)
+		h.srv.seq.deliver(b, e)
 	}
 }
 
@@ -227,21 +228,24 @@ func (h *host) DeliverAck(ctx context.Context, t rooms.Target, e rooms.Event, co
 // Join puts sockets of this server into rooms.
 func (h *host) Join(t rooms.Target, names []string) {
 	if b, ok := h.at(t); ok {
-		h.srv.locked(func() { b.join(names) })
+		b.admit()
+		h.srv.seq.changeNow(func(effect uint64) { b.join(names, effect) })
 	}
 }
 
 // Leave takes sockets of this server out of rooms.
 func (h *host) Leave(t rooms.Target, names []string) {
 	if b, ok := h.at(t); ok {
-		h.srv.locked(func() { b.leave(names) })
+		b.admit()
+		h.srv.seq.changeNow(func(effect uint64) { b.leave(names, effect) })
 	}
 }
 
 // Disconnect disconnects sockets of this server.
 func (h *host) Disconnect(t rooms.Target, closing bool) {
 	if b, ok := h.at(t); ok {
-		h.srv.locked(func() { b.disconnect(DisconnectOptions{Conn: closing}) })
+		b.admit()
+		h.srv.seq.changeNow(func(uint64) { b.disconnect(DisconnectOptions{Conn: closing}) })
 	}
 }
 

@@ -2,8 +2,11 @@ package sio
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/clusterlog"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
 
 // Those of a lane know what was delivered before the last entry that is read, when
@@ -14,15 +17,19 @@ func TestClusterTellsWhatWasDelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.Of("/")
-	l := &clusterLog{srv: srv, lanes: map[string]*lane{}, mu: &srv.log.mu}
-	x := l.lane("lane")
+	r, err := newRecovering(srv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &clustered{recovering: r, log: clusterlog.New(clusterlog.Options{})}
+	x, now := q.log.Lane("lane"), time.Now()
 	for _, place := range []uint64{3, 5, 7} {
-		x.told = x.told.Add(-markEvery)
-		l.pass("lane", x, rooms.Place(place))
+		now = now.Add(packetlog.MarkEvery)
+		q.pass("lane", x, rooms.Place(place), now)
 		sim.Turn()
 	}
-	p := srv.shards[0].passages["lane"]
-	if p == nil || len(p.marks) != 2 || p.marks[0].place != 3 || p.marks[1].place != 5 || x.last != 7 {
-		t.Fatalf("the loop knows %+v of a lane that is at %v, want 3 and 5", p, x.last)
+	p := srv.shards[0].progress["lane"]
+	if p == nil || x.Last() != 7 || len(p.Marks()) != 2 || p.Marks()[0] != 3 || p.Marks()[1] != 5 {
+		t.Fatalf("the loop knows %+v of a lane that is at %v, want 3 and 5", p, x.Last())
 	}
 }

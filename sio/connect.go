@@ -7,7 +7,9 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -86,7 +88,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	if old {
 		sh.setID(slot, oldID(es, in.name))
 	}
-	if sh.srv.log != nil && !old && sh.recover(es, slot, p.Data) {
+	if !old && sh.srv.seq.recover(sh, es, slot, p.Data) {
 		return
 	}
 	sh.enterNamespace(es, slot)
@@ -140,7 +142,7 @@ func (sh *shard) replace(es eio.Session, slot uint32) bool {
 func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 	t := sh.instance(slot).ns.table.Load()
 	if len(t.use) == 0 {
-		sh.admitted(es, slot, t)
+		sh.srv.seq.admit(sh, es, slot)
 		return
 	}
 	s := sh.socket(slot)
@@ -151,19 +153,6 @@ func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 	sh.inbox(slot).put(task{name: "connect", account: account, size: taskCost, run: func() error {
 		return sh.admit(s, t.use)
 	}})
-}
-
-// admitted goes on with a socket that the middlewares let pass.
-func (sh *shard) admitted(es eio.Session, slot uint32, t *table) {
-	if _, ok := sh.claims[slot]; ok {
-		sh.resume(slot)
-		return
-	}
-	if sh.srv.log != nil {
-		sh.begin(slot)
-		return
-	}
-	sh.accept(es, slot, t)
 }
 
 // accept makes a socket connected, tells the client, and has the connect
@@ -184,9 +173,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	ref, id, pid := sh.ref(slot), "", ""
 	if !sh.srv.isOld(es) {
 		id = sh.id(slot)
-		if sh.srv.log != nil {
-			pid = sh.srv.pid(ref)
-		}
+		pid = sh.srv.seq.pid(ref)
 	}
 	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, id, pid)
 	n := len(text)
@@ -260,7 +247,7 @@ func (sh *shard) refuse(es eio.Session, name string, e *Error) {
 
 // drop ends a socket that was never connected.
 func (sh *shard) drop(es eio.Session, slot uint32) {
-	sh.giveUp(slot)
+	sh.srv.seq.giveUp(sh, slot)
 	sh.giveBack(slot)
 	ref := sh.ref(slot)
 	sh.unlink(es, slot)
@@ -370,10 +357,101 @@ func (sh *shard) judge(s Socket, refused *Error) {
 	}
 	es := sh.session(slot)
 	if refused == nil {
-		sh.admitted(es, slot, s.in.ns.table.Load())
+		sh.srv.seq.admit(sh, es, slot)
 		return
 	}
 	sh.crossed.end(sh, es, s.in.name)
 	sh.drop(es, slot)
 	sh.reject(es, s.in.name, refused)
+}
+
+// A private id alone takes nothing away from a client that is there. A client
+// that comes back before we have noticed that its old connection is dead is told
+// from one who has got hold of a private id by asking that connection: a pong says
+// that its owner lives.
+const (
+	takeoverWait = time.Second // how long the owner has to answer
+	takeoverLook = 50 * time.Millisecond
+)
+
+// A verdict is what became of a challenge.
+type verdict uint8
+
+const (
+	itLeft verdict = iota // the socket is free
+	itLives
+	itIsAnother // the newcomer is somebody else, or in another namespace
+)
+
+// challenge asks whether the client of a socket is still there that the one of
+// slot wants back, and then goes on with the latter. Account is charged with
+// taskCost until there is an answer.
+func (q *recovering) challenge(sh *shard, slot uint32, old rooms.Ref, c comeback, account *budget.Account) {
+	newcomer, name, identity := sh.ref(slot), sh.instance(slot).name, q.srv.identity(sh.ref(slot))
+	from := q.srv.shards[old.Loop()]
+	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		from.defend(old, name, identity, func(v verdict) {
+			account.Done(taskCost)
+			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.decided(sh, newcomer, v, c) }))
+		})
+	}))
+}
+
+// defend finds out whether a socket's client is there, and ends its session if it
+// is not. Decided is called once.
+func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdict)) {
+	slot := sh.lookup(ref)
+	switch {
+	case slot == 0 || sh.sockets.At(slot).state == leaving:
+		decided(itLeft)
+		return
+	case sh.instance(slot).name != name || sh.srv.identity(ref) != identity:
+		decided(itIsAnother)
+		return
+	}
+	// An answer that is on its way already, from before the connection was lost,
+	// says nothing.
+	asked := sh.session(slot).Answered()
+	sh.session(slot).Ping()
+	timer, waited := new(loop.Timer), time.Duration(0)
+	var look func()
+	look = func() {
+		slot := sh.lookup(ref)
+		switch {
+		case slot == 0 || sh.sockets.At(slot).state == leaving:
+			decided(itLeft)
+		case asked && sh.session(slot).Answered():
+			decided(itLives)
+		case waited >= takeoverWait:
+			sh.session(slot).Close()
+			decided(itLeft)
+		default:
+			waited += takeoverLook
+			asked = asked || sh.session(slot).Answered()
+			sh.session(slot).Ping()
+			sh.loop.Schedule(timer, takeoverLook, look)
+		}
+	}
+	sh.loop.Schedule(timer, takeoverLook, look)
+	waited = takeoverLook
+}
+
+// decided goes on with a connecting socket that wanted another.
+func (q *recovering) decided(sh *shard, newcomer rooms.Ref, v verdict, c comeback) {
+	slot := sh.lookup(newcomer)
+	if slot == 0 || sh.sockets.At(slot).state != connecting {
+		return
+	}
+	es := sh.session(slot)
+	switch v {
+	case itLives:
+		q.count(&q.counts.Alive)
+	case itIsAnother:
+		q.count(&q.counts.Alien)
+	default:
+		if q.kept.regain(sh, es, slot, c) {
+			return
+		}
+	}
+	sh.enterNamespace(es, slot)
 }

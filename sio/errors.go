@@ -225,3 +225,12 @@ func (f later) LogValue() slog.Value { return slog.StringValue(notice.Cut(f())) 
 func stackValue(stack []byte) slog.Value {
 	return slog.StringValue(string(stack[:min(len(stack), loggedStack)]))
 }
+
+// recoverable tells whether a socket that left for a reason may come back.
+func recoverable(r Reason) bool {
+	switch r {
+	case eio.TransportError, eio.TransportClose, eio.ForcedClose, eio.PingTimeout, ServerShuttingDown:
+		return true
+	}
+	return false
+}

@@ -37,10 +37,8 @@ func (srv *Server) Held() map[string]int {
 		held["details"] += len(d.m)
 		d.mu.Unlock()
 	}
-	if srv.log != nil {
-		srv.log.mu.Lock()
-		held["recoveries"] += len(srv.log.named)
-		srv.log.mu.Unlock()
+	if q, ok := srv.seq.(interface{ Named() int }); ok {
+		held["recoveries"] += q.Named()
 	}
 	srv.registry.mu.Lock()
 	held["patterns' namespaces"] = len(srv.registry.live)
@@ -128,10 +126,17 @@ func (srv *Server) MemoryInUse() int64 { return srv.memory.Sample() }
 // Ahead returns the bytes of events of a lane that wait for the cluster's log, and
 // of those that were delivered before they were read.
 func (srv *Server) Ahead(name string) (waiting, ahead int) {
-	srv.shared.mu.Lock()
-	defer srv.shared.mu.Unlock()
-	x := srv.shared.lane(name)
-	return x.waitingBytes, x.aheadBytes
+	q := srv.seq.(*clustered)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.log.Lane(name).Held()
+}
+
+// Named counts the sockets with a private id that is not that of their Ref.
+func (q *recovering) Named() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.named)
 }
 
 // Members counts the sockets in a room of a literal namespace.

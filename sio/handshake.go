@@ -2,12 +2,14 @@ package sio
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"iter"
 	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
 
 // A Handshake is what is known of the request that began a session, as Node's
@@ -149,6 +152,145 @@ func (h Handshake) fields() iter.Seq2[string, string] {
 			}
 		}
 	}
+}
+
+// A socketState is a socket as plain data: what it is to its client and to the
+// program, and nothing of where it lies or of what runs for it. What recovers is
+// saved and restored in this form, here and in a cluster.
+type socketState struct {
+	packetlog.Socket
+	socketRest
+}
+
+// socketRest is the part of a socketState that only this package knows.
+type socketRest struct {
+	data      any
+	recovered bool // Socket.Recovered
+
+	// Of one that is restored with its connection.
+	handshake Handshake
+	owed      []uint64 // ids of acknowledgements that its client owes, in order
+	nextAck   uint64   // ids from there on have not been given
+}
+
+// snapshot returns the state of a socket, without where what it may have missed
+// begins. What it holds is not changed any more.
+func (sh *shard) snapshot(slot uint32) *socketState {
+	s := sh.socket(slot)
+	x := &socketState{Socket: packetlog.Socket{
+		Name: s.in.name, ID: s.ID(), PID: sh.srv.seq.pid(s.ref), Ref: s.ref, Home: s.home(), From: sh.sockets.At(slot).start.get(),
+		Expires: sh.deadlines.of(slot),
+	}}
+	if d := sh.srv.details.get(s.ref); d != nil {
+		x.data, x.handshake, x.Identity, x.recovered = d.data, Handshake{d.request, d.auth}, d.identity, d.recovered
+	}
+	for _, room := range sh.local.Rooms(slot) {
+		if room != x.ID {
+			x.Rooms = append(x.Rooms, room)
+		}
+	}
+	x.nextAck = s.in.acks.Load()
+	if e := sh.exts[slot]; e != nil {
+		x.owed = slices.Sorted(maps.Keys(e.acks))
+	}
+	return x
+}
+
+// assume gives a connecting socket what another one was: its ids and data. Its
+// rooms, which may change until then, follow with rejoin.
+func (sh *shard) assume(slot uint32, x *socketState) {
+	if sh.id(slot) != x.ID {
+		sh.rename(slot, x.ID)
+	}
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
+		d.pid, d.data, d.recovered = x.PID, x.data, true
+	})
+}
+
+// renounce takes back what assume has given.
+func (sh *shard) renounce(slot uint32) {
+	sh.rename(slot, "")
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.recovered = "", nil, false })
+}
+
+// rejoin puts a socket into the rooms that it was in. Its own is among them only if
+// its id is not that of its Ref.
+func (sh *shard) rejoin(slot uint32, names []string) {
+	in, own := sh.instance(slot), sh.id(slot)
+	for _, room := range names {
+		if sh.local.Join(slot, in.id, room) && room != own && sh.sockets.At(slot).rooms < maxMaxRooms {
+			sh.sockets.At(slot).rooms++
+		}
+	}
+}
+
+// home returns the Ref that a socket's id is made of, which it has again when it
+// is recovered.
+func (s Socket) home() rooms.Ref {
+	if ref, ok := s.srv().idRef(s.own); ok {
+		return ref
+	}
+	return s.ref
+}
+
+// Recovered tells whether the socket is one that its client had before, with
+// what it missed delivered.
+func (s Socket) Recovered() bool {
+	d := s.srv().details.get(s.ref)
+	return d != nil && d.recovered
+}
+
+// session returns a socket as the servers of a cluster keep it.
+func (x *socketState) session(data json.RawMessage) rooms.Session {
+	expires := time.Time{}
+	if x.Expires != 0 {
+		expires = time.UnixMilli(x.Expires)
+	}
+	return rooms.Session{
+		Expires: expires, ID: x.ID, PID: x.PID, Rooms: append([]string{x.ID}, x.Rooms...), Data: data,
+		Namespace: x.Name, Since: rooms.Place(x.From), Identity: x.Identity,
+	}
+}
+
+// stateOf is the other way round, for a socket in an instance. There is no data if
+// that is Node's of a socket without.
+func stateOf(s rooms.Session, instance string) *socketState {
+	x := &socketState{Socket: packetlog.Socket{Name: instance, ID: s.ID, PID: s.PID, Identity: s.Identity, From: uint64(s.Since)}}
+	if !s.Expires.IsZero() {
+		x.Expires = s.Expires.UnixMilli()
+	}
+	for _, room := range s.Rooms {
+		if room != s.ID {
+			x.Rooms = append(x.Rooms, room)
+		}
+	}
+	if d := string(s.Data); d != "" && d != "{}" && d != "null" {
+		x.data = s.Data
+	}
+	return x
+}
+
+// identify asks who a connecting socket is, if anybody wants to know.
+func (sh *shard) identify(slot uint32) {
+	who := sh.srv.o.Recovery.Identity
+	if who == nil {
+		return
+	}
+	s, identity := sh.socket(slot), ""
+	if err := sh.srv.call(s, "connect", func() error { identity = who(s); return nil }); err != nil {
+		identity = rand.Text() // nobody
+	}
+	if identity != "" {
+		sh.srv.details.edit(s.ref, func(d *detail) { d.identity = identity })
+	}
+}
+
+// identity returns who a socket's client is, as far as anybody wanted to know.
+func (srv *Server) identity(ref rooms.Ref) string {
+	if d := srv.details.get(ref); d != nil {
+		return d.identity
+	}
+	return ""
 }
 
 // details holds, outside the loops, what only some sockets have and any

@@ -29,7 +29,7 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 		}
 	}
 	sh.local.CatchUp(slot)
-	sh.remember(slot, reason)
+	sh.srv.seq.remember(sh, slot, reason)
 	sh.giveBack(slot)
 	sh.tellOwn(slot, false)
 	sh.unlink(es, slot)

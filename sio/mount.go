@@ -123,15 +123,16 @@ func NewSim(o Options) (*Server, *loop.Sim, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if srv.seq, err = newSequencer(srv, nil); err != nil {
+		return nil, nil, err
+	}
 	sim := loop.NewSim(srv.eio, srv.o.Loop)
 	srv.engine, srv.simulated = sim.Engine(), true
+	srv.now = func() int64 { return sim.Now().Milliseconds() }
 	srv.served.Store(true)
 	srv.bind(sim.Engine().Loops())
 	began := time.Now().Round(0)
 	srv.wall = func() time.Time { return began.Add(sim.Now()) }
-	if srv.log != nil {
-		srv.log.now = func() int64 { return sim.Now().Milliseconds() }
-	}
 	return srv, sim, nil
 }
 

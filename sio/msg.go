@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
@@ -178,7 +179,7 @@ func (m *Msg) Ack(args ...any) error {
 	if m.acked.Swap(true) {
 		return nil
 	}
-	return m.s.mail(text, attachments, false)
+	return m.s.srv().seq.mail(m.s, text, attachments, false)
 }
 
 // A message is what is sent to many, in each form that somebody needs: as JSON or
@@ -214,7 +215,7 @@ func (sh *shard) form(es eio.Session) (form int) {
 	if packed(es) {
 		form = packedForm
 	}
-	if sh.srv.log != nil && sh.srv.isOld(es) {
+	if sh.srv.offsets && sh.srv.isOld(es) {
 		form |= bareForm
 	}
 	return form
@@ -261,15 +262,21 @@ func (m *message) count(n int64) {
 	}
 }
 
-// keep has further forms counted, and returns what there is. It is called before
-// the message is given to others.
-func (m *message) keep(kept *atomic.Int64) int64 {
+// Size returns the length of the message in its usual form.
+func (m *message) Size() int { return m.json.Size() }
+
+// Keep has further forms counted, and returns what there is: see
+// packetlog.Message.
+func (m *message) Keep(kept *atomic.Int64) int64 {
 	m.kept = kept
-	return int64(m.json.Size())
+	return messageBytes + int64(m.json.Size())
 }
 
-// drop ends keep.
-func (m *message) drop() { m.kept.Add(-m.extra.Swap(math.MinInt64 / 2)) }
+// messageBytes is what a message takes beside its bytes, about.
+const messageBytes = int64(unsafe.Sizeof(message{})) + 160
+
+// Drop ends Keep.
+func (m *message) Drop() { m.kept.Add(-m.extra.Swap(math.MinInt64 / 2)) }
 
 // withoutTail returns the frames of a packet without so many bytes before the last
 // one of its text.

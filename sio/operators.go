@@ -75,7 +75,7 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 		sh.tooManyRooms(slot)
 	case sh.local.Join(slot, id, room):
 		r.rooms++
-		sh.changed(slot, change{room, true, effect})
+		sh.srv.seq.changed(sh, slot, room, true, effect)
 	}
 }
 
@@ -101,7 +101,7 @@ func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
 	if r := sh.sockets.At(slot); r.rooms > 0 {
 		r.rooms--
 	}
-	sh.changed(slot, change{room, false, effect})
+	sh.srv.seq.changed(sh, slot, room, false, effect)
 }
 
 // isOwn tells whether room is the socket's own id, a room that it is always in:
@@ -194,36 +194,44 @@ func (b BroadcastOperator) visit(f func(sh *shard, slot uint32)) {
 // Join puts the sockets addressed into rooms. A broadcast emitted after it by
 // the same goroutine reaches them. With recovery, those whose clients are away and
 // may come back are among them, as for Leave and Disconnect. Node: socketsJoin.
-func (b BroadcastOperator) Join(rooms ...string) {
+func (b BroadcastOperator) Join(names ...string) {
 	if b.nobody() {
 		return
 	}
-	rooms = slices.Clone(rooms) // the caller's to use again
-	b.ordered(func() { b.join(rooms) })
+	names = slices.Clone(names) // the caller's to use again
+	b.admit()
+	seq := b.server().seq
+	seq.change(b.address(), func(effect uint64) { b.join(names, effect) })
 	if c, t := b.cluster(); c != nil {
-		b.server().issue(t, joined, rooms, func() { c.Join(t, rooms) })
+		seq.announce(t, rooms.Joined, names, func() { c.Join(t, names) })
 	}
 }
 
-func (b BroadcastOperator) join(rooms []string) {
+// admit waits while more waits for the loops than may: see loop.Admit.
+func (b BroadcastOperator) admit() {
+	for _, sh := range b.server().shards {
+		sh.loop.Admit()
+	}
+}
+
+func (b BroadcastOperator) join(names []string, effect uint64) {
 	targets, srv := b.targets(), b.server()
-	r := b.revise(joined, rooms)
-	defer r.release()
+	r := srv.seq.revise(b, rooms.Joined, names)
 	for i := range srv.shards {
 		for _, in := range targets {
-			for _, room := range rooms {
+			for _, room := range names {
 				srv.rooms.Expect(i, in.id, room)
 			}
 		}
 	}
 	b.each(targets, func(sh *shard, slot uint32) {
-		for _, room := range rooms {
-			sh.joinRoom(slot, room, r.effect)
+		for _, room := range names {
+			sh.joinRoom(slot, room, effect)
 		}
 	}, func(sh *shard) {
 		r.passed(sh)
 		for _, in := range targets {
-			for _, room := range rooms {
+			for _, room := range names {
 				sh.local.Arrived(in.id, room)
 			}
 		}
@@ -231,23 +239,24 @@ func (b BroadcastOperator) join(rooms []string) {
 }
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
-func (b BroadcastOperator) Leave(rooms ...string) {
+func (b BroadcastOperator) Leave(names ...string) {
 	if b.nobody() {
 		return
 	}
-	rooms = slices.Clone(rooms) // the caller's to use again
-	b.ordered(func() { b.leave(rooms) })
+	names = slices.Clone(names) // the caller's to use again
+	b.admit()
+	seq := b.server().seq
+	seq.change(b.address(), func(effect uint64) { b.leave(names, effect) })
 	if c, t := b.cluster(); c != nil {
-		b.server().issue(t, left, rooms, func() { c.Leave(t, rooms) })
+		seq.announce(t, rooms.Left, names, func() { c.Leave(t, names) })
 	}
 }
 
-func (b BroadcastOperator) leave(rooms []string) {
-	r := b.revise(left, rooms)
-	defer r.release()
+func (b BroadcastOperator) leave(names []string, effect uint64) {
+	r := b.server().seq.revise(b, rooms.Left, names)
 	b.each(b.targets(), func(sh *shard, slot uint32) {
-		for _, room := range rooms {
-			sh.leaveRoom(slot, room, r.effect)
+		for _, room := range names {
+			sh.leaveRoom(slot, room, effect)
 		}
 	}, r.passed)
 }
@@ -264,16 +273,17 @@ func (b BroadcastOperator) Disconnect(o DisconnectOptions) error {
 	case b.direct && b.socket().gone():
 		err = ErrClosed // its client may be away
 	}
-	b.ordered(func() { b.disconnect(o) })
+	b.admit()
+	seq := b.server().seq
+	seq.change(b.address(), func(uint64) { b.disconnect(o) })
 	if c, t := b.cluster(); c != nil {
-		b.server().issue(t, disconnected, nil, func() { c.Disconnect(t, o.Conn) })
+		seq.announce(t, rooms.Disconnected, nil, func() { c.Disconnect(t, o.Conn) })
 	}
 	return err
 }
 
 func (b BroadcastOperator) disconnect(o DisconnectOptions) {
-	r := b.revise(disconnected, nil)
-	defer r.release()
+	r := b.server().seq.revise(b, rooms.Disconnected, nil)
 	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, o) }, r.passed)
 }
 
@@ -281,7 +291,7 @@ func (b BroadcastOperator) disconnect(o DisconnectOptions) {
 // asks every loop and waits. See [BroadcastOperator.FetchSockets] for those of
 // others.
 func (b BroadcastOperator) Sockets() (all []Socket) {
-	b.server().settle(b.address())
+	b.server().seq.settle(b.address())
 	b.visit(func(sh *shard, slot uint32) { all = append(all, sh.socket(slot)) })
 	return all
 }

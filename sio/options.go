@@ -168,3 +168,42 @@ func (o Options) check() error {
 	}
 	return nil
 }
+
+// Recovery are the options of connection state recovery: a client that comes
+// back within Window gets its id, rooms and data again and exactly what it missed,
+// or else it is a new one. Node: connectionStateRecovery.
+//
+// Every event ends in one more argument then, its offset, as Node's do: the
+// JavaScript client takes it off, those in some other languages give it to
+// handlers. Clients of Socket.IO 2, which could not come back, do not get it.
+type Recovery struct {
+	// Window is how long a disconnected socket is remembered: as long as it lacks
+	// nothing, from when it left. What it lacks is kept for Window, and for as long
+	// before as a client's silence can go unnoticed: a client that comes and goes
+	// without receiving what it missed is a new one after that. Zero means that
+	// recovery is off. Node: maxDisconnectionDuration, 2 min.
+	Window time.Duration
+	// MaxBytes bounds the memory of the events kept for those who may come back, in
+	// every form that they have been sent in, and of their sockets, which may take
+	// up to half of it. When it is passed the oldest go, and with them the recovery
+	// of who needs them. What applications have stored by SetData is not counted.
+	// Zero means 64 MiB.
+	MaxBytes int64
+	// RunMiddlewares has a recovered socket go through its middlewares, where
+	// Recovered is already true and Data is what it was. A server that
+	// authenticates in them wants it: otherwise the private id that a client was
+	// given is all that it needs. One that they refuse may come back until its time
+	// is over. Node: skipMiddlewares, the other way round.
+	RunMiddlewares bool
+	// Identity returns who a client is, by what it brought: its Handshake and Auth.
+	// It is asked once for each connecting socket, before middlewares, on the event
+	// loop, and must not block. Whoever comes back must be who it was, or is a new
+	// one, and does no harm to the other. Nil, or "" for both: the private id is
+	// enough.
+	Identity func(s Socket) string
+	// Patience is how long an event may take to come back from the log of the
+	// cluster, with an Adapter that is a [rooms.Log]. After that, events are
+	// delivered at once, and a client that is recovered may get some twice. Zero
+	// means 1 s.
+	Patience time.Duration
+}

@@ -29,7 +29,7 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, er
 	if b.server().waits() {
 		return nil, ErrInline
 	}
-	b.server().settle(b.address())
+	b.server().seq.settle(b.address())
 	all := b.remote(b.members())
 	c, t := b.cluster()
 	if c == nil {
@@ -46,7 +46,7 @@ func (b BroadcastOperator) FetchRooms(ctx context.Context) (names []string, err 
 	if b.server().waits() {
 		return nil, ErrInline
 	}
-	b.server().settle(b.address())
+	b.server().seq.settle(b.address())
 	names = b.roomNames()
 	if c, t := b.cluster(); c != nil {
 		var more []string

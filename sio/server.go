@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,9 +30,10 @@ type Server struct {
 	eio    *eio.Server
 	rooms  *rooms.Directory
 	ids    *eio.IDs
-	pids   *eio.IDs    // private ids, for recovery
-	log    *packetLog  // nil: no recovery
-	shared *clusterLog // nil: log is this server's alone
+	seq    sequencer
+	now    func() int64 // ms, of a clock that does not step; any goroutine may ask
+	// offsets says that events end in an offset: with recovery.
+	offsets bool
 	// cluster is Options.Adapter.
 	cluster  rooms.Adapter
 	tellsOwn bool // it wants to know of sockets' own rooms too
@@ -71,12 +71,19 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var h *host
+	if o.Adapter != nil {
+		h = newHost(srv, o.Adapter)
+	}
+	if srv.seq, err = newSequencer(srv, h); err != nil {
+		return nil, err
+	}
 	if srv.engine, err = loop.New(srv.eio, srv.o.Loop); err != nil {
 		return nil, err
 	}
 	srv.bind(srv.engine.Loops())
-	if o.Adapter != nil {
-		err = srv.join(o.Adapter)
+	if h != nil {
+		err = srv.join(h)
 	}
 	return srv, err
 }
@@ -86,7 +93,11 @@ func newServer(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{o: o, notice: notice.New(o.Logger, 0), stopped: make(chan struct{}), wall: time.Now}
+	began := time.Now()
+	srv := &Server{
+		o: o, offsets: o.Recovery.Window > 0, notice: notice.New(o.Logger, 0), stopped: make(chan struct{}),
+		wall: time.Now, now: func() int64 { return time.Since(began).Milliseconds() },
+	}
 	srv.relay = relay.New(relay.Options{
 		Node: string(o.Engine.Node), Advertise: o.Advertise, Secret: o.ClusterSecret, Path: o.Engine.Path,
 		MaxForwards: o.MaxForwards, MaxTunnels: o.MaxTunnels, MaxPayload: o.Engine.MaxPayload,
@@ -119,14 +130,7 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	srv.memory = memory.NewGuard(o.MemoryLimit, srv.eio, srv.notice)
-	if srv.ids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io socket"); err != nil {
-		return nil, err
-	}
-	if o.Recovery.Window > 0 {
-		srv.log = newPacketLog(o.Recovery, cmp.Or(o.Engine.PingInterval, eio.DefaultPingInterval), cmp.Or(o.Engine.PingTimeout, eio.DefaultPingTimeout))
-		srv.pids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io private")
-		srv.log.maxRooms = srv.o.MaxRooms
-	}
+	srv.ids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io socket")
 	return srv, err
 }
 
@@ -138,9 +142,7 @@ func (srv *Server) bind(loops []*loop.Loop) {
 	for _, l := range loops {
 		srv.shards = append(srv.shards, newShard(srv, l))
 	}
-	if srv.log != nil {
-		srv.mind()
-	}
+	srv.seq.start()
 }
 
 // route finds who answers a request that is not Engine.IO's.
@@ -296,7 +298,7 @@ func (srv *Server) shutdown(ctx context.Context) error {
 	_ = srv.engine.StopAccepting(ctx)
 	srv.eio.Drain()
 	srv.relay.Land(ctx)
-	srv.settleAll()
+	srv.seq.settleAll()
 	for _, sh := range srv.shards {
 		sh.loop.Post(&ending{sh: sh})
 	}

@@ -5,6 +5,7 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/handle"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -80,13 +81,13 @@ type shard struct {
 	packet     parser.Packet // being handled
 	msg        Msg           // of an inline handler
 	asm        parser.Assembler
-	assemblies map[uint64]*assembly // sessions in the middle of a packet with attachments
-	brought    map[uint32]bringing  // by slot: what is charged of it
-	requests   map[uint64]*request  // the first, by session
-	claims     map[uint32]claim     // connecting sockets that are being recovered
-	resumed    map[uint32]milestone // recovered sockets: what came up to there was replayed, and when
-	replayed   map[uint64]int64     // bytes that sessions were sent of what they had missed
-	passages   map[string]*passage  // by lane of a cluster's log, or ""
+	assemblies map[uint64]*assembly           // sessions in the middle of a packet with attachments
+	brought    map[uint32]bringing            // by slot: what is charged of it
+	requests   map[uint64]*request            // the first, by session
+	claims     map[uint32]claim               // connecting sockets that are being recovered
+	resumed    map[uint32]milestone           // recovered sockets: what came up to there was replayed, and when
+	replayed   map[uint64]int64               // bytes that sessions were sent of what they had missed
+	progress   map[string]*packetlog.Progress // by lane of a cluster's log, or ""
 	tally      tally
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
@@ -114,7 +115,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		claims:     map[uint32]claim{},
 		resumed:    map[uint32]milestone{},
 		replayed:   map[uint64]int64{},
-		passages:   map[string]*passage{},
+		progress:   map[string]*packetlog.Progress{},
 	}
 	sh.local.OnDeliver(sh.deliver)
 	l.OnMail(sh.mail)
@@ -279,9 +280,7 @@ func (sh *shard) free(slot uint32) {
 	*r = record{}
 	ref := sh.ref(slot)
 	sh.sockets.Free(slot)
-	if sh.srv.shared != nil {
-		sh.srv.shared.forget(ref)
-	}
+	sh.srv.seq.freed(ref)
 }
 
 // mail sends frames to one socket. It is the way of all direct emits but the

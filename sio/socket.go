@@ -30,27 +30,18 @@ func (s Socket) gone() bool    { return !s.shard().sockets.Is(s.ref.Slot(), s.re
 // post has f called on the socket's loop unless the socket is gone.
 func (s Socket) post(f func(sh *shard, slot uint32)) {
 	sh := s.shard()
-	task := loop.TaskFunc(func(*loop.Loop) {
+	s.srv().seq.post(s, loop.TaskFunc(func(*loop.Loop) {
 		if slot := sh.lookup(s.ref); slot != 0 {
 			f(sh, slot)
 		}
-	})
-	if s.srv().shared == nil {
-		sh.loop.Post(task)
-		return
-	}
-	s.ordered(func() { sh.loop.Post(task) })
+	}))
 }
-
-// ordered has f called when what was emitted before has been delivered: at once,
-// unless a cluster keeps events.
-func (s Socket) ordered(f func()) { s.srv().ordered(s.in.name, f) }
 
 // ask calls f on the socket's loop and waits for it. It is false if the socket
 // is gone.
 func (s Socket) ask(f func(sh *shard, slot uint32)) (ok bool) {
 	sh := s.shard()
-	s.srv().settle(s.in.name)
+	s.srv().seq.settle(s.in.name)
 	sh.loop.Ask(func() {
 		if slot := sh.lookup(s.ref); slot != 0 {
 			f(sh, slot)
@@ -98,25 +89,6 @@ func (s Socket) Connected() bool {
 	return ok
 }
 
-// mail sends a packet to the socket.
-func (s Socket) mail(text []byte, attachments [][]byte, plain bool) error {
-	if s.gone() {
-		return ErrClosed
-	}
-	if s.srv().shared != nil {
-		frames := appendFrames(nil, text, attachments)
-		s.ordered(func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), frames, nil) })
-		return nil
-	}
-	buf := packets.Get()
-	defer packets.Put(buf)
-	buf.B = appendFrames(buf.B[:0], text, attachments)
-	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), buf.B, nil) {
-		return ErrClosed
-	}
-	return nil
-}
-
 // Emit sends an event to the client. Arguments are encoded as encoding/json
 // does, with byte slices as binary attachments. The error is [ErrClosed] or
 // about the arguments; nil does not mean that the client has the event. It waits,
@@ -136,20 +108,7 @@ func (s Socket) itself() BroadcastOperator {
 // emit is Emit; what is plain is never compressed.
 func (s Socket) emit(event string, args []any, plain bool) error {
 	s.shard().loop.Admit()
-	if s.srv().shared != nil {
-		return s.emitCluster(event, args, plain)
-	}
-	if s.srv().log != nil {
-		return s.emitLogged(event, args, plain)
-	}
-	buf := packets.Get()
-	defer packets.Put(buf)
-	text, attachments, err := s.srv().o.Limits.AppendEvent(buf.B[:0], s.in.name, 0, false, event, args)
-	buf.B = text[:0]
-	if err != nil {
-		return encodeError(err)
-	}
-	return s.mail(text, attachments, plain)
+	return s.srv().seq.emitTo(s, event, args, plain)
 }
 
 // Self addresses the client itself, as Emit does: for what operators are passed on
@@ -188,14 +147,12 @@ func (s Socket) Join(rooms ...string) {
 	}
 	s.shard().loop.Admit()
 	rooms = slices.Clone(rooms) // the caller's to use again
-	s.ordered(func() { s.join(rooms) })
+	s.srv().seq.change(s.in.name, func(effect uint64) { s.join(rooms, effect) })
 }
 
 // join takes rooms, which belong to it from now on.
-func (s Socket) join(rooms []string) {
+func (s Socket) join(rooms []string, effect uint64) {
 	sh := s.shard()
-	effect, unlock := s.srv().sequence()
-	defer unlock()
 	// A broadcast that is emitted next must find the loop in these rooms.
 	for _, room := range rooms {
 		s.srv().rooms.Expect(s.ref.Loop(), s.in.id, room)
@@ -213,19 +170,18 @@ func (s Socket) join(rooms []string) {
 
 // Leave takes the socket out of rooms, also if its client is away and may come
 // back.
-func (s Socket) Leave(rooms ...string) {
-	rooms = slices.Clone(rooms) // the caller's to use again
-	s.ordered(func() {
-		sh := s.shard()
-		effect, unlock := s.srv().sequence()
-		defer unlock()
+func (s Socket) Leave(names ...string) {
+	names = slices.Clone(names) // the caller's to use again
+	sh := s.shard()
+	sh.loop.Admit()
+	s.srv().seq.change(s.in.name, func(effect uint64) {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 			slot := sh.lookup(s.ref)
 			if slot == 0 || sh.sockets.At(slot).state == leaving {
-				s.away(left, rooms)
+				s.srv().seq.reviseGone(s, rooms.Left, names)
 			}
-			for i := 0; slot != 0 && i < len(rooms); i++ {
-				sh.leaveRoom(slot, rooms[i], effect)
+			for i := 0; slot != 0 && i < len(names); i++ {
+				sh.leaveRoom(slot, names[i], effect)
 			}
 		}))
 	})
@@ -264,12 +220,12 @@ func (s Socket) Disconnect(o DisconnectOptions) error {
 	}
 	sh := s.shard()
 	sh.sockets.Mark(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
-	s.ordered(func() {
+	s.srv().seq.behind(s.in.name, func() {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 			if slot := sh.lookup(s.ref); slot != 0 && sh.sockets.At(slot).state != leaving {
 				sh.disconnect(slot, o)
 			} else {
-				s.away(disconnected, nil)
+				s.srv().seq.reviseGone(s, rooms.Disconnected, nil)
 			}
 		}))
 	})

@@ -79,6 +79,29 @@ func (srv *Server) Stats() Stats {
 	return st
 }
 
+// Recoveries counts what became of attempts to recover.
+type Recoveries struct {
+	Recovered int64 // sockets that were recovered
+	Replayed  int64 // events that they had missed
+	Unknown   int64 // nobody knew the session: too late, used, revoked, or of another server
+	Lost      int64 // the events it needs are not kept any more, or its offset is none
+	TooLarge  int64 // it had missed more than may be queued for a client
+	Alien     int64 // somebody else than it was by Recovery.Identity
+	Alive     int64 // the client that had it was there, and answered
+	Early     int64 // events that were delivered before the log of the cluster had them
+
+	Revoked int64 // sessions of clients that were away, ended by Disconnect
+	Evicted int64 // sessions that were forgotten before their time, by MaxBytes
+	Dropped int64 // events that somebody may have needed, dropped by MaxBytes
+
+	Away   int64 // sessions that are kept now
+	Events int64 // events that are kept now
+	Bytes  int64 // what all that is kept takes now, about
+}
+
+// Recoveries returns what became of attempts to recover.
+func (srv *Server) Recoveries() Recoveries { return srv.seq.recoveries() }
+
 // violated ends a session whose client sent what it may not send in its state.
 func (sh *shard) violated(es eio.Session) {
 	sh.tally.violations.Add(1)

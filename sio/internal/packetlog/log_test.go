@@ -1,67 +1,95 @@
-package sio
+package packetlog
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/rooms"
 )
+
+// A parcel is a message of so many bytes, with further forms.
+type parcel struct {
+	size    int
+	further *atomic.Int64
+	counted int64
+	data    []byte
+	forms   [][]byte
+}
+
+func newParcel(size int) *parcel { return &parcel{size: size, data: make([]byte, size)} }
+
+// parcelBytes is what one takes beside its bytes, about.
+const parcelBytes = 64
+
+func (p *parcel) Size() int { return p.size }
+
+func (p *parcel) Keep(further *atomic.Int64) int64 {
+	p.further = further
+	return parcelBytes + int64(p.size)
+}
+
+func (p *parcel) Drop() { p.further.Add(-p.counted) }
+
+// form makes a further form.
+func (p *parcel) form() {
+	p.forms = append(p.forms, make([]byte, p.size))
+	p.counted += int64(p.size)
+	p.further.Add(int64(p.size))
+}
 
 // A dated is a log whose clock the test moves.
 type dated struct {
-	*packetLog
-	t    *testing.T
-	ids  *eio.IDs
-	time int64 // ms
+	*Log
+	counts    *Counts
+	revisions Revisions
+	time      int64 // ms
 }
 
-func newDated(t *testing.T, o Recovery) *dated {
-	t.Helper()
-	ids, err := eio.NewIDs("node", "test")
-	if err != nil {
-		t.Fatal(err)
+func newDated(o Options) *dated {
+	d := &dated{time: 1, counts: &Counts{}}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 64 << 20
 	}
-	d := &dated{packetLog: newPacketLog(o, 25*time.Second, 20*time.Second), t: t, ids: ids, time: 1}
-	d.now = func() int64 { return d.time }
+	o.Proof, o.Counts, o.Revisions = 66*time.Second, d.counts, &d.revisions
+	o.Now = func() int64 { return d.time }
+	o.Named = func(string) (rooms.Ref, bool) { return 0, false }
+	d.Log = New(o)
 	return d
 }
 
 // after moves the clock, and has the log looked after.
 func (d *dated) after(seconds int) {
 	d.time += int64(seconds) * 1000
-	d.mu.Lock()
-	d.tick()
-	d.mu.Unlock()
+	for more := true; more; {
+		more, _ = d.Tick()
+	}
 }
 
 // emit emits an event to everybody, of so many bytes, and returns its offset.
 func (d *dated) emit(size int) (offset string) {
-	var o [offsetLen]byte
-	d.mu.Lock()
-	d.append(logged{name: "/", msg: newMessage(make([]byte, size), false)}, o[:])
-	d.mu.Unlock()
+	var o [OffsetLen]byte
+	d.Append(Entry{Name: "/", Message: newParcel(size)}, o[:])
 	return string(o[:])
 }
 
 // leave has a client go that is known to have had everything up to a place.
 func (d *dated) leave(proven uint64) {
-	d.save(&savedSocket{name: "/", pid: "p", id: "i", ref: 7, home: 7, from: proven}, 0)
+	d.Save(&Saved{Socket: Socket{Name: "/", PID: "p", ID: "i", Ref: 7, Home: 7, From: proven}}, 0)
 }
 
 // back returns how many events the client gets that it has missed; -1: it is a
 // new one.
 func (d *dated) back(offset *string) int {
-	s, from := d.claim("/", "p", "", offset, 0)
+	s, from := d.Claim("/", "p", "", offset, 0)
 	if s == nil {
 		return -1
 	}
-	g := d.gather(d.ids, s, from, 1<<20)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for !g.step() {
+	g := d.Gather(s, from, 1<<20)
+	for !g.Step() {
 		continue
 	}
-	missed, ok, _ := g.finish()
+	missed, ok, _ := g.Finish(1 << 20)
 	if !ok {
 		return -1
 	}
@@ -71,7 +99,7 @@ func (d *dated) back(offset *string) int {
 // An idle client's last event may be long gone from the log: what followed was
 // not for it, or it would have had it.
 func TestRecoveryOfAnIdleClientWithAnOldOffset(t *testing.T) {
-	d := newDated(t, Recovery{Window: 2 * time.Minute})
+	d := newDated(Options{Window: 2 * time.Minute})
 	old := d.emit(1)
 	d.after(1000)
 	d.emit(1)
@@ -84,8 +112,8 @@ func TestRecoveryOfAnIdleClientWithAnOldOffset(t *testing.T) {
 	d.after(10)
 	d.emit(1)
 	d.after(80)
-	if d.first != 4 {
-		t.Fatalf("the first event kept is %d, want 4", d.first)
+	if d.entries.first != 4 {
+		t.Fatalf("the first event kept is %d, want 4", d.entries.first)
 	}
 	if n := d.back(&old); n != 2 {
 		t.Errorf("it has missed %d events, want 2", n)
@@ -101,14 +129,14 @@ func TestRecoveryOfWhatItsBytesCost(t *testing.T) {
 		{"it may lack what was dropped", 1, -1},
 		{"what was dropped had been received before it left", 2, 2},
 	} {
-		d := newDated(t, Recovery{Window: 2 * time.Minute, MaxBytes: 10_000})
+		d := newDated(Options{Window: 2 * time.Minute, MaxBytes: 10_000})
 		first := d.emit(1)
 		d.emit(1)
 		d.leave(test.proven)
 		d.emit(1)
-		d.emit(10_000 - 2*(1+int(entryBytes+messageBytes)) - int(d.away.bytes)) // the second is too many
-		if d.first != 3 || d.counts.Dropped != 2 {
-			t.Fatalf("%s: the first event kept is %d, %d were dropped", test.name, d.first, d.counts.Dropped)
+		d.emit(10_000 - 2*(1+int(entryBytes+parcelBytes)) - int(d.away.bytes)) // the second is too many
+		if d.entries.first != 3 || d.counts.Dropped != 2 {
+			t.Fatalf("%s: the first event kept is %d, %d were dropped", test.name, d.entries.first, d.counts.Dropped)
 		}
 		if n := d.back(&first); n != test.want {
 			t.Errorf("%s: missed %d, want %d; %+v", test.name, n, test.want, d.counts)
@@ -119,7 +147,7 @@ func TestRecoveryOfWhatItsBytesCost(t *testing.T) {
 // What a client lacks is kept for its time, from when it was emitted, and not
 // from when it last left. Nobody else's events are kept for it.
 func TestRecoveryOfWhoFlaps(t *testing.T) {
-	d := newDated(t, Recovery{Window: 10 * time.Second})
+	d := newDated(Options{Window: 10 * time.Second})
 	offset := d.emit(1)
 	d.leave(1)
 	for i := 1; ; i++ {
@@ -138,21 +166,21 @@ func TestRecoveryOfWhoFlaps(t *testing.T) {
 		d.away.back(d.away.byPID["p"])
 		d.leave(1) // it has received nothing of that
 	}
-	if d.after(100); len(d.entries) != 0 || d.held() != 0 || d.armed || d.away.first() != nil {
-		t.Errorf("%d events and %d bytes are kept for nobody", len(d.entries), d.held())
+	if d.after(100); d.entries.len() != 0 || d.held() != 0 || d.armed || d.away.first() != nil {
+		t.Errorf("%d events and %d bytes are kept for nobody", d.entries.len(), d.held())
 	}
 }
 
 // Without anybody who is away, what is kept is what those may lack who are there.
 func TestRecoveryKeepsWhatIsNeeded(t *testing.T) {
-	d := newDated(t, Recovery{Window: time.Hour})
+	d := newDated(Options{Window: time.Hour})
 	d.emit(1)
-	d.after(int(d.proof/time.Second) + 1)
-	if len(d.entries) != 0 {
-		t.Errorf("%d events are kept for nobody", len(d.entries))
+	d.after(int(d.o.Proof/time.Second) + 1)
+	if d.entries.len() != 0 {
+		t.Errorf("%d events are kept for nobody", d.entries.len())
 	}
 	d.emit(1)
-	d.leave(d.last() - 1)
+	d.leave(d.Last() - 1)
 	for range 30 {
 		d.after(100)
 		d.emit(1)

@@ -1,21 +1,19 @@
-package sio
+package packetlog
 
 import (
 	"cmp"
 	"slices"
 
-	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/rooms"
 )
 
-// A gathering finds what a claimed socket has missed. It follows the chains of
+// A Gathering finds what a claimed socket has missed. It follows the chains of
 // those that the socket is one of, in steps, between which others have the lock:
 // what it costs is what was missed. The last step is made under the lock under
 // which the socket is connected again.
-type gathering struct {
-	log  *packetLog
-	ids  *eio.IDs
-	s    *savedSocket
+type Gathering struct {
+	log  *Log
+	s    *Saved
 	from uint64
 	most int64 // bytes that may be replayed
 
@@ -41,7 +39,7 @@ type gathering struct {
 
 type found struct {
 	place uint64
-	msg   *message
+	msg   Message
 }
 
 const (
@@ -49,26 +47,35 @@ const (
 	gatherTail = 256  // entries that the last step looks at
 )
 
-func (l *packetLog) gather(ids *eio.IDs, s *savedSocket, from uint64, most int64) *gathering {
-	return &gathering{log: l, ids: ids, s: s, from: from, most: most}
+// Gather begins to find what a socket that was claimed has missed since a place, of
+// which so many bytes may be replayed.
+func (l *Log) Gather(s *Saved, from uint64, most int64) *Gathering {
+	return &Gathering{log: l, s: s, from: from, most: most}
 }
 
-// begin begins, or begins again; mu is held.
-func (g *gathering) begin() {
-	*g = gathering{
-		log: g.log, ids: g.ids, s: g.s, from: g.from, most: g.most, begun: true,
-		version: g.s.version, since: g.from, upto: g.log.last(), chain: -1,
-		rooms: g.s.rooms, in: make(map[string]bool, len(g.s.rooms)), changes: map[string][]change{},
+// ReplayBytes is what an event takes in a queue beside its bytes.
+const ReplayBytes = 96
+
+// Rooms returns the rooms that the socket is in when Finish has returned what it has
+// missed. They are not to be changed.
+func (g *Gathering) Rooms() []string { return g.rooms }
+
+// begin begins, or begins again.
+func (g *Gathering) begin() {
+	*g = Gathering{
+		log: g.log, s: g.s, from: g.from, most: g.most, begun: true,
+		version: g.s.version, since: g.from, upto: g.log.Last(), chain: -1,
+		rooms: g.s.Rooms, in: make(map[string]bool, len(g.s.Rooms)), changes: map[string][]change{},
 	}
-	g.place = g.log.index.newest[g.log.index.ofRef(g.s.home)]
-	for _, room := range g.s.rooms {
+	g.place = g.log.index.newest[g.log.index.ofRef(g.s.Home)]
+	for _, room := range g.s.Rooms {
 		g.in[room] = true
 	}
 }
 
-// step makes a step; mu is held. It is true when only the last one is left, or
+// Step makes a step. It is true when only the last one is left, or
 // there is no use in going on.
-func (g *gathering) step() (done bool) {
+func (g *Gathering) Step() (done bool) {
 	l := g.log
 	if !g.begun || g.version != g.s.version {
 		g.begin()
@@ -78,9 +85,9 @@ func (g *gathering) step() (done bool) {
 			return true
 		}
 		if g.place > g.since {
-			e := l.at(g.place)
-			if a := e.to; a != nil {
-				work -= (len(a.rooms) + len(a.refs) + len(a.except) + len(a.exceptRefs)) / 4
+			e := l.entries.at(g.place)
+			if a := e.To; a != nil {
+				work -= (len(a.Rooms) + len(a.Refs) + len(a.Except) + len(a.ExceptRefs)) / 4
 			}
 			g.look(e)
 			g.place = e.before(g.bucket())
@@ -89,27 +96,27 @@ func (g *gathering) step() (done bool) {
 		if g.nextChain() {
 			continue
 		}
-		if l.last()-g.upto <= gatherTail {
+		if l.Last()-g.upto <= gatherTail {
 			g.complete = true
 			return true
 		}
 		// Once more, for what was emitted meanwhile.
-		g.since, g.upto, g.chain = g.upto, l.last(), -1
+		g.since, g.upto, g.chain = g.upto, l.Last(), -1
 		g.nextChain()
 	}
 	return false
 }
 
 // bucket returns the bucket of the chain that is followed.
-func (g *gathering) bucket() uint32 {
+func (g *Gathering) bucket() uint32 {
 	if g.chain < 0 {
-		return g.log.index.ofRef(g.s.home)
+		return g.log.index.ofRef(g.s.Home)
 	}
 	return g.chains[g.chain]
 }
 
 // nextChain goes on to the next chain; it is false if that was the last.
-func (g *gathering) nextChain() bool {
+func (g *Gathering) nextChain() bool {
 	if g.chains == nil {
 		g.know()
 	}
@@ -121,7 +128,7 @@ func (g *gathering) nextChain() bool {
 }
 
 // know makes the list of chains, when all changes are known.
-func (g *gathering) know() {
+func (g *Gathering) know() {
 	g.refs, g.isChain = map[rooms.Ref]string{}, map[uint32]bool{}
 	x := &g.log.index
 	add := func(b uint32) {
@@ -130,16 +137,16 @@ func (g *gathering) know() {
 			g.chains = append(g.chains, b)
 		}
 	}
-	add(x.ofRef(g.s.home))
-	add(x.ofAll(g.s.name))
+	add(x.ofRef(g.s.Home))
+	add(x.ofAll(g.s.Name))
 	room := func(room string) {
-		ref, ok := g.ids.Parse([]byte(room))
+		ref, ok := g.log.o.Named(room)
 		if !ok {
-			add(x.ofRoom(g.s.name, room))
+			add(x.ofRoom(g.s.Name, room))
 			return
 		}
-		g.refs[rooms.Ref(ref)] = room
-		add(x.ofRef(rooms.Ref(ref)))
+		g.refs[ref] = room
+		add(x.ofRef(ref))
 	}
 	for name := range g.in {
 		room(name)
@@ -149,27 +156,19 @@ func (g *gathering) know() {
 	}
 }
 
-// before returns the place of the entry before e in the chain of a bucket.
-func (e *logged) before(bucket uint32) uint64 {
-	if e.link.bucket == bucket {
-		return e.link.prev
-	}
-	return e.links[slices.IndexFunc(e.links, func(l chained) bool { return l.bucket == bucket })].prev
-}
-
 // look takes an event of the chain that is followed if it was for the socket and
 // no chain of the socket's has it that comes before in the event.
-func (g *gathering) look(e *logged) {
+func (g *Gathering) look(e *entry) {
 	switch {
 	case g.place > g.upto:
 	case g.chain < 0:
-		if e.change != nil && e.ref == g.s.home && e.change.effect > g.from {
-			g.changes[e.change.room] = append(g.changes[e.change.room], *e.change)
+		if e.change != nil && e.Ref == g.s.Home && e.change.effect > g.from {
+			g.changes[e.Room] = append(g.changes[e.Room], *e.change)
 		}
-	case e.msg != nil:
+	case e.Message != nil:
 		first := e.link.bucket
 		for i := 0; !g.isChain[first]; i++ {
-			first = e.links[i].bucket
+			first = e.To.links[i].bucket
 		}
 		if first == g.bucket() && g.reached(e, g.place) {
 			g.take(g.place, e)
@@ -177,37 +176,39 @@ func (g *gathering) look(e *logged) {
 	}
 }
 
-func (g *gathering) take(place uint64, e *logged) {
-	g.found = append(g.found, found{place, e.msg})
-	g.bytes += int64(e.msg.json.Size()) + replayBytes
+func (g *Gathering) take(place uint64, e *entry) {
+	g.found = append(g.found, found{place, e.Message})
+	g.bytes += int64(e.Message.Size()) + ReplayBytes
 	g.tooLarge = g.tooLarge || g.bytes > g.most
 }
 
 // reached tells whether an event was for the socket when it was emitted.
-func (g *gathering) reached(e *logged, place uint64) bool {
-	a := e.to
+func (g *Gathering) reached(e *entry, place uint64) bool {
+	a := e.To
 	member := func(room string) bool { return g.member(room, place) }
 	named := func(ref rooms.Ref) bool { return g.named(ref, place) }
 	switch {
-	case e.name != g.s.name:
+	case e.Name != g.s.Name:
 		return false
+	case a == nil && e.Ref != 0:
+		return e.Ref == g.s.Home
 	case a == nil:
-		return e.ref == 0 || e.ref == g.s.home
-	case !a.all && !slices.ContainsFunc(a.refs, named) && !slices.ContainsFunc(a.rooms, member):
+		return (e.Room == "" || member(e.Room)) && (e.Except == 0 || !named(e.Except))
+	case !a.All && !slices.ContainsFunc(a.Refs, named) && !slices.ContainsFunc(a.Rooms, member):
 		return false
 	}
-	return !slices.ContainsFunc(a.exceptRefs, named) && !slices.ContainsFunc(a.except, member)
+	return !slices.ContainsFunc(a.ExceptRefs, named) && !slices.ContainsFunc(a.Except, member)
 }
 
 // named tells whether an id is the socket's, or that of a room that it was in.
-func (g *gathering) named(ref rooms.Ref, place uint64) bool {
+func (g *Gathering) named(ref rooms.Ref, place uint64) bool {
 	room, ok := g.refs[ref]
-	return ref == g.s.home || ok && g.member(room, place)
+	return ref == g.s.Home || ok && g.member(room, place)
 }
 
 // member tells whether the socket was in a room when the event of a place was
 // emitted.
-func (g *gathering) member(room string, place uint64) bool {
+func (g *Gathering) member(room string, place uint64) bool {
 	is := g.in[room]
 	for _, c := range g.changes[room] {
 		if c.effect < place {
@@ -218,17 +219,18 @@ func (g *gathering) member(room string, place uint64) bool {
 	return is
 }
 
-// finish makes the last step and returns what was missed, in order; mu is held.
-// It is false if the socket cannot be recovered. If it is not the last step, the
-// others must be made again.
-func (g *gathering) finish() (missed []*message, ok, last bool) {
+// Finish makes the last step and returns what was missed, in order, of which so many
+// bytes may be replayed. It is false if the socket cannot be recovered, which is
+// counted. If it is not the last step, the others must be made again.
+func (g *Gathering) Finish(most int64) (missed []Message, ok, last bool) {
 	l := g.log
-	if g.complete && g.s.status == isClaimed && (g.version != g.s.version || l.last()-g.upto > gatherTail) {
+	g.most = most
+	if g.complete && g.s.status == isClaimed && (g.version != g.s.version || l.Last()-g.upto > gatherTail) {
 		g.complete = false
 		return nil, false, false
 	}
-	for place := g.upto + 1; g.complete && !l.lacks(g.upto) && place <= l.last(); place++ {
-		if e := l.at(place); e.msg != nil {
+	for place := g.upto + 1; g.complete && !l.lacks(g.upto) && place <= l.Last(); place++ {
+		if e := l.entries.at(place); e.Message != nil {
 			if g.reached(e, place) {
 				g.take(place, e)
 			}
@@ -236,18 +238,18 @@ func (g *gathering) finish() (missed []*message, ok, last bool) {
 	}
 	switch {
 	case g.s.status != isClaimed:
-		l.counts.Unknown++
+		l.o.Counts.Unknown++
 	case g.tooLarge || g.bytes > g.most:
-		l.counts.TooLarge++
+		l.o.Counts.TooLarge++
 	case !g.complete || l.lacks(g.upto):
-		l.counts.Lost++
+		l.o.Counts.Lost++
 	default:
 		slices.SortFunc(g.found, func(a, b found) int { return cmp.Compare(a.place, b.place) })
 		for _, f := range g.found {
 			missed = append(missed, f.msg)
 		}
-		l.counts.Recovered++
-		l.counts.Replayed += int64(len(missed))
+		l.o.Counts.Recovered++
+		l.o.Counts.Replayed += int64(len(missed))
 		return missed, true, true
 	}
 	l.away.remove(g.s)

@@ -1,0 +1,52 @@
+package sio_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/sio"
+)
+
+// An emit is a way of sending an event, to ten clients in a room or to one of them.
+var emits = map[string]func(ns *sio.Namespace, s sio.Socket) error{
+	"room":     func(ns *sio.Namespace, _ sio.Socket) error { return ns.To("room").Emit("news", "text") },
+	"sender":   func(_ *sio.Namespace, s sio.Socket) error { return s.To("room").Emit("news", "text") },
+	"all":      func(ns *sio.Namespace, _ sio.Socket) error { return ns.Emit("news", "text") },
+	"volatile": func(ns *sio.Namespace, _ sio.Socket) error { return ns.To("room").Volatile().Emit("news", 1) },
+	"one":      func(_ *sio.Namespace, s sio.Socket) error { return s.Emit("news", "text") },
+	"join":     func(_ *sio.Namespace, s sio.Socket) error { s.Join("room"); return nil },
+}
+
+func emitStage(t testing.TB, recovery bool) (*stage, []*extra) {
+	o := sio.Options{}
+	if recovery {
+		o.Recovery = sio.Recovery{Window: time.Minute, MaxBytes: 1 << 20}
+	}
+	st := newStage(t, o)
+	var all []*extra
+	for range 10 {
+		x := st.enter(0)
+		x.s.Join("room")
+		all = append(all, x)
+	}
+	st.sim.Turn()
+	return st, all
+}
+
+func BenchmarkEmit(b *testing.B) {
+	for name, emit := range emits {
+		for _, recovery := range []bool{false, true} {
+			b.Run(fmt.Sprintf("to=%s/recovery=%t", name, recovery), func(b *testing.B) {
+				st, all := emitStage(b, recovery)
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := emit(st.ns, all[0].s); err != nil {
+						b.Fatal(err)
+					}
+					st.sim.Turn()
+				}
+			})
+		}
+	}
+}
