@@ -96,7 +96,7 @@ func (s *Server) ConnectWith(namespace string, o Options) *Client {
 	s.t.Helper()
 	c, err := s.Try(namespace, o)
 	if err != nil {
-		s.fatal("connecting to %s: %v", namespace, err)
+		s.fatal("connecting to %q: %v", namespace, err)
 	}
 	return c
 }

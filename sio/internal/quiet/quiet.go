@@ -222,22 +222,22 @@ func (w *Watch) Idle() bool {
 // run, until the loops are idle and every handler has ended or waits. The error,
 // a *HangError, is that of handlers that did neither within limit, in real time.
 func (w *Watch) Settle(turn func(), limit time.Duration) error {
-	end := time.Now().Add(limit)
+	began := time.Now()
 	for {
 		turn()
 		if a := w.next(); a != nil {
 			w.run(a)
-			end = time.Now().Add(limit)
+			began = time.Now()
 			continue
 		}
-		hang := w.hanging()
+		hang, waited := w.hanging(), time.Since(began)
 		switch {
 		case hang == nil:
 			return nil
-		case time.Now().After(end):
+		case waited > limit:
 			return hang
 		}
-		w.pause(lookEvery)
+		w.pause(max(waited/4, time.Millisecond)) // or until one ends
 	}
 }
 
