@@ -134,6 +134,9 @@ func (b *inbox) work() {
 			return
 		}
 		b.do(&t)
+		if w := b.sh.srv.watch; w != nil {
+			w.Between()
+		}
 	}
 }
 

@@ -87,7 +87,9 @@ type actor struct {
 	done     <-chan struct{}
 	deadline time.Duration // on the clock of the loops; negative: none
 
-	looks string // the function that has asked last for the channel of a socket's context
+	// The function that has asked last for the channel of a socket's context.
+	looks string
+	at    context.Context
 }
 
 type state uint8
@@ -208,10 +210,16 @@ func (w *Watch) Idle() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range w.actors {
-		if a.state != parked {
-			return false
-		}
-		if _, over := a.over(w.Now()); over {
+		switch a.state {
+		case parked:
+			if _, over := a.over(w.Now()); over {
+				return false
+			}
+		case loose:
+			if a.at == nil || a.at.Err() != nil {
+				return false
+			}
+		default:
 			return false
 		}
 	}
@@ -225,12 +233,15 @@ func (w *Watch) Settle(turn func(), limit time.Duration) error {
 	began := time.Now()
 	for {
 		turn()
-		if a := w.next(); a != nil {
-			w.run(a)
-			began = time.Now()
-			continue
+		active, hang := w.loose()
+		if !active {
+			if a := w.next(); a != nil {
+				w.run(a)
+				began = time.Now()
+				continue
+			}
 		}
-		hang, waited := w.hanging(), time.Since(began)
+		waited := time.Since(began)
 		switch {
 		case hang == nil:
 			return nil
@@ -309,24 +320,47 @@ func (w *Watch) run(a *actor) {
 	}
 }
 
-// hanging returns the handlers that wait for what nobody here knows, nil if there
-// are none. Who waits for the end of its socket's context waits for the test.
-func (w *Watch) hanging() error {
+// loose looks at the handlers that wait for what nobody here knows. It is true if
+// one of them does so no more; others are not let run then. hang is of all of them,
+// nil if there are none, but for who waits for the end of its socket's context, and
+// so for the test.
+func (w *Watch) loose() (active bool, hang error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !slices.ContainsFunc(w.actors, func(a *actor) bool { return a.state == loose }) {
-		return nil
+		return false, nil
 	}
 	all, e := goroutines(), &HangError{}
 	for _, a := range w.actors {
-		if g := all[a.goroutine]; a.state == loose && !(g.blocked() && a.looks != "" && g.function() == a.looks) {
+		if a.state != loose {
+			continue
+		}
+		g := all[a.goroutine]
+		active = active || !g.blocked()
+		if !g.blocked() || a.looks == "" || g.function() != a.looks {
 			e.Stacks = append(e.Stacks, g.stack)
 		}
 	}
 	if e.Stacks == nil {
-		return nil
+		return false, nil
 	}
-	return e
+	return active, e
+}
+
+// Between is called between two handlers of one goroutine: one that has run beside
+// others waits until it is let run again.
+func (w *Watch) Between() {
+	a := w.me()
+	w.mu.Lock()
+	if a == nil || a.state != loose {
+		w.mu.Unlock()
+		return
+	}
+	a.state, a.result = ready, nil
+	w.ready = append(w.ready, a)
+	w.mu.Unlock()
+	w.Notify()
+	<-a.resume
 }
 
 // A HangError is of handlers that do not end.
@@ -352,7 +386,7 @@ func (c observed) Done() <-chan struct{} {
 		runtime.Callers(2, pc[:])
 		caller, _ := runtime.CallersFrames(pc[:]).Next()
 		c.w.mu.Lock()
-		a.looks = caller.Function
+		a.looks, a.at = caller.Function, c.Context
 		c.w.mu.Unlock()
 	}
 	return c.Context.Done()
