@@ -14,98 +14,76 @@ var (
 	ErrQueueFull = errors.New("loop: too much is queued")    // more than MaxOutbound
 )
 
-// noFD marks a record that is not in use. Zero would be a descriptor, and -1
-// and below are a Sim's peers.
-const noFD = -1 << 31
-
-// An arrival is a connection on its way to this loop: accepted elsewhere,
-// adopted, or moved.
-type arrival struct {
-	fd int32
-	x  *ext // queued output and carried input; may be nil
-}
-
-// Run puts the connection on the list of arrivals. It does not open it, because
-// a mailbox is also drained by Ask, within a handler.
-func (a arrival) Run(l *Loop) { l.arrivals = append(l.arrivals, a) }
-
-// attach opens a connection. fd counts already as live.
-func (l *Loop) attach(fd int32, x *ext) {
-	if l.ending {
-		l.discard(fd)
-		return
-	}
-	slot, ok := l.conns.Alloc()
-	if !ok {
-		l.tally.NoSlot++
-		l.engine.notes.Warn("a connection was closed at once: its loop has no slot left", "loop", l.index)
-		l.discard(fd)
-		return
-	}
-	r := l.conns.At(slot)
-	*r = record{fd: fd, flags: flagOpen}
-	if x != nil {
-		r.ext = l.newExt()
-		l.exts[r.ext] = x
-		l.tally.Queued += int64(x.queued)
-		l.tally.Held += int64(x.held)
-		l.tally.Entries += int64(x.entries())
-		x.since, x.taken = l.now, unknown
-	}
-	if fd >= 0 {
-		l.engine.fds.set(int(fd), uint32(l.index)<<24|slot)
-	}
+// admitted tells the handler of a connection.
+func (l *Loop) admitted(slot uint32, r *record) {
+	r.become(open)
 	l.tally.Open++
 	c := l.conn(slot)
-	l.interest(slot, r, r.flags|flagR)
+	l.interest(slot, r, r.flow|wantRead)
 	l.callOpen(c)
 	if !c.Valid() {
 		return
 	}
-	if x != nil && x.carry != nil {
-		l.deferFor(slot, r, flagRedeliver)
-	}
-	if x != nil && x.queued > 0 {
-		l.markDirty(slot, r)
+	if r.ext != 0 {
+		x := l.exts[r.ext]
+		if x.carry != nil {
+			l.deferFor(slot, r, redeliver)
+		}
+		if x.queued > 0 {
+			l.markDirty(slot, r)
+		}
+		if x.link != nil {
+			l.deferFor(slot, r, ready)
+		}
 	}
 	if l.draining {
 		c.Close()
 	}
 }
 
-// interest tells the poller which of flagR and flagW r waits for; other bits
-// of want are ignored.
-func (l *Loop) interest(slot uint32, r *record, want flags) {
-	have := r.flags & (flagR | flagW)
-	if want &= flagR | flagW; want == have {
+// interest tells the poller which of wantRead and wantWrite r waits for; other
+// bits of want are ignored.
+func (l *Loop) interest(slot uint32, r *record, want flow) {
+	have := r.flow & interests
+	if want &= interests; want == have {
 		return
 	}
-	r.flags = r.flags&^(flagR|flagW) | want
-	if err := l.watch(slot, r.fd, have, want); err != nil {
+	r.flow = r.flow&^interests | want
+	if err := l.watch(slot, r, have, want); err != nil {
 		l.fail(slot, r, err)
 	}
 }
 
-// deferFor puts off what f says to the end of the step.
-func (l *Loop) deferFor(slot uint32, r *record, f flags) {
-	r.flags |= f
-	if r.flags&flagDeferred == 0 {
-		r.flags |= flagDeferred
+// deferFor puts off what d says to the end of the step.
+func (l *Loop) deferFor(slot uint32, r *record, d due) {
+	r.due |= d
+	if r.due&inDeferred == 0 {
+		r.due |= inDeferred
 		l.deferred = append(l.deferred, slot)
 	}
 }
 
+// turnTo changes the life of r into one that has something to do at the end of
+// the step.
+func (l *Loop) turnTo(slot uint32, r *record, to life) {
+	if r.life != to {
+		r.become(to)
+	}
+	l.deferFor(slot, r, 0)
+}
+
 // fail ends the connection at the end of the step. The first reason counts.
 func (l *Loop) fail(slot uint32, r *record, err error) {
-	if r.flags&flagAbort != 0 {
-		return
-	}
-	if r.flags&flagLinger == 0 {
+	switch {
+	case r.life.in(cutSet):
+	case r.life.in(lingerSet):
+		l.turnTo(slot, r, dropping)
+	default:
 		if e := l.extend(slot, r); e.err == nil {
 			e.err = err
 		}
+		l.turnTo(slot, r, cutting)
 	}
-	l.deferFor(slot, r, flagAbort)
 }
 
 // settle does what was put off.
@@ -113,58 +91,70 @@ func (l *Loop) settle() {
 	for i := 0; i < len(l.arrivals); i++ { // Open may bring more
 		a := l.arrivals[i]
 		l.arrivals[i] = arrival{}
-		l.attach(a.fd, a.x)
+		l.attach(a)
 	}
 	l.arrivals = l.arrivals[:0]
-	now := l.deferred
+	all := l.deferred
 	l.deferred = l.spare[:0]
-	for _, slot := range now {
-		if r := l.conns.At(slot); r.flags&flagDeferred != 0 {
-			r.flags &^= flagDeferred
+	for _, slot := range all {
+		if r := l.conns.At(slot); r.due&inDeferred != 0 {
+			r.due &^= inDeferred
 			l.settleOne(slot, r)
 		}
 	}
-	l.spare = now[:0]
+	l.spare = all[:0]
 }
 
 func (l *Loop) settleOne(slot uint32, r *record) {
-	c := l.conn(slot)
-	switch {
-	case r.flags&flagAbort != 0:
+	switch r.life {
+	case cutting, dropping:
 		l.tellClosed(slot, r)
 		l.drop(slot, r)
 		return
-	case r.flags&flagClose != 0:
+	case closing:
 		l.tellClosed(slot, r)
 		l.startLinger(slot, r)
 		return
-	case r.flags&flagMove != 0:
+	case leaving:
 		l.depart(slot, r)
 		return
+	case opening:
+		l.settleOpening(slot, r)
 	}
-	if r.flags&flagDrained != 0 {
-		r.flags &^= flagDrained
-		l.callDrained(c)
+	if r.due&drained != 0 {
+		r.due &^= drained
+		if r.life == open {
+			l.callDrained(l.conn(slot))
+		}
 	}
-	// The handler may have closed or moved c, which has deferred it anew.
-	if r.flags&flagRedeliver != 0 && r.flags&(flagsDying|flagMove) == 0 {
-		r.flags &^= flagRedeliver
+	// The handler may have closed or moved it, which has deferred it anew.
+	if r.due&redeliver != 0 && r.life.in(readingSet) {
+		r.due &^= redeliver
 		l.redeliver(slot, r)
+	}
+	if r.due&ready != 0 {
+		r.due &^= ready
+		l.writable(slot)
+		l.readable(slot)
 	}
 }
 
-// tellClosed calls Handler.Close, if that is still due, and makes every Conn
-// that names this connection stale.
+// tellClosed calls Handler.Close, or Opener.End, if that is still due, and makes
+// every Conn that names this connection stale.
 func (l *Loop) tellClosed(slot uint32, r *record) {
-	if r.flags&flagOpen == 0 {
+	if r.life.in(toldLives) {
 		return
 	}
 	err := error(ErrClosed)
 	if r.ext != 0 && l.exts[r.ext].err != nil {
 		err = l.exts[r.ext].err
 	}
+	if op := l.openings[slot]; op != nil {
+		l.endOpening(slot, op, err)
+		l.conns.Expire(slot)
+		return
+	}
 	l.callClose(l.conn(slot), err)
-	r.flags &^= flagOpen
 	l.conns.Expire(slot)
 	l.tally.Open--
 	if err == ErrMoved {
@@ -175,47 +165,6 @@ func (l *Loop) tellClosed(slot uint32, r *record) {
 	l.tally.Closes.count(err)
 }
 
-// depart hands the connection to another loop.
-func (l *Loop) depart(slot uint32, r *record) {
-	if r.flags&flagDirty != 0 { // by another connection's Close in this turn
-		l.flush(slot)
-		if r.flags&flagAbort != 0 {
-			return // deferred anew
-		}
-	}
-	x := l.exts[r.ext]
-	r.flags |= flagClose // nothing more may be written here
-	x.err = ErrMoved
-	l.tellClosed(slot, r)
-	if r.flags&flagAbort != 0 { // an Abort from within Close
-		l.drop(slot, r)
-		return
-	}
-	to := x.to
-	x.to, x.err = nil, nil
-	l.uncount(x)
-	l.exts[r.ext], r.ext = nil, l.recycle(r.ext)
-	fd := l.unwatch(r)
-	l.release(slot, r)
-	if !to.Post(arrival{fd, x}) {
-		l.discard(fd)
-	}
-}
-
-// uncount takes what is queued in x off the gauges: it goes elsewhere, or is
-// dropped.
-func (l *Loop) uncount(x *ext) {
-	l.tally.Queued -= int64(x.queued)
-	l.tally.Held -= int64(x.held)
-	l.tally.Entries -= int64(x.entries())
-}
-
-// recycle gives an index of exts back and returns 0.
-func (l *Loop) recycle(i uint32) uint32 {
-	l.freeExts = append(l.freeExts, i)
-	return 0
-}
-
 // lingerer is what a connection needs while it closes gracefully.
 type lingerer struct {
 	timer  Timer
@@ -224,18 +173,21 @@ type lingerer struct {
 
 // startLinger begins the end of a connection its handler has done with.
 func (l *Loop) startLinger(slot uint32, r *record) {
-	r.flags = r.flags&(flagR|flagW|flagEOF|flagDirty|flagDeferred|flagAbort|flagSlow) | flagLinger
-	if r.flags&flagAbort != 0 { // an Abort from within Close
+	r.flow &= interests | linked | peerEnded
+	r.due &= listed
+	if r.life == cutting { // an Abort from within Close
 		l.drop(slot, r)
 		return
 	}
+	r.become(flushing)
 	queued := 0
 	if r.ext != 0 {
 		e := l.exts[r.ext]
 		e.carry, e.err, e.to = nil, nil, nil
 		queued = e.queued
 	}
-	if queued == 0 && r.flags&flagEOF != 0 {
+	ended := r.flow&peerEnded != 0
+	if queued == 0 && ended && r.flow&linked == 0 {
 		l.drop(slot, r)
 		return
 	}
@@ -245,9 +197,9 @@ func (l *Loop) startLinger(slot uint32, r *record) {
 	e.taken = unknown
 	l.acknowledged(r, e) // from now on
 	l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
-	want := r.flags | flagR
-	if r.flags&flagEOF != 0 {
-		want &^= flagR
+	want := r.flow | wantRead
+	if ended {
+		want &^= wantRead
 	}
 	l.interest(slot, r, want)
 	if queued == 0 {
@@ -267,15 +219,18 @@ func (l *Loop) lingered(slot uint32, r *record, e *ext) {
 
 // endOutput closes our direction once everything is sent.
 func (l *Loop) endOutput(slot uint32, r *record) {
-	if r.flags&flagShut != 0 {
+	if r.life != flushing {
 		return
 	}
-	if r.flags&flagEOF != 0 {
+	if r.flow&linked != 0 && !l.linkEnded(slot, r) {
+		return
+	}
+	if r.flow&peerEnded != 0 {
 		l.fail(slot, r, ErrClosed)
 		return
 	}
-	r.flags |= flagShut
-	if l.shutdown(r.fd) != 0 {
+	r.become(waiting)
+	if l.shutdown(r) != 0 {
 		l.fail(slot, r, ErrClosed)
 		return
 	}
@@ -286,38 +241,23 @@ func (l *Loop) endOutput(slot uint32, r *record) {
 
 // drop closes the descriptor and frees the record. The handler knows already.
 func (l *Loop) drop(slot uint32, r *record) {
+	var x *ext
 	if r.ext != 0 {
 		e := l.exts[r.ext]
 		if e.linger != nil {
 			l.Cancel(&e.linger.timer)
 		}
 		l.uncount(e)
+		if e.link != nil {
+			x = &ext{link: e.link}
+		}
 		clear(e.queue)
 		*e = ext{queue: e.queue[:0]}
 		l.shed(r)
 	}
 	fd := r.fd
 	l.release(slot, r)
-	l.discard(fd)
-}
-
-// release frees the record of a connection whose descriptor lives on.
-func (l *Loop) release(slot uint32, r *record) {
-	if r.fd >= 0 {
-		l.engine.fds.set(int(r.fd), 0) // before the number can be used again
-	}
-	*r = record{fd: noFD}
-	l.conns.Free(slot)
-}
-
-// discard closes a descriptor that no record has.
-func (l *Loop) discard(fd int32) {
-	if fd >= 0 {
-		closeFD(fd)
-	} else {
-		l.sim.hangUp(fd)
-	}
-	l.engine.gone()
+	l.discard(fd, x)
 }
 
 // finishes asks the handler whether it closes the connection by itself.
@@ -342,10 +282,10 @@ func (l *Loop) closeSome() {
 func (l *Loop) closeSlot(slot uint32) {
 	r := l.conns.At(slot)
 	switch {
-	case r.fd == noFD:
-	case l.ending:
+	case r.life == free:
+	case l.ending || r.life == opening:
 		l.fail(slot, r, ErrClosed)
-	case r.flags&(flagsDying|flagLinger) == 0 && !l.finishes(slot):
-		l.deferFor(slot, r, flagClose)
+	case r.life.in(livingSet) && !l.finishes(slot):
+		l.turnTo(slot, r, closing)
 	}
 }

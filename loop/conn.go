@@ -9,38 +9,14 @@ import (
 // record is a connection's entry in its loop's table: no pointers, so that the
 // garbage collector never looks at it. An idle connection is this and no more.
 type record struct {
-	fd    int32 // negative: a Sim's peer
+	fd    int32 // negative: there is none, see Loop.link
 	tag   uint32
 	ext   uint32 // index in Loop.exts, 0: none
-	flags flags
+	life  life
+	flow  flow
+	due   due
+	label uint8 // of its listener
 }
-
-type flags uint32
-
-const (
-	flagR         flags = 1 << iota // the poller is asked for input
-	flagW                           // the poller is asked for room: output is blocked
-	flagOpen                        // Handler.Open was called and Handler.Close not yet
-	flagDirty                       // in Loop.dirty
-	flagDeferred                    // in Loop.deferred
-	flagPaused                      // by PauseRead
-	flagSoft                        // over SoftOutbound
-	flagHold                        // by HoldData
-	flagHeldFull                    // holds a whole read buffer
-	flagRedeliver                   // give the carried bytes again
-	flagDrained                     // Drained is due
-	flagMove                        // move at the end of the step
-	flagClose                       // close gracefully at the end of the step
-	flagAbort                       // close at the end of the step
-	flagLinger                      // the handler is done with it: flushing, or waiting for the peer's end
-	flagShut                        // our end of stream was sent
-	flagEOF                         // the peer's end of stream was read
-	flagAwait                       // by AwaitDrained
-	flagSlow                        // in Loop.slow
-
-	flagsNoRead = flagPaused | flagSoft | flagHeldFull
-	flagsDying  = flagClose | flagAbort
-)
 
 // A Conn names a connection. It is a small comparable value without a pointer
 // to the connection; when the connection is gone, or was moved, its methods do
@@ -66,7 +42,7 @@ func (l *Loop) conn(slot uint32) Conn { return Conn{l, slot, l.conns.Gen(slot)} 
 
 // living returns c's record, or nil when c is stale or being closed.
 func (c Conn) living() *record {
-	if r := c.record(); r != nil && r.flags&flagsDying == 0 {
+	if r := c.record(); r != nil && r.life.in(livingSet) {
 		return r
 	}
 	return nil
@@ -80,7 +56,7 @@ func (c Conn) Valid() bool { return c.record() != nil }
 // nothing can be written to it any more, and Handler.Close is due.
 func (c Conn) Ending() bool {
 	r := c.record()
-	return r != nil && r.flags&flagsDying != 0
+	return r != nil && !r.life.in(livingSet)
 }
 
 // Loop returns the loop the connection was on when c was made, from any
@@ -142,9 +118,9 @@ func (c Conn) AwaitDrained() {
 	switch r := c.living(); {
 	case r == nil:
 	case r.ext != 0 && c.l.exts[r.ext].queued > 0:
-		r.flags |= flagAwait
+		r.due |= awaited
 	default:
-		c.l.deferFor(c.slot, r, flagDrained)
+		c.l.deferFor(c.slot, r, drained)
 	}
 }
 
@@ -154,15 +130,15 @@ func (c Conn) PauseRead() {
 	if r := c.living(); r != nil {
 		// The poller is told only if input comes meanwhile: most pauses are
 		// shorter than that.
-		r.flags |= flagPaused
+		r.flow |= paused
 	}
 }
 
 // ResumeRead ends PauseRead. Carried bytes are given to Data again at the end
 // of the step.
 func (c Conn) ResumeRead() {
-	if r := c.living(); r != nil && r.flags&flagPaused != 0 {
-		r.flags &^= flagPaused
+	if r := c.living(); r != nil && r.flow&paused != 0 {
+		r.flow &^= paused
 		c.l.resume(c.slot, r)
 	}
 }
@@ -171,7 +147,7 @@ func (c Conn) ResumeRead() {
 // the end of the step, without waiting for more.
 func (c Conn) Redeliver() {
 	if r := c.living(); r != nil && r.ext != 0 && c.l.exts[r.ext].carry != nil {
-		c.l.deferFor(c.slot, r, flagRedeliver)
+		c.l.deferFor(c.slot, r, redeliver)
 	}
 }
 
@@ -185,9 +161,9 @@ func (c Conn) HoldData(hold bool) {
 		return
 	}
 	if hold {
-		r.flags |= flagHold
-	} else if r.flags&flagHold != 0 {
-		r.flags &^= flagHold | flagHeldFull
+		r.flow |= holding
+	} else if r.flow&holding != 0 {
+		r.flow &^= holding | heldFull
 		c.l.resume(c.slot, r)
 	}
 }
@@ -198,7 +174,7 @@ func (c Conn) HoldData(hold bool) {
 // passed. Nothing can be written any more.
 func (c Conn) Close() {
 	if r := c.living(); r != nil {
-		c.l.deferFor(c.slot, r, flagClose)
+		c.l.turnTo(c.slot, r, closing)
 	}
 }
 
@@ -214,25 +190,46 @@ func (c Conn) Abort() {
 // Move takes the connection to another loop: at the end of this step
 // Handler.Close is called here with ErrMoved, then, on to, Handler.Open and,
 // if bytes were carried, Handler.Data. Queued output goes with it.
-func (c Conn) Move(to *Loop) {
-	if r := c.living(); r != nil && to != nil && to.engine == c.l.engine {
-		c.l.extend(c.slot, r).to = to
-		c.l.deferFor(c.slot, r, flagMove)
+//
+// It is false, and nothing happens, of a Conn that is stale, ending or not open
+// yet, and of a Stream, which stays where its owner is.
+func (c Conn) Move(to *Loop) bool {
+	r := c.living()
+	if r == nil || r.life == opening || r.fd == noFD || to == nil || to.engine != c.l.engine {
+		return false
 	}
+	c.l.extend(c.slot, r).to = to
+	c.l.turnTo(c.slot, r, leaving)
+	return true
 }
 
-// RemoteAddr asks the kernel for the peer's address; an IPv4 address is never
-// in its IPv6-mapped form. It is zero for unix sockets and when the peer is
-// gone.
+// Listener returns the label of the listener that the connection came by, see
+// ListenOptions.
+func (c Conn) Listener() uint8 {
+	if r := c.record(); r != nil {
+		return r.label
+	}
+	return 0
+}
+
+// RemoteAddr returns the peer's address, that which an Opener has said or else the
+// kernel's; an IPv4 address is never in its IPv6-mapped form. It is zero for unix
+// sockets and when the peer is gone.
 func (c Conn) RemoteAddr() netip.AddrPort {
 	r := c.record()
 	if r == nil {
 		return netip.AddrPort{}
 	}
-	if r.fd < 0 {
+	if a := c.l.addrs.get(c.slot); a.IsValid() {
+		return a
+	}
+	switch {
+	case r.fd >= 0:
+		return peerAddr(r.fd)
+	case r.fd != noFD:
 		return c.l.sim.addr(r.fd)
 	}
-	return peerAddr(r.fd)
+	return netip.AddrPort{}
 }
 
 // ext is what a connection needs only sometimes.
@@ -257,6 +254,7 @@ type ext struct {
 	err    error  // why it is being closed
 	to     *Loop  // where it is moving
 	linger *lingerer
+	link   Link // nil: the socket
 }
 
 // keptExts is how many unused exts a loop keeps.
@@ -290,7 +288,7 @@ func (l *Loop) shed(r *record) {
 		return
 	}
 	e := l.exts[r.ext]
-	if e.queued > 0 || e.carry != nil || e.err != nil || e.to != nil || e.linger != nil || e.asked {
+	if e.queued > 0 || e.carry != nil || e.err != nil || e.to != nil || e.linger != nil || e.link != nil || e.asked {
 		return
 	}
 	q := e.queue
@@ -323,7 +321,7 @@ func (l *Loop) Conn(key handle.Key) Conn {
 // paused. It is false of a stale Conn.
 func (c Conn) Reset() bool {
 	r := c.living()
-	return r != nil && r.flags&flagEOF == 0 && c.l.peekReset(r.fd)
+	return r != nil && r.flow&peerEnded == 0 && c.l.peekReset(r)
 }
 
 // PeerEnded asks the kernel whether the peer has ended the connection or its own
@@ -331,5 +329,5 @@ func (c Conn) Reset() bool {
 // knows of the direction alone. It is true of a stale Conn.
 func (c Conn) PeerEnded() bool {
 	r := c.living()
-	return r == nil || r.flags&flagEOF != 0 || c.l.peekEnd(r.fd)
+	return r == nil || r.flow&peerEnded != 0 || c.l.peekEnd(r)
 }

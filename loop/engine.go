@@ -30,6 +30,7 @@ type Engine struct {
 
 	fds      fdTable
 	live     atomic.Int64  // connections and descriptors on their way to be one
+	opening  atomic.Int64  // of these, with an Opener
 	next     atomic.Uint32 // round robin over loops
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining and live is 0
@@ -305,7 +306,7 @@ func (e *Engine) Adopt(nc net.Conn, buffered []byte) error {
 		x = &ext{carry: bytes.Clone(buffered)}
 	}
 	e.live.Add(1)
-	if e.draining.Load() || !e.pick().Post(arrival{int32(fd), x}) {
+	if e.draining.Load() || !e.pick().Post(arrival{fd: int32(fd), x: x}) {
 		closeFD(int32(fd))
 		e.gone()
 		return ErrClosed

@@ -43,7 +43,9 @@ func (e *Engine) Gather(wait time.Duration, collect func(l *Loop)) (late []int) 
 
 // gatherIdle is Gather of an engine that was not run yet, or of a Sim.
 func (e *Engine) gatherIdle(collect func(l *Loop)) bool {
-	if e.sim == nil {
+	if e.sim != nil {
+		defer e.sim.lock()()
+	} else {
 		e.mu.Lock() // so that it does not begin to run
 		defer e.mu.Unlock()
 		if e.state != created {

@@ -78,6 +78,13 @@ func start(t *testing.T, h Handler, o Options, addr string) (*Engine, net.Addr) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, e)
+	return e, a
+}
+
+// run runs an engine until the test ends.
+func run(t *testing.T, e *Engine) {
+	t.Helper()
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(context.Background()) }()
 	e.Loops()[0].Ask(func() {}) // until it runs
@@ -93,7 +100,6 @@ func start(t *testing.T, h Handler, o Options, addr string) (*Engine, net.Addr) 
 		}
 		checkGauges(t, e)
 	})
-	return e, a
 }
 
 // checkGauges checks what must be zero when no connection is left.
@@ -170,3 +176,5 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

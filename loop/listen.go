@@ -23,7 +23,10 @@ const (
 // engine's mu.
 type listener struct {
 	fd     int
-	spread bool        // hand connections round all loops
+	spread bool   // hand connections round all loops
+	addr   string // in the form of Listen
+	o      ListenOptions
+	given  bool        // to another engine, by ListenerFiles
 	path   string      // of a unix socket
 	file   os.FileInfo // what was at path when it was bound
 	paused bool
@@ -37,7 +40,11 @@ type listener struct {
 // that an ended process has left behind is taken over; "unix:/path?mode=0660"
 // gives it these permissions in place of those that the umask leaves, which it
 // has from its first moment on if they are fewer.
-func (e *Engine) Listen(addr string) (net.Addr, error) {
+func (e *Engine) Listen(addr string) (net.Addr, error) { return e.ListenWith(addr, ListenOptions{}) }
+
+// ListenWith is Listen with options. addr is not looked at when there are
+// o.Files.
+func (e *Engine) ListenWith(addr string, o ListenOptions) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.state != created || e.sim != nil {
@@ -45,13 +52,18 @@ func (e *Engine) Listen(addr string) (net.Addr, error) {
 	}
 	var a net.Addr
 	var err error
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+	if path, ok := strings.CutPrefix(addr, "unix:"); len(o.Files) > 0 {
+		a, err = e.takeOver(o)
+	} else if ok {
 		var mode os.FileMode
-		if path, mode, err = cutMode(strings.TrimPrefix(path, "//")); err == nil {
-			a, err = e.listenUnix(path, mode)
+		if path, mode, err = cutMode(strings.TrimPrefix(path, "//")); mode != 0 {
+			o.Mode = mode
+		}
+		if err == nil {
+			a, err = e.listenUnix(path, o)
 		}
 	} else {
-		a, err = e.listenTCP(strings.TrimPrefix(addr, "tcp://"))
+		a, err = e.listenTCP(strings.TrimPrefix(addr, "tcp://"), o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loop: %w", err)
@@ -59,7 +71,7 @@ func (e *Engine) Listen(addr string) (net.Addr, error) {
 	return a, nil
 }
 
-func (e *Engine) listenTCP(addr string) (net.Addr, error) {
+func (e *Engine) listenTCP(addr string, o ListenOptions) (net.Addr, error) {
 	shared := sharedPorts && len(e.loops) > 1
 	if shared {
 		// With SO_REUSEPORT a second server on the same port is no error.
@@ -72,7 +84,7 @@ func (e *Engine) listenTCP(addr string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	made := []*listener{{fd: fd, spread: !shared}}
+	made := []*listener{{fd: fd, spread: !shared, o: o}}
 	for range len(e.loops) - 1 {
 		if !shared {
 			break
@@ -84,9 +96,10 @@ func (e *Engine) listenTCP(addr string) (net.Addr, error) {
 			}
 			return nil, err
 		}
-		made = append(made, &listener{fd: fd})
+		made = append(made, &listener{fd: fd, o: o})
 	}
 	for i, ls := range made {
+		ls.addr = address(first)
 		e.loops[i].listeners = append(e.loops[i].listeners, ls)
 	}
 	return first, nil
@@ -116,7 +129,7 @@ func cutMode(addr string) (path string, mode os.FileMode, err error) {
 	return path, os.FileMode(n), nil
 }
 
-func (e *Engine) listenUnix(path string, mode os.FileMode) (net.Addr, error) {
+func (e *Engine) listenUnix(path string, o ListenOptions) (net.Addr, error) {
 	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket != 0 {
 		if c, err := net.Dial("unix", path); err == nil {
 			_ = c.Close()
@@ -125,18 +138,18 @@ func (e *Engine) listenUnix(path string, mode os.FileMode) (net.Addr, error) {
 			_ = os.Remove(path)
 		}
 	}
-	a, fd, err := e.bind("unix", path, mode, false)
+	a, fd, err := e.bind("unix", path, o.Mode, false)
 	if err != nil {
 		return nil, err
 	}
-	if mode != 0 { // the umask may have taken some away
-		if err := os.Chmod(path, mode); err != nil {
+	if o.Mode != 0 { // the umask may have taken some away
+		if err := os.Chmod(path, o.Mode); err != nil {
 			closeFD(int32(fd))
 			_ = os.Remove(path)
 			return nil, err
 		}
 	}
-	ls := &listener{fd: fd, spread: true, path: path}
+	ls := &listener{fd: fd, spread: true, path: path, addr: address(a), o: o}
 	ls.file, _ = os.Lstat(path)
 	e.loops[0].listeners = append(e.loops[0].listeners, ls)
 	return a, nil
@@ -262,10 +275,11 @@ func (l *Loop) accepted(ls *listener, fd int32) {
 	if ls.spread {
 		to = l.engine.pick()
 	}
+	a := arrival{fd: fd, label: ls.o.Label, opener: ls.o.Opener}
 	if to == l {
-		l.arrivals = append(l.arrivals, arrival{fd: fd})
-	} else if !to.Post(arrival{fd: fd}) {
-		l.discard(fd)
+		l.arrivals = append(l.arrivals, a)
+	} else if !to.Post(a) {
+		l.discard(fd, nil)
 	}
 }
 
@@ -294,10 +308,10 @@ func (l *Loop) retryAccept(ls *listener) {
 func (l *Loop) closeListeners() {
 	for _, ls := range l.listeners {
 		if l.started {
-			l.acceptRest(ls)
+			l.stopAccepting(ls)
 		}
 		closeFD(int32(ls.fd))
-		if ls.path == "" {
+		if ls.path == "" || ls.given {
 			continue
 		}
 		if now, err := os.Lstat(ls.path); err == nil && os.SameFile(now, ls.file) && now.Mode()&os.ModeSocket != 0 {
@@ -307,10 +321,10 @@ func (l *Loop) closeListeners() {
 	l.listeners = nil
 }
 
-// acceptRest takes the connections that the kernel has accepted already: they
-// would be reset when ls is closed.
-func (l *Loop) acceptRest(ls *listener) {
-	for before := int64(-1); before < l.tally.Accepted; {
+// stopAccepting takes the connections that the kernel has accepted already: they
+// would be reset when ls is closed, if nobody else has it.
+func (l *Loop) stopAccepting(ls *listener) {
+	for before := int64(-1); before < l.tally.Accepted && !ls.given; {
 		before = l.tally.Accepted
 		if !l.accept(ls) {
 			break

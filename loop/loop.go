@@ -128,6 +128,8 @@ type Loop struct {
 	spare    []uint32 // the other of deferred's two buffers
 	again    []uint32 // edge-triggered pollers: may have more to read
 	arrivals []arrival
+	openings map[uint32]*openingConn // by slot
+	addrs    addrs
 
 	slow      []handle.Key // connections over SoftOutbound
 	slowPos   int          // where in slow the next look begins
@@ -142,6 +144,7 @@ type Loop struct {
 	onWork   []func() bool
 	onTurn   func()
 	needWork bool
+	inLink   int  // nesting of calls of a Link's methods
 	yield    bool // goroutines were woken, which are to run before the loop sleeps
 	started  bool
 	closing  uint32 // a shutdown's cursor over conns, counting down

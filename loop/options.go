@@ -67,6 +67,18 @@ type Options struct {
 	// then for its peer's end. Zero: 2 s.
 	LingerTimeout time.Duration
 
+	// OpeningTimeout is how long a connection may be with an Opener. Zero: 10 s.
+	OpeningTimeout time.Duration
+
+	// OpeningBytes is how many bytes of a peer are kept that an Opener has not
+	// consumed. Zero: 16 KiB.
+	OpeningBytes int
+
+	// MaxOpening bounds the connections of all loops that are with an Opener;
+	// one more is closed at once. Zero: a quarter of MaxConns, or 1024 if that is
+	// more, but not more than MaxConns.
+	MaxOpening int
+
 	// Logger gets what an operator must know: panics, listeners that cannot
 	// accept. Nil: slog.Default().
 	Logger *slog.Logger
@@ -76,7 +88,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Loops < 0 || o.Loops > maxLoops:
 		return o, fmt.Errorf("loop: %d loops: want 1 to %d", o.Loops, maxLoops)
-	case o.ReadBuffer < 0 || o.MaxOutbound < 0 || o.SoftOutbound < 0 || o.MaxConns < 0 || o.LingerTimeout < 0 || o.SlowAfter < 0:
+	case o.ReadBuffer < 0 || o.MaxOutbound < 0 || o.SoftOutbound < 0 || o.MaxConns < 0 || o.LingerTimeout < 0 || o.SlowAfter < 0,
+		o.OpeningTimeout < 0 || o.OpeningBytes < 0 || o.MaxOpening < 0:
 		return o, fmt.Errorf("loop: a negative size, count or timeout in %+v", o)
 	}
 	if o.SoftOutbound > o.MaxOutbound && o.MaxOutbound > 0 {
@@ -88,6 +101,9 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.SoftOutbound, max(min(256<<10, o.MaxOutbound/4), 1)) // reading goes on below half of it
 	setDefault(&o.SlowAfter, 10*time.Second)
 	setDefault(&o.MaxConns, connsByRlimit())
+	setDefault(&o.MaxOpening, min(max(o.MaxConns/4, 1024), o.MaxConns))
+	setDefault(&o.OpeningTimeout, openingTimeout)
+	setDefault(&o.OpeningBytes, openingBytes)
 	setDefault(&o.UserTimeout, 30*time.Second)
 	setDefault(&o.NotSentLowat, 16<<10)
 	setDefault(&o.LingerTimeout, 2*time.Second)

@@ -18,3 +18,6 @@ func (o *owner) check() {
 		panic(fmt.Sprintf("loop: used on goroutine %d, owned by goroutine %d", goroutineID(), own))
 	}
 }
+
+// checked says that transitions of lives are checked too.
+const checked = true

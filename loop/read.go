@@ -10,11 +10,11 @@ import (
 // readable serves a connection that has input, or an error to be read.
 func (l *Loop) readable(slot uint32) {
 	r := l.conns.At(slot)
-	if r.fd == noFD || r.flags&(flagsDying|flagMove) != 0 {
+	if !r.life.in(readingSet) {
 		return // by an earlier event of the same batch
 	}
-	if r.flags&(flagsNoRead|flagEOF) != 0 {
-		l.interest(slot, r, r.flags&^flagR)
+	if r.flow&(mute|peerEnded) != 0 {
+		l.interest(slot, r, r.flow&^wantRead)
 		return
 	}
 	for range maxReads {
@@ -24,7 +24,7 @@ func (l *Loop) readable(slot uint32) {
 		if r.ext != 0 && len(l.exts[r.ext].carry) <= len(l.rbuf)/2 {
 			kept = len(l.exts[r.ext].carry)
 		}
-		n, errno := l.recv(r.fd, l.rbuf[kept:])
+		n, errno := l.recv(slot, r, l.rbuf[kept:])
 		switch {
 		case errno == unix.EINTR:
 			continue
@@ -39,15 +39,15 @@ func (l *Loop) readable(slot uint32) {
 		}
 		l.tally.BytesIn += int64(n)
 		full := n == len(l.rbuf)-kept
-		if r.flags&flagLinger == 0 {
+		if !r.life.in(lingerSet) {
 			l.received(slot, r, l.rbuf[:kept+n], kept)
 			if full && r.ext != 0 && l.exts[r.ext].size() > l.engine.o.SoftOutbound {
 				// Reading on could make a peer slow that only sends much.
 				l.flush(slot)
 			}
-			if r.flags&(flagsNoRead|flagsDying|flagMove) != 0 {
+			if r.flow&mute != 0 || !r.life.in(readingSet) {
 				if edgeTriggered {
-					l.interest(slot, r, r.flags&^flagR)
+					l.interest(slot, r, r.flow&^wantRead)
 				}
 				return
 			}
@@ -85,12 +85,12 @@ func (l *Loop) received(slot uint32, r *record, b []byte, kept int) {
 // It is what is carried, if carried says so.
 func (l *Loop) deliver(slot uint32, r *record, b []byte, carried bool) {
 	n := 0
-	if r.flags&flagHold != 0 {
+	if r.flow&holding != 0 {
 		if len(b) >= l.engine.o.ReadBuffer {
-			r.flags |= flagHeldFull
+			r.flow |= heldFull
 		}
 	} else {
-		n = l.callData(l.conn(slot), b)
+		n = l.give(slot, r, b)
 	}
 	rest := b[n:]
 	if len(rest) == 0 {
@@ -113,7 +113,7 @@ const carrySlack = 512
 
 // redeliver gives the carried bytes to the handler again.
 func (l *Loop) redeliver(slot uint32, r *record) {
-	if r.ext == 0 || r.flags&(flagPaused|flagSoft|flagHold) != 0 {
+	if r.ext == 0 || r.flow&(paused|overSoft|holding) != 0 {
 		return
 	}
 	if carry := l.exts[r.ext].carry; carry != nil {
@@ -124,28 +124,35 @@ func (l *Loop) redeliver(slot uint32, r *record) {
 // resume goes on reading if nothing forbids it, and has the carried bytes
 // given again.
 func (l *Loop) resume(slot uint32, r *record) {
-	if r.flags&(flagsNoRead|flagEOF) == 0 && r.flags&flagR == 0 {
-		l.interest(slot, r, r.flags|flagR)
+	if r.flow&(mute|peerEnded) == 0 && r.flow&wantRead == 0 {
+		l.interest(slot, r, r.flow|wantRead)
 	}
-	if r.ext != 0 && l.exts[r.ext].carry != nil {
-		l.deferFor(slot, r, flagRedeliver)
+	if r.ext == 0 {
+		return
+	}
+	e := l.exts[r.ext]
+	if e.carry != nil {
+		l.deferFor(slot, r, redeliver)
+	}
+	if e.link != nil && e.link.Pending() {
+		l.deferFor(slot, r, ready)
 	}
 }
 
 // peerEnded serves the peer's end of stream. What is queued is still sent: the
 // peer may have closed only its own direction.
 func (l *Loop) peerEnded(slot uint32, r *record) {
-	r.flags |= flagEOF
-	if r.flags&flagLinger == 0 {
-		if r.flags&flagsDying == 0 {
+	r.flow |= peerEnded
+	if !r.life.in(lingerSet) {
+		if !r.life.in(dyingSet) {
 			l.extend(slot, r).err = io.EOF
 		}
-		l.deferFor(slot, r, flagClose)
+		l.turnTo(slot, r, closing)
 		return
 	}
-	if r.flags&flagShut != 0 {
+	if r.life == waiting {
 		l.drop(slot, r)
 		return
 	}
-	l.interest(slot, r, r.flags&^flagR)
+	l.interest(slot, r, r.flow&^wantRead)
 }

@@ -31,10 +31,10 @@ func (l *Loop) runTo(errs chan<- error) {
 // mend puts right what a step was about when it was left in the middle.
 func (l *Loop) mend() {
 	l.drainNest = 0
-	l.arrivals = slices.DeleteFunc(l.arrivals, func(a arrival) bool { return a == arrival{} })
+	l.arrivals = slices.DeleteFunc(l.arrivals, func(a arrival) bool { return a.isZero() })
 	l.deferred, l.spare = nil, nil
 	for slot := uint32(1); slot <= l.conns.Max(); slot++ {
-		if l.conns.At(slot).flags&flagDeferred != 0 {
+		if l.conns.At(slot).due&inDeferred != 0 {
 			l.deferred = append(l.deferred, slot)
 		}
 	}

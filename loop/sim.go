@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bytes"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,12 +22,15 @@ import (
 // Only what may be called from any goroutine on a Loop may be called from others;
 // what they post is run by the next Turn.
 type Sim struct {
-	e      *Engine
-	clock  atomic.Int64  // ns
-	peers  slab.Of[Peer] // by minus their descriptor
-	ready  []*Peer       // may have an event for their loop
-	turns  int           // nesting of Turn
-	shared *sharing      // nil: used by one goroutine
+	e     *Engine
+	clock atomic.Int64  // ns
+	peers slab.Of[Peer] // by minus their descriptor
+	ready []*Peer       // may have an event for their loop
+	turns int           // nesting of Turn
+
+	opener Opener // of connections, see Listen
+	label  uint8
+	shared *sharing // nil: used by one goroutine
 }
 
 // sharing is what keeps the goroutines apart that use a Sim.
@@ -95,10 +99,14 @@ func (s *Sim) Connect(loop int) *Peer {
 	*p = Peer{sim: s, index: i}
 	s.e.live.Add(1)
 	l := s.e.loops[loop]
-	l.arrivals = append(l.arrivals, arrival{fd: -int32(i)})
+	l.arrivals = append(l.arrivals, arrival{fd: -int32(i), opener: s.opener, label: s.label})
 	s.Turn()
 	return p
 }
+
+// Listen has the Sim's connections from now on be as those of a listener with
+// these options, as far as they concern connections.
+func (s *Sim) Listen(o ListenOptions) { s.opener, s.label = o.Opener, o.Label }
 
 // Advance moves the clock by d, in steps of at least a millisecond that end
 // where timers are due, and runs those in order.
@@ -197,34 +205,43 @@ func (s *Sim) addr(fd int32) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), uint16(-fd))
 }
 
-func (s *Sim) watch(l *Loop, slot uint32, fd int32, want flags) {
-	p := s.peer(fd)
-	p.loop, p.slot, p.want = l, slot, want
+// simLink is a peer as its connection sees it: a Stream.
+type simLink Peer
+
+func (s *Sim) link(fd int32) Stream { return (*simLink)(s.peer(fd)) }
+
+func (k *simLink) Want(c Conn, read, write bool) {
+	p := (*Peer)(k)
+	p.loop, p.slot, p.want = c.l, c.slot, 0
+	if read {
+		p.want |= wantRead
+	}
+	if write {
+		p.want |= wantWrite
+	}
 	p.mark()
 }
 
-func (s *Sim) recv(fd int32, b []byte) (int, unix.Errno) {
-	p := s.peer(fd)
+func (p *simLink) Read(_ Socket, b []byte) (int, error) {
 	switch {
 	case len(p.in) > 0:
 		n := copy(b, p.in)
 		p.in = p.in[n:]
-		return n, 0
+		return n, nil
 	case p.reset:
 		return 0, unix.ECONNRESET
 	case p.ended:
-		return 0, 0
+		return 0, io.EOF
 	}
-	return 0, unix.EAGAIN
+	return 0, ErrAgain
 }
 
-func (s *Sim) send(fd int32, b []byte) (int, unix.Errno) {
-	p := s.peer(fd)
+func (p *simLink) Write(_ Socket, b []byte) (int, error) {
 	switch {
 	case p.gone:
 		return 0, unix.EPIPE
 	case p.stalled && p.room == 0:
-		return 0, unix.EAGAIN
+		return 0, ErrAgain
 	}
 	n := len(b)
 	if p.stalled {
@@ -238,8 +255,17 @@ func (s *Sim) send(fd int32, b []byte) (int, unix.Errno) {
 	if !p.discard {
 		p.out = append(p.out, b[:n]...)
 	}
-	return n, 0
+	return n, nil
 }
+
+func (*simLink) Flush(Socket) error      { return nil }
+func (*simLink) CloseWrite(Socket) error { return nil }
+func (*simLink) Pending() bool           { return false }
+func (*simLink) Blocked() bool           { return false }
+func (*simLink) Close()                  {}
+
+func (p *simLink) Unacknowledged() int        { return p.outq }
+func (p *simLink) Ended() (reset, ended bool) { return p.reset, p.ended }
 
 func (s *Sim) shutdown(fd int32) unix.Errno {
 	p := s.peer(fd)
@@ -268,7 +294,7 @@ type Peer struct {
 	outq  int // what was sent to the peer and it has not acknowledged: 0, but in tests
 	index uint32
 	slot  uint32
-	want  flags
+	want  flow
 	limit int
 	reset bool
 	room  int // what a stalled peer takes
@@ -367,8 +393,8 @@ func (p *Peer) answerEnd() {
 
 // readiness is what a level-triggered poller would report.
 func (p *Peer) readiness() (readable, writable bool) {
-	readable = p.want&flagR != 0 && (len(p.in) > 0 || p.ended)
-	writable = p.want&flagW != 0 && (!p.stalled || p.room > 0 || p.gone)
+	readable = p.want&wantRead != 0 && (len(p.in) > 0 || p.ended)
+	writable = p.want&wantWrite != 0 && (!p.stalled || p.room > 0 || p.gone)
 	return readable, writable
 }
 

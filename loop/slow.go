@@ -20,10 +20,10 @@ const slowLooks = 8
 
 // watchSlow has a connection looked at that is over SoftOutbound.
 func (l *Loop) watchSlow(slot uint32, r *record) {
-	if r.flags&flagSlow != 0 {
+	if r.due&inSlow != 0 {
 		return
 	}
-	r.flags |= flagSlow
+	r.due |= inSlow
 	l.slow = append(l.slow, l.conns.Key(slot))
 	if !l.slowTimer.Armed() {
 		l.Schedule(&l.slowTimer, l.slowPause(), l.lookSlow)
@@ -63,8 +63,8 @@ func (l *Loop) lookSlow() {
 
 // staysSlow tells whether r is to be looked at again.
 func (l *Loop) staysSlow(key handle.Key, r *record) bool {
-	if r.flags&flagSoft == 0 || r.flags&(flagsDying|flagMove) != 0 {
-		r.flags &^= flagSlow
+	if r.flow&overSoft == 0 || r.life.in(dyingSet|1<<leaving) {
+		r.due &^= inSlow
 		return false
 	}
 	e := l.exts[r.ext]
@@ -74,7 +74,7 @@ func (l *Loop) staysSlow(key handle.Key, r *record) bool {
 	if quiet := l.now - e.since; quiet >= l.engine.o.SlowAfter.Milliseconds() {
 		l.engine.notes.Warn("a client that took nothing of what is queued was closed", "flag", "--slow-after",
 			"after", time.Duration(quiet)*time.Millisecond, "bytes", e.size(), "addr", l.conn(key.Slot).RemoteAddr())
-		r.flags &^= flagSlow
+		r.due &^= inSlow
 		l.fail(key.Slot, r, ErrSlowPeer)
 		return false
 	}
@@ -84,7 +84,7 @@ func (l *Loop) staysSlow(key handle.Key, r *record) bool {
 // acknowledged looks whether the peer has acknowledged something since the last
 // look.
 func (l *Loop) acknowledged(r *record, e *ext) bool {
-	taken := e.sent - int64(l.unacknowledged(r.fd))
+	taken := e.sent - int64(l.unacknowledged(r))
 	if e.taken == unknown || taken <= e.taken {
 		if e.taken == unknown {
 			e.taken = taken
@@ -99,7 +99,7 @@ func (l *Loop) acknowledged(r *record, e *ext) bool {
 // from it pauses, and what may be dropped should be.
 func (c Conn) Slow() bool {
 	r := c.record()
-	return r != nil && r.flags&flagSoft != 0
+	return r != nil && r.flow&overSoft != 0
 }
 
 // Backlog returns the bytes that are held for the peer and, if they are so many
@@ -110,7 +110,7 @@ func (c Conn) Backlog() (held int, quiet time.Duration) {
 		return 0, 0
 	}
 	e := c.l.exts[r.ext]
-	if r.flags&flagSoft != 0 {
+	if r.flow&overSoft != 0 {
 		quiet = time.Duration(c.l.now-e.since) * time.Millisecond
 	}
 	return e.size(), quiet
@@ -126,7 +126,7 @@ func (c Conn) Taking() bool {
 		return false
 	}
 	l := c.l
-	open := l.unacknowledged(r.fd)
+	open := l.unacknowledged(r)
 	if open == 0 && (r.ext == 0 || l.exts[r.ext].queued == 0) {
 		if r.ext != 0 {
 			e := l.exts[r.ext]

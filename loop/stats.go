@@ -6,13 +6,15 @@ import (
 )
 
 // Stats are counts since the engine was made, and gauges: Open, Queued, Held,
-// Entries, Mail, MailBytes and Deferred. It is plain data: [Loop.Stats] returns
+// Entries,
+// Mail, MailBytes, Deferred and Openings.Now. It is plain data: [Loop.Stats] returns
 // one loop's, and Add makes the sum of several.
 type Stats struct {
 	Accepted     int64 // connections accepted by listeners
 	Open         int64 // connections whose handler has not been told Close
 	Closed       int64 // Handler.Close calls, except for moves: the sum of Closes
 	Closes       Closes
+	Openings     Openings
 	Moved        int64 // connections that have gone to another loop
 	BytesIn      int64
 	BytesOut     int64 // taken by the kernel
@@ -40,12 +42,35 @@ type Closes struct {
 	Panicked int64 // a panic of the handler
 }
 
+// Openings are connections of listeners with an Opener, by what became of them.
+type Openings struct {
+	Now     int64 // gauge: not open yet
+	Opened  int64
+	Refused int64 // by Conn.Refuse
+	Late    int64 // not open within OpeningTimeout
+	TooLong int64 // sent more than OpeningBytes
+	Full    int64 // closed at once: as many as MaxOpening were there
+	Ended   int64 // by their peer, the opener, a shutdown, or an error
+}
+
+// Add adds o to p.
+func (p *Openings) Add(o Openings) {
+	p.Now += o.Now
+	p.Opened += o.Opened
+	p.Refused += o.Refused
+	p.Late += o.Late
+	p.TooLong += o.TooLong
+	p.Full += o.Full
+	p.Ended += o.Ended
+}
+
 // Add adds o to s.
 func (s *Stats) Add(o Stats) {
 	s.Accepted += o.Accepted
 	s.Open += o.Open
 	s.Closed += o.Closed
 	s.Closes.Add(o.Closes)
+	s.Openings.Add(o.Openings)
 	s.Moved += o.Moved
 	s.BytesIn += o.BytesIn
 	s.BytesOut += o.BytesOut
@@ -98,6 +123,7 @@ func (c *Closes) count(err error) {
 func (l *Loop) Stats() Stats {
 	s := l.tally
 	s.Deferred = int64(len(l.deferred))
+	s.Openings.Now = int64(len(l.openings))
 	l.addMailbox(&s)
 	return s
 }

@@ -95,21 +95,21 @@ func sharePort(fd int) error {
 }
 
 // poll changes what the poller reports about fd from have to want.
-func (l *Loop) poll(_ uint32, fd int32, have, want flags) error {
+func (l *Loop) poll(_ uint32, fd int32, have, want flow) error {
 	l.pa.FD = int(fd)
 	switch {
 	case want == 0:
 		return l.poller.Delete(int(fd))
-	case want == flagW: // there is no Mod for output only
+	case want == wantWrite: // there is no Mod for output only
 		if have != 0 {
 			if err := l.poller.Delete(int(fd)); err != nil {
 				return err
 			}
 		}
 		return l.poller.AddWrite(&l.pa, false)
-	case want == flagR && have == 0:
+	case want == wantRead && have == 0:
 		return l.poller.AddRead(&l.pa, false)
-	case want == flagR:
+	case want == wantRead:
 		return l.poller.ModRead(&l.pa, false)
 	case have == 0:
 		return l.poller.AddReadWrite(&l.pa, false)
@@ -121,7 +121,7 @@ func (l *Loop) poll(_ uint32, fd int32, have, want flags) error {
 // forget makes this loop's poller forget the descriptor, and returns the number
 // it has from now on.
 func (l *Loop) forget(r *record) int32 {
-	if r.flags&(flagR|flagW) != 0 {
+	if r.flow&interests != 0 {
 		_ = l.poller.Delete(int(r.fd))
 	}
 	return r.fd

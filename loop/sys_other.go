@@ -72,19 +72,19 @@ func sharePort(int) error { return nil }
 // poll changes what the poller reports about fd from have to want. Input is
 // reported for as long as the descriptor is open; what was missed meanwhile is
 // looked for when somebody wants it again.
-func (l *Loop) poll(slot uint32, fd int32, have, want flags) error {
+func (l *Loop) poll(slot uint32, fd int32, have, want flow) error {
 	l.pa.FD = int(fd)
 	changed := have ^ want
-	if changed&want&flagR != 0 {
+	if changed&want&wantRead != 0 {
 		if err := l.poller.AddRead(&l.pa, true); err != nil {
 			return err
 		}
 		l.again = append(l.again, slot)
 	}
 	switch {
-	case changed&flagW == 0:
+	case changed&wantWrite == 0:
 		return nil
-	case want&flagW != 0:
+	case want&wantWrite != 0:
 		return l.poller.ModReadWrite(&l.pa, true)
 	default:
 		return l.poller.ModRead(&l.pa, true)

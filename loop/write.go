@@ -12,13 +12,13 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 	if !l.admit(slot, r, len(p)) {
 		return
 	}
-	if len(p) > arenaSize/2 {
+	if len(p) > arenaSize/2 || l.inLink > 0 { // a Link is given what lies in the arena
 		l.push(slot, r, ref{p: bytes.Clone(p), kind: own, large: l.large(p)})
 		return
 	}
 	if len(l.arena)+len(p) > cap(l.arena) {
 		l.flushAll()
-		if r.flags&flagsDying != 0 {
+		if r.life.in(dyingSet) {
 			return
 		}
 	}
@@ -51,7 +51,7 @@ func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
 		l.queueShared(slot, r, p)
 		return
 	}
-	n, errno := l.send(r.fd, p)
+	n, errno := l.send(slot, r, p)
 	l.tally.Writes++
 	switch errno {
 	case 0:
@@ -64,10 +64,10 @@ func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
 			return
 		}
 		l.push(slot, r, ref{p: p[n:], large: l.large(p)})
-		l.interest(slot, r, r.flags|flagW)
+		l.block(slot, r)
 	case unix.EAGAIN:
 		l.push(slot, r, ref{p: p, large: l.large(p)})
-		l.interest(slot, r, r.flags|flagW)
+		l.block(slot, r)
 	case unix.EINTR:
 		l.push(slot, r, ref{p: p, large: l.large(p)})
 	default:
@@ -82,9 +82,9 @@ func (l *Loop) admit(slot uint32, r *record, n int) bool {
 	if l.fits(r, n) {
 		return true
 	}
-	if r.flags&flagW == 0 {
+	if r.flow&wantWrite == 0 {
 		l.flush(slot)
-		if r.flags&flagsDying != 0 {
+		if r.life.in(dyingSet) {
 			return false
 		}
 		if l.fits(r, n) {
@@ -138,16 +138,16 @@ func (l *Loop) queued(e *ext, n, held int) {
 }
 
 func (l *Loop) markDirty(slot uint32, r *record) {
-	if r.flags&flagDirty == 0 {
-		r.flags |= flagDirty
+	if r.due&inDirty == 0 {
+		r.due |= inDirty
 		l.dirty = append(l.dirty, slot)
 	}
 }
 
 // flushAll flushes every dirty connection; the arena is free afterwards.
 func (l *Loop) flushAll() {
-	for _, slot := range l.dirty {
-		if l.conns.At(slot).flags&flagDirty != 0 {
+	for i := 0; i < len(l.dirty); i++ { // a Link may write to another connection
+		if slot := l.dirty[i]; l.conns.At(slot).due&inDirty != 0 {
 			l.flush(slot)
 		}
 	}
@@ -159,12 +159,12 @@ func (l *Loop) flushAll() {
 // are copied.
 func (l *Loop) flush(slot uint32) {
 	r := l.conns.At(slot)
-	r.flags &^= flagDirty
+	r.due &^= inDirty
 	if r.ext == 0 {
 		return
 	}
 	e := l.exts[r.ext]
-	if r.flags&(flagW|flagAbort) == 0 {
+	if r.flow&wantWrite == 0 && !r.life.in(cutSet) {
 		l.sendQueue(slot, r, e)
 	}
 	l.keep(e)
@@ -174,7 +174,7 @@ func (l *Loop) flush(slot uint32) {
 // writable serves a connection that can take output again.
 func (l *Loop) writable(slot uint32) {
 	r := l.conns.At(slot)
-	if r.flags&flagW == 0 {
+	if r.flow&wantWrite == 0 || r.flow&linked != 0 && !l.linkFlush(slot, r) {
 		return
 	}
 	if r.ext != 0 {
@@ -186,28 +186,38 @@ func (l *Loop) writable(slot uint32) {
 			l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
 		}
 		if e.queued > 0 {
+			l.settleWant(slot, r)
 			l.flushed(slot, r, e)
 			return
 		}
 	}
-	l.interest(slot, r, r.flags&^flagW)
+	if r.flow&linked == 0 || !l.link(r).Blocked() {
+		l.interest(slot, r, r.flow&^wantWrite)
+	}
 	if r.ext != 0 {
 		l.flushed(slot, r, l.exts[r.ext])
 	}
 }
 
+// settleWant stops asking for room if a link wants input before it writes on.
+func (l *Loop) settleWant(slot uint32, r *record) {
+	if !l.waitsForRoom(r) {
+		l.interest(slot, r, r.flow&^wantWrite)
+	}
+}
+
 // sendQueue sends the queue until it is empty or the kernel takes no more.
 func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
-	for e.queued > 0 && r.flags&flagAbort == 0 {
+	for e.queued > 0 && !r.life.in(cutSet) {
 		p := l.gather(e)
-		n, errno := l.send(r.fd, p)
+		n, errno := l.send(slot, r, p)
 		l.tally.Writes++
 		switch errno {
 		case 0:
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			l.interest(slot, r, r.flags|flagW)
+			l.block(slot, r)
 			return
 		default:
 			l.fail(slot, r, errno)
@@ -217,8 +227,8 @@ func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
 		e.sent += int64(n)
 		e.since, e.taken = l.now, unknown
 		l.sent(e, n)
-		if n < len(p) {
-			l.interest(slot, r, r.flags|flagW)
+		if n < len(p) && l.shortIsFull(r) {
+			l.block(slot, r)
 			return
 		}
 	}
@@ -281,23 +291,23 @@ func (e *ext) advance(n int) (freed int) {
 // for its queue gets on with closing.
 func (l *Loop) flushed(slot uint32, r *record, e *ext) {
 	soft := l.engine.o.SoftOutbound
-	if r.flags&flagAwait != 0 && e.queued == 0 {
-		r.flags &^= flagAwait
-		l.deferFor(slot, r, flagDrained)
+	if r.due&awaited != 0 && e.queued == 0 {
+		r.due &^= awaited
+		l.deferFor(slot, r, drained)
 	}
 	switch {
-	case r.flags&flagAbort != 0:
-	case r.flags&flagLinger != 0:
+	case r.life.in(cutSet):
+	case r.life.in(lingerSet):
 		if e.queued == 0 {
 			l.endOutput(slot, r)
 		}
 		return
 	case e.size() > soft:
-		r.flags |= flagSoft
+		r.flow |= overSoft
 		l.watchSlow(slot, r)
-	case r.flags&flagSoft != 0 && e.size()*2 < soft:
-		r.flags &^= flagSoft
-		l.deferFor(slot, r, flagDrained)
+	case r.flow&overSoft != 0 && e.size()*2 < soft:
+		r.flow &^= overSoft
+		l.deferFor(slot, r, drained)
 		l.resume(slot, r)
 	}
 	l.shed(r)

@@ -228,6 +228,11 @@ func (srv *Server) OfFunc(match func(name string, auth json.RawMessage) bool) *N
 // runs.
 func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Listen(addr) }
 
+// ListenWith is Listen with options of the listener; see [loop.ListenOptions].
+func (srv *Server) ListenWith(addr string, o loop.ListenOptions) (net.Addr, error) {
+	return srv.engine.ListenWith(addr, o)
+}
+
 // Serve serves clients until Shutdown has finished or ctx is done, which cuts
 // them all.
 func (srv *Server) Serve(ctx context.Context) error {
