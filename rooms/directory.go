@@ -36,7 +36,8 @@ type shard struct {
 	mu       sync.Mutex
 	rooms    map[key]*entry
 	expected map[expectation]int
-	_        [40]byte // one shard a cache line
+	named    int      // of rooms, those that have a name
+	_        [32]byte // one shard a cache line
 }
 
 // An expectation is of members of a room in a loop, see Directory.Expect.
@@ -99,10 +100,15 @@ func (d *Directory) Watch(f func(ns uint32, name string, occupied bool)) {
 	d.watchers = append(slices.Clip(d.watchers), f)
 }
 
-// changed tells the watchers. The room's shard is locked.
-func (d *Directory) changed(k key, occupied bool) {
+// changed counts a room, and tells the watchers. Its shard s is locked.
+func (d *Directory) changed(s *shard, k key, occupied bool) {
 	if k.everyone {
 		return
+	}
+	if occupied {
+		s.named++
+	} else {
+		s.named--
 	}
 	for _, f := range d.watchers {
 		f(k.ns, k.name, occupied)
@@ -144,11 +150,21 @@ func (d *Directory) Publish(b *Broadcast, post func(loop int, b *Broadcast)) {
 // loops it waits for. Any goroutine may ask.
 func (d *Directory) Waiting() int64 { return d.waiting.Load() }
 
-// visited says that a loop is done with b.
-func (d *Directory) visited(b *Broadcast) {
-	if atomic.AddInt32(&b.left, -1) == 0 {
-		d.waiting.Add(-b.cost())
+// done says that a loop is done with broadcasts, and returns what they hold. What
+// waits is counted down once for all of which it was the last loop.
+func (d *Directory) done(all ...*Broadcast) (held int64) {
+	var last int64
+	for _, b := range all {
+		held += b.cost()
+		// The last loop needs no more than a look: nobody else will touch it.
+		if atomic.LoadInt32(&b.left) == 1 || atomic.AddInt32(&b.left, -1) == 0 {
+			last += b.cost()
+		}
 	}
+	if last > 0 {
+		d.waiting.Add(-last)
+	}
+	return held
 }
 
 // hashes appends those of the rooms b is to, then those of the rooms excepted.
@@ -298,7 +314,7 @@ func (d *Directory) openLocked(s *shard, h uint32, k key, loop int) *entry {
 		k.name = strings.Clone(k.name) // it may be a piece of something large
 		e = &entry{key: k, hash: h}
 		s.rooms[k] = e
-		d.changed(k, true)
+		d.changed(s, k, true)
 	}
 	if loop < 64 {
 		e.loops |= 1 << loop
@@ -322,7 +338,7 @@ func (d *Directory) closeLocked(s *shard, e *entry, loop int) {
 	}
 	if e.loops == 0 && e.high == nil {
 		delete(s.rooms, e.key)
-		d.changed(e.key, false)
+		d.changed(s, e.key, false)
 	}
 }
 

@@ -9,10 +9,11 @@ import "github.com/sioedge/sioedge/loop/slab"
 //
 // Owned by its loop: no method may be called from elsewhere.
 type Local struct {
-	// Immutable after OnDeliver.
+	// Immutable after OnDeliver and OwnedBy.
 	dir     *Directory
 	index   int
 	deliver Deliver
+	owner   func() // panics on another goroutine than the loop's; nil: not asked
 
 	// Owned by the loop.
 	records []*[recordChunk]record // by slot
@@ -22,6 +23,7 @@ type Local struct {
 	queue   queue
 	busy    bool     // Deliver is running
 	scratch []uint32 // ids of sets
+	stats   Stats    // but for what Stats looks up
 }
 
 const (
@@ -47,6 +49,10 @@ const addressed = 1 << 31
 // anything else.
 func (l *Local) OnDeliver(f Deliver) { l.deliver = f }
 
+// OwnedBy sets what panics on another goroutine than the loop's. In builds with the
+// race detector every method asks it.
+func (l *Local) OwnedBy(check func()) { l.owner = check }
+
 // Add connects a socket to its namespace: it gets the broadcasts to everybody,
 // and those to the rooms it has joined, from the next one enqueued. Slot must
 // not be connected already. Of gen, the low 24 bits count.
@@ -64,6 +70,7 @@ func (l *Local) Add(slot, gen uint32, ns uint32) {
 	for _, id := range l.scratch {
 		l.sets.At(id).entry.members.Add(1) // who was not connected was not counted
 	}
+	l.stats.Members++
 }
 
 // Remove takes a socket out of its rooms and its namespace, if it is in any.
@@ -79,8 +86,10 @@ func (l *Local) Remove(slot uint32) {
 	for _, id := range l.scratch {
 		l.exit(id, slot, r.all != 0)
 	}
+	l.left(len(l.scratch))
 	if r.all != 0 {
 		l.exit(r.all, slot, true)
+		l.stats.Members--
 	}
 	*r = record{}
 }
@@ -98,12 +107,15 @@ func (l *Local) Join(slot uint32, ns uint32, name string) (joined bool) {
 	id, r := l.open(k), l.grow(slot)
 	l.enter(id, slot, r.all != 0)
 	l.pushRoom(r, id)
+	l.stats.Joins++
+	l.stats.Memberships++
 	return true
 }
 
 // Arrived ends a Directory.Expect for this loop: the Join has been done, or will
 // not be.
 func (l *Local) Arrived(ns uint32, name string) {
+	l.own()
 	k := key{ns: ns, name: name}
 	l.dir.arrived(k, l.index, l.find(k) != 0)
 }
@@ -120,11 +132,19 @@ func (l *Local) Leave(slot uint32, ns uint32, name string) (left bool) {
 	r := l.record(slot)
 	l.dropRoom(r, id)
 	l.exit(id, slot, r.all != 0)
+	l.left(1)
 	return true
+}
+
+// left counts memberships that have ended.
+func (l *Local) left(n int) {
+	l.stats.Leaves += uint64(n)
+	l.stats.Memberships -= n
 }
 
 // Rooms returns the rooms of a socket in the order of joining.
 func (l *Local) Rooms(slot uint32) []string {
+	l.own()
 	r := l.record(slot)
 	if r == nil {
 		return nil
@@ -143,6 +163,7 @@ func (l *Local) Rooms(slot uint32) []string {
 
 // Has says whether a socket is in a room.
 func (l *Local) Has(slot, ns uint32, name string) bool {
+	l.own()
 	id := l.find(key{ns: ns, name: name})
 	return id != 0 && l.sets.At(id).has(slot)
 }
@@ -151,12 +172,14 @@ func (l *Local) Has(slot, ns uint32, name string) bool {
 // order of their slots, until f returns false. F may change memberships: who
 // leaves before its turn is not visited, who comes may be.
 func (l *Local) Each(ns uint32, f func(slot uint32) bool) {
+	l.own()
 	l.each(key{ns: ns, everyone: true}, f)
 }
 
 // EachIn does what Each does for the members of a room; those that are not
 // connected yet are left out.
 func (l *Local) EachIn(ns uint32, name string, f func(slot uint32) bool) {
+	l.own()
 	l.each(key{ns: ns, name: name}, f)
 }
 
@@ -249,6 +272,7 @@ func (l *Local) grow(slot uint32) *record {
 
 // check is the guard of what Deliver may not call.
 func (l *Local) check() {
+	l.own()
 	if l.busy {
 		panic("rooms: Deliver called back into its Local")
 	}

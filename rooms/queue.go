@@ -55,7 +55,7 @@ func (l *Local) Enqueue(b *Broadcast) {
 	q := &l.queue
 	q.toSlots = l.appendSlots(q.toSlots[:0], b.ToRefs, b.Namespace)
 	if len(q.toSlots) == 0 && !slices.ContainsFunc(b.to, l.hasMembers) {
-		l.dir.visited(b)
+		l.dir.done(b)
 		return
 	}
 	q.exSlots = l.appendSlots(q.exSlots[:0], b.ExceptRefs, b.Namespace)
@@ -68,12 +68,14 @@ func (l *Local) Enqueue(b *Broadcast) {
 	g.run.Broadcasts = append(g.run.Broadcasts, b)
 	g.bytes += b.Size
 	g.last = q.seq
+	l.stats.QueuedBytes += b.cost()
 	l.chain(g, fresh)
 }
 
 // Progress returns how many broadcasts have been enqueued so far, and up to which
 // of them, in their order, all members have been visited.
 func (l *Local) Progress() (enqueued, visited uint64) {
+	l.own()
 	q := &l.queue
 	if !l.Pending() {
 		return q.seq, q.seq
@@ -82,7 +84,10 @@ func (l *Local) Progress() (enqueued, visited uint64) {
 }
 
 // Pending says whether members are still to be visited.
-func (l *Local) Pending() bool { return l.queue.head < len(l.queue.groups) }
+func (l *Local) Pending() bool {
+	l.own()
+	return l.queue.head < len(l.queue.groups)
+}
 
 // appendSlots appends the slots of those refs that are connected sockets of
 // this loop and namespace, sorted, each once.
@@ -194,7 +199,8 @@ func (q *queue) pop() {
 // it.) It is one comparison when nothing is pending, and otherwise looks at the
 // rooms of the socket, not at their members or at all that is pending.
 func (l *Local) CatchUp(slot uint32) {
-	if !l.Pending() {
+	l.own()
+	if l.queue.head == len(l.queue.groups) {
 		return
 	}
 	l.check()
@@ -224,6 +230,7 @@ func (l *Local) catchUp(slot uint32, r *record) {
 		}
 		run, from := g.caughtUp(g == q.tail()), g.from(r)
 		r.seen = g.last // before the call: it may panic
+		l.stats.CaughtUp++
 		l.deliver(slot, run, from, g != q.tail())
 	}
 	r.seen = q.seq

@@ -9,6 +9,7 @@ import (
 // ones, each once. It goes through blocks of members by bit operations, so that
 // hundreds of thousands take some microseconds. Of b, only the addresses matter.
 func (l *Local) Count(b *Broadcast) (n int) {
+	l.own()
 	l.walk(b, 0, func(_ uint32, m *mask) bool {
 		for _, word := range m {
 			n += bits.OnesCount64(word)
@@ -21,6 +22,7 @@ func (l *Local) Count(b *Broadcast) (n int) {
 // Members appends the slots of the sockets that Count counts, from one on and in
 // ascending order, to dst until that is full: the next ones follow behind the last.
 func (l *Local) Members(b *Broadcast, from uint32, dst []uint32) []uint32 {
+	l.own()
 	low := uint16(from % blockLen)
 	l.walk(b, from>>blockBits, func(num uint32, m *mask) bool {
 		if num != from>>blockBits {

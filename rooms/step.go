@@ -31,11 +31,13 @@ func (l *Local) visit(limit int) int {
 		slots = without(slots, g.exSlot)
 	}
 	more := len(q.groups)-q.head > 1
+	l.stats.Visited += uint64(len(slots))
 	for _, slot := range slots {
 		// Who has it already has caught up, was added since, or is in a room
 		// but not connected.
 		r := &l.records[slot>>recordBits][slot%recordChunk]
 		if r.seen >= g.last || r.all == 0 {
+			l.stats.Skipped++
 			continue
 		}
 		from := g.from(r)
@@ -44,9 +46,8 @@ func (l *Local) visit(limit int) int {
 	}
 	g.next = next
 	if done {
-		for _, b := range g.run.Broadcasts {
-			l.dir.visited(b)
-		}
+		l.stats.Runs++
+		l.stats.QueuedBytes -= l.dir.done(g.run.Broadcasts...)
 		q.pop()
 	}
 	return max(n, 1)

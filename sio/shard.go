@@ -118,6 +118,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		progress:   map[string]*packetlog.Progress{},
 	}
 	sh.local.OnDeliver(sh.deliver)
+	sh.local.OwnedBy(l.Check)
 	l.OnMail(sh.mail)
 	l.OnWork(func() bool { return sh.local.Step(fanOutStep) })
 	return sh
