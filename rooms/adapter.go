@@ -32,10 +32,13 @@ type Adapter interface {
 	Drop(namespace string)
 	// Occupied and Vacated say that a room has members here, and has none any
 	// more; they are counted too, and each Occupied has its Vacated, which may come
-	// after the Drop of the namespace. Sockets' own rooms are not told: their names
-	// begin with Host.Node.
+	// after the Drop of the namespace. Sockets' own rooms, whose names begin with
+	// Host.Node, are told only to an adapter that has OwnRooms.
 	Occupied(namespace, room string)
 	Vacated(namespace, room string)
+	// OwnRooms says whether sockets' own rooms are told too. It is asked once, after
+	// Start.
+	OwnRooms() bool
 	// Await returns when what the other servers emit to rooms from now on reaches
 	// this server. It is an error if ctx is done before, if a room is not occupied
 	// any more, or if it cannot be.
@@ -181,18 +184,45 @@ type Status struct {
 	Reason string    // why it is not up
 	Peers  []Peer    // servers that are known by name, without this one
 
-	Sent, Received int64 // messages
-	Discarded      int64 // received, but for nobody here
-	Malformed      int64 // received and not understood
-	Lost           int64 // not sent: too many waited, or the connection failed while they were on their way
+	Sent, Received int64    // messages
+	Discarded      int64    // received, but for nobody here: the sum of Discards
+	Discards       Discards // why
+	Malformed      int64    // received and not understood
+	Lost           int64    // not sent: the sum of Losses
+	Losses         Losses   // why
 	Reconnects     int64
-	Waiting        int // messages to be sent
+	Waiting        int   // messages to be sent
+	WaitingBytes   int64 // that these hold
 	Subscriptions  int
 	Parked         int   // subscriptions that were one too many: these rooms get nothing from others
 	Refused        int64 // questions of other servers that were not answered: there were too many
+	Answering      int   // questions of other servers that are being answered
 	Requests       int64 // that were sent
+	Pending        int   // of these: some answers are being waited for
 	Incomplete     int64 // of these: some servers did not answer
 }
+
+// Losses are messages that were not sent, by what became of them.
+type Losses struct {
+	Full      int64 // too many bytes waited
+	Failed    int64 // the connection failed while they were on their way; they may have arrived
+	Refused   int64 // the server that they were sent to refused them
+	Left      int64 // they waited when the adapter was closed
+	Unwritten int64 // they have no form on the wire
+}
+
+// Sum returns how many they are.
+func (l Losses) Sum() int64 { return l.Full + l.Failed + l.Refused + l.Left + l.Unwritten }
+
+// Discards are messages that were received and are for nobody here, by why.
+type Discards struct {
+	Own      int64 // this server sent them
+	Unwanted int64 // nothing here is addressed, or they have come by another way too
+	Late     int64 // answers that nobody waits for any more
+}
+
+// Sum returns how many they are.
+func (d Discards) Sum() int64 { return d.Own + d.Unwanted + d.Late }
 
 // A Peer is another server of the same kind.
 type Peer struct {
@@ -203,4 +233,6 @@ type Peer struct {
 	Token string    `json:"-"`
 	Seen  time.Time // when it was last heard of
 	Load  Load
+	// Unanswered are requests that it did not answer as long as they were waited for.
+	Unanswered int64
 }

@@ -46,9 +46,7 @@ func (srv *Server) join(h *host) error {
 	}
 	srv.cluster = a
 	srv.relay.Join(a)
-	if own, ok := srv.o.Adapter.(interface{ WantsOwnRooms() bool }); ok {
-		srv.tellsOwn = own.WantsOwnRooms()
-	}
+	srv.tellsOwn = a.OwnRooms()
 	r := &srv.registry
 	r.made, r.opened, r.dropped, r.known = h.made, h.opened, h.dropped, a.Open
 	srv.rooms.Watch(h.watch)

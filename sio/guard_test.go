@@ -30,6 +30,7 @@ func (f fragile) Open(ns string)                                      { f.crack(
 func (f fragile) Drop(ns string)                                      { f.crack(); f.stop.Drop(ns) }
 func (f fragile) Occupied(ns, room string)                            { f.crack(); f.stop.Occupied(ns, room) }
 func (f fragile) Vacated(ns, room string)                             { f.crack(); f.stop.Vacated(ns, room) }
+func (f fragile) OwnRooms() bool                                      { f.crack(); return f.stop.OwnRooms() }
 func (f fragile) Await(context.Context, string, []string) error       { f.crack(); return nil }
 func (f fragile) Emit(rooms.Target, rooms.Event)                      { f.crack() }
 func (f fragile) Join(rooms.Target, []string)                         { f.crack() }

@@ -151,7 +151,9 @@ func newBroker(o *Options, receive func(pattern, channel string, payload []byte)
 		o: client, timeout: o.Timeout, receive: receive, log: o.Logger, notices: notice.New(o.Logger, 0), connected: make(chan struct{}),
 	}
 	b.ctx, b.close = context.WithCancel(context.Background())
-	b.queue.init(o.MaxQueue, &counts{})
+	b.queue.init(o.MaxQueue, &counts{}, func() {
+		b.notices.Warn("redis: too much waits to be published; messages for other servers are lost", "most", o.MaxQueue, "option", "Options.MaxQueue")
+	})
 	b.subs.init(o.MaxSubscriptions, o.Linger)
 	b.subs.over = func(t topic) {
 		b.notices.Warn("redis: too many subscriptions; what is sent to some rooms does not arrive", "channel", t.name, "most", o.MaxSubscriptions, "flag", "--adapter-max-subscriptions")

@@ -157,16 +157,18 @@ func (c *classic) receive(pattern, channel string, payload []byte) {
 	case strings.HasPrefix(channel, c.broadcasts):
 		c.broadcast(pattern, payload)
 	case pattern != "": // it is not ours
-		c.discarded.Add(1)
+		c.discards.unwanted.Add(1)
 	case strings.HasPrefix(channel, c.queries):
 		r, err := wire.ParseRequest(payload)
 		if err != nil {
 			c.b.malformed.Add(1)
 			return
 		}
-		if r.UID != c.uid || r.UID == "" {
-			c.requested(strings.TrimSuffix(channel[len(c.queries):], "#"), r)
+		if r.UID == c.uid && r.UID != "" {
+			c.discards.own.Add(1)
+			return
 		}
+		c.requested(strings.TrimSuffix(channel[len(c.queries):], "#"), r)
 	case strings.HasPrefix(channel, c.responses):
 		r, err := wire.ParseResponse(payload)
 		if err != nil {
@@ -182,8 +184,10 @@ func (c *classic) broadcast(pattern string, payload []byte) {
 	switch {
 	case err != nil:
 		c.b.malformed.Add(1)
-	case m.UID == c.uid || !c.mayCome(pattern, &m):
-		c.discarded.Add(1)
+	case m.UID == c.uid:
+		c.discards.own.Add(1)
+	case !c.mayCome(pattern, &m):
+		c.discards.unwanted.Add(1)
 	default:
 		c.host.Deliver(targetOf(m.Namespace, m.Options), eventOf(m.Packet, m.Options.Flags))
 	}
@@ -275,7 +279,7 @@ func (c *classic) respond(ns string, r wire.Request, answer wire.Response) {
 	answer.RequestID, answer.UID = r.ID, c.uid
 	payload, err := wire.AppendResponse(nil, &answer)
 	if err != nil {
-		c.o.Logger.Warn("redis: an answer could not be encoded", "error", err)
+		c.unwritten("an answer", err)
 		return
 	}
 	channel := wire.ResponseChannel(c.o.Prefix, ns)
@@ -289,7 +293,7 @@ func (c *classic) respond(ns string, r wire.Request, answer wire.Response) {
 func (c *classic) responded(r wire.Response) {
 	q := c.requests.get(r.RequestID)
 	if q == nil {
-		c.discarded.Add(1)
+		c.discards.late.Add(1)
 		return
 	}
 	ok := false
@@ -340,7 +344,7 @@ func (c *classic) send(ns string, r wire.Request) error {
 // tell is send where nobody can be told of an error.
 func (c *classic) tell(ns string, r wire.Request) {
 	if err := c.send(ns, r); err != nil {
-		c.o.Logger.Warn("redis: a request could not be encoded", "error", err)
+		c.unwritten("a request", err)
 	}
 }
 
@@ -349,7 +353,7 @@ func (c *classic) Emit(t rooms.Target, e rooms.Event) {
 	m := wire.Broadcast{UID: c.uid, Namespace: t.Namespace, Packet: packetOf(e), Options: optionsOf(t, e)}
 	payload, err := wire.AppendBroadcast(nil, &m)
 	if err != nil {
-		c.o.Logger.Warn("redis: an event could not be encoded", "error", err)
+		c.unwritten("an event", err)
 		return
 	}
 	c.publish(wire.BroadcastTarget(c.o.Prefix, t.Namespace, &m.Options), payload)

@@ -31,7 +31,8 @@ type core struct {
 	seekers  seekers
 	requests requests
 
-	asked, incomplete, discarded, refused atomic.Int64
+	asked, incomplete, refused atomic.Int64
+	discards                   discards
 
 	answering chan struct{}                     // has one for each goroutine that answers
 	otherwise func(t topic, refusal error) bool // what broker.otherwise is
@@ -42,6 +43,9 @@ type core struct {
 	mu   sync.Mutex
 	open map[string]*opened // the namespaces that are here
 }
+
+// discards count what was received for nobody; see rooms.Discards.
+type discards struct{ own, unwanted, late atomic.Int64 }
 
 // An opened namespace has been opened so many times more than dropped: what a
 // pattern and an instance of it are called may be the same.
@@ -177,14 +181,28 @@ func (c *core) Status() rooms.Status {
 	if other, ok := c.peers.elder(c.host.Node(), c.uid, c.began); ok {
 		up, reason = false, fmt.Sprintf("%q, which began earlier, has the same node name %q", other.Name, other.Node)
 	}
+	waiting, size := c.b.waiting()
+	losses := c.b.queue.losses()
+	discards := rooms.Discards{Own: c.discards.own.Load(), Unwanted: c.discards.unwanted.Load(), Late: c.discards.late.Load()}
 	return rooms.Status{
-		Refused: c.refused.Load(), Parked: parked,
 		Up: up, Since: since, Reason: reason, Peers: c.peers.list(),
-		Sent: c.b.queue.sent.Load(), Received: c.b.received.Load(), Discarded: c.discarded.Load(), Malformed: c.b.malformed.Load(),
-		Lost: c.b.queue.lost.Load(), Reconnects: c.b.reconnects.Load(), Waiting: c.b.waiting(), Subscriptions: n,
-		Requests: c.asked.Load(), Incomplete: c.incomplete.Load(),
+		Sent: c.b.queue.sent.Load(), Received: c.b.received.Load(), Malformed: c.b.malformed.Load(), Reconnects: c.b.reconnects.Load(),
+		Discarded: discards.Sum(), Discards: discards, Lost: losses.Sum(), Losses: losses,
+		Waiting: waiting, WaitingBytes: int64(size), Subscriptions: n, Parked: parked,
+		Refused: c.refused.Load(), Answering: len(c.answering),
+		Requests: c.asked.Load(), Pending: c.requests.pending(), Incomplete: c.incomplete.Load(),
 	}
 }
+
+// unwritten counts a message that has no form on the wire. Clients may have a part in
+// that, so it is logged as often as other mistakes of theirs.
+func (c *core) unwritten(what string, err error) {
+	c.b.queue.unwritten.Add(1)
+	c.b.notices.Warn("redis: "+what+" could not be encoded", "error", err)
+}
+
+// OwnRooms says that sockets' own rooms need not be told.
+func (c *core) OwnRooms() bool { return false }
 
 // newID returns n random characters of base64url.
 func newID(n int) string {

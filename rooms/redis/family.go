@@ -21,7 +21,7 @@ type family struct {
 func (f *family) put(channel string, m *wire.Message) {
 	payload, err := wire.AppendMessage(nil, m, f.form)
 	if err != nil {
-		f.o.Logger.Warn("redis: a message could not be encoded", "error", err)
+		f.unwritten("a message", err)
 		return
 	}
 	f.publish(channel, payload)
@@ -44,7 +44,7 @@ func (f *family) receive(_, _ string, payload []byte) {
 // handle acts on a message that is for all servers.
 func (f *family) handle(m wire.Message) {
 	if m.UID == f.uid {
-		f.discarded.Add(1)
+		f.discards.own.Add(1)
 		return
 	}
 	t := targetOf(m.Namespace, m.Options)
@@ -96,7 +96,7 @@ func (f *family) respond(to, answer wire.Message) {
 func (f *family) responded(m wire.Message) {
 	q := f.requests.get(m.RequestID)
 	if q == nil {
-		f.discarded.Add(1)
+		f.discards.late.Add(1)
 		return
 	}
 	ok := false

@@ -78,14 +78,30 @@ func (p *peers) heard(b beat) {
 	if p.known == nil {
 		p.known = map[string]*peer{}
 	}
-	if p.known[b.UID] == nil {
+	before := p.known[b.UID]
+	if before == nil {
 		if len(p.known) >= maxPeers {
 			return
 		}
 		p.back(b.Node)
 		p.news.come()
 	}
-	p.known[b.UID] = &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Token: b.Token, Seen: time.Now(), Load: b.Load}, b.Namespaces, b.Began}
+	now := &peer{rooms.Peer{Node: b.Node, Name: b.Name, Addr: b.Addr, Token: b.Token, Seen: time.Now(), Load: b.Load}, b.Namespaces, b.Began}
+	if before != nil {
+		now.Unanswered = before.Unanswered
+	}
+	p.known[b.UID] = now
+}
+
+// unanswered counts a request that servers did not answer.
+func (p *peers) unanswered(uids []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, uid := range uids {
+		if x := p.known[uid]; x != nil {
+			x.Unanswered++
+		}
+	}
 }
 
 // sweep forgets who has not been heard of since up, when hearing began.

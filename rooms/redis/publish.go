@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/sioedge/sioedge/rooms"
 )
 
 // A command is something to be sent to Redis: PUBLISH, SPUBLISH, or the words of
@@ -58,14 +60,21 @@ func (c *command) build(b rueidis.Builder, spread bool) rueidis.Completed {
 	return b.Publish().Channel(c.channel).Message(rueidis.BinaryString(c.payload)).Build()
 }
 
-// counts say what became of commands.
-type counts struct{ sent, lost atomic.Int64 }
+// counts say what became of commands; see rooms.Losses.
+type counts struct{ sent, full, failed, refused, left, unwritten atomic.Int64 }
+
+func (c *counts) losses() rooms.Losses {
+	return rooms.Losses{
+		Full: c.full.Load(), Failed: c.failed.Load(), Refused: c.refused.Load(), Left: c.left.Load(), Unwritten: c.unwritten.Load(),
+	}
+}
 
 // A queue holds commands until they are sent. What would make it larger than most
 // bytes is lost, and counted: nobody waits for Redis.
 type queue struct {
 	*counts
 	most int
+	over func() // is told that something did not fit
 	wake chan struct{}
 
 	mu       sync.Mutex
@@ -75,7 +84,9 @@ type queue struct {
 	busy     bool // some have been taken and are on their way
 }
 
-func (q *queue) init(most int, c *counts) { q.most, q.counts, q.wake = most, c, make(chan struct{}, 1) }
+func (q *queue) init(most int, c *counts, over func()) {
+	q.most, q.counts, q.over, q.wake = most, c, over, make(chan struct{}, 1)
+}
 
 func (q *queue) put(c command) {
 	n := c.size()
@@ -88,7 +99,8 @@ func (q *queue) put(c command) {
 	}
 	q.mu.Unlock()
 	if !fits {
-		q.lost.Add(1)
+		q.full.Add(1)
+		q.over()
 		c.ended()
 		return
 	}
@@ -132,12 +144,20 @@ func (q *queue) next() string {
 	return q.last
 }
 
-func (q *queue) waiting() int {
+// waiting returns how many commands are queued, and their bytes.
+func (q *queue) waiting() (n, size int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.commands)
+	return len(q.commands), q.bytes
 }
 
+// clear tells whether no commands are queued; some may be on their way.
+func (q *queue) clear() bool {
+	n, _ := q.waiting()
+	return n == 0
+}
+
+// empty tells whether none are on their way either.
 func (q *queue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -157,7 +177,7 @@ func (q *queue) drop() {
 	lost := q.commands
 	q.commands, q.bytes = nil, 0
 	q.mu.Unlock()
-	q.lost.Add(int64(len(lost)))
+	q.left.Add(int64(len(lost)))
 	for i := range lost {
 		lost[i].ended()
 	}
@@ -257,10 +277,11 @@ func (b *broker) send(conn rueidis.CoreClient, q *queue, batch []command, spread
 			continue
 		case r.NonRedisError() != nil:
 			failed = err
+			q.failed.Add(1)
 		default:
+			q.refused.Add(1)
 			b.notices.Warn("redis: a message was refused", "channel", batch[i].channel, "error", err)
 		}
-		q.lost.Add(1)
 	}
 	return failed
 }

@@ -206,6 +206,25 @@ func (q *requests) get(id string) *request {
 	return q.byID[id]
 }
 
+// pending returns how many there are.
+func (q *requests) pending() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.byID)
+}
+
+// silent returns the named servers that have not answered.
+func (r *request) silent() (uids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for uid := range r.named {
+		if r.answers[uid] == nil {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
+
 // ask asks the other servers of a namespace: t is where they listen, send publishes
 // the request, which gets the answers. It waits until all have answered, those that
 // have not are known to be gone, or ctx is done.
@@ -239,6 +258,7 @@ func (c *core) ask(ctx context.Context, ns string, t topic, id string, send func
 	err = c.await(ctx, r, t)
 	if err != nil {
 		c.incomplete.Add(1)
+		c.peers.unanswered(r.silent())
 	}
 	return err
 }

@@ -80,7 +80,7 @@ func (b *broker) sender(client rueidis.Client, node string) *sender {
 	x := s.all[node]
 	if x == nil {
 		x = &sender{}
-		x.queue.init(b.queue.most, b.queue.counts)
+		x.queue.init(b.queue.most, b.queue.counts, b.queue.over)
 		if s.all == nil {
 			s.all = map[string]*sender{}
 		}
@@ -125,7 +125,7 @@ func (b *broker) stuck(key string) bool {
 	b.senders.mu.Lock()
 	x := b.senders.all[node]
 	b.senders.mu.Unlock()
-	return b.queue.waiting() > 0 || x != nil && x.waiting() > 0
+	return !b.queue.clear() || x != nil && !x.clear()
 }
 
 // drop loses what is queued.
@@ -136,13 +136,14 @@ func (b *broker) drop() {
 	}
 }
 
-// waiting returns how many commands are queued.
-func (b *broker) waiting() int {
-	n := b.queue.waiting()
+// waiting returns how many commands are queued, and their bytes.
+func (b *broker) waiting() (n, size int) {
+	n, size = b.queue.waiting()
 	for _, x := range b.senders.list() {
-		n += x.waiting()
+		m, more := x.waiting()
+		n, size = n+m, size+more
 	}
-	return n
+	return n, size
 }
 
 // idle tells whether all that was queued has been sent, or lost.

@@ -27,8 +27,8 @@ func (s *shardedAdapter) Start(h rooms.Host) error {
 	return nil
 }
 
-// WantsOwnRooms tells whether sockets' own rooms have channels too.
-func (s *shardedAdapter) WantsOwnRooms() bool { return s.o.Mode == DynamicPrivate }
+// OwnRooms tells whether sockets' own rooms have channels too.
+func (s *shardedAdapter) OwnRooms() bool { return s.o.Mode == DynamicPrivate }
 
 // room returns the channel of a room, "" if it has none.
 func (s *shardedAdapter) room(ns, room string) string {

@@ -82,7 +82,7 @@ func (s *streams) Keep(x rooms.Session, window time.Duration) {
 	}
 	value, err := wire.AppendSession(nil, &session)
 	if err != nil {
-		s.o.Logger.Warn("redis: a session could not be encoded", "error", err)
+		s.unwritten("a session", err)
 		return
 	}
 	s.b.queue.put(command{

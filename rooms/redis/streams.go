@@ -72,7 +72,7 @@ const numberField = "n"
 func (s *streams) add(m *wire.Message, n uint64) {
 	words, err := wire.AppendEntry([]string{"XADD", s.Lane(m.Namespace), "MAXLEN", "~", strconv.Itoa(s.o.MaxLen), "*"}, m)
 	if err != nil {
-		s.o.Logger.Warn("redis: a message could not be encoded", "error", err)
+		s.unwritten("a message", err)
 		return
 	}
 	if n != 0 {
@@ -89,7 +89,7 @@ func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 		s.returned(lane, place, x)
 		return
 	case !s.has(x.FieldValues["nsp"]):
-		s.discarded.Add(1)
+		s.discards.unwanted.Add(1)
 		return
 	}
 	m, err := wire.ParseEntry(x.FieldValues)
@@ -116,7 +116,7 @@ func (s *streams) returned(lane string, place rooms.Place, x rueidis.XRangeEntry
 		}
 	}
 	if s.recorder == nil || n == 0 && op == rooms.Emitted {
-		s.discarded.Add(1)
+		s.discards.own.Add(1)
 		return
 	}
 	s.recorder.Recorded(lane, rooms.Entry{Place: place, Own: n, Op: op})

@@ -67,6 +67,11 @@ func (c *confined) Vacated(namespace, room string) {
 	c.a.Vacated(namespace, room)
 }
 
+func (c *confined) OwnRooms() (own bool) {
+	defer c.confine("OwnRooms", nil)
+	return c.a.OwnRooms()
+}
+
 func (c *confined) Await(ctx context.Context, namespace string, names []string) (err error) {
 	defer c.confine("Await", &err)
 	return c.a.Await(ctx, namespace, names)
