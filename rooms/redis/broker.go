@@ -42,7 +42,7 @@ type broker struct {
 
 	health health
 	back   signal // a connection has succeeded
-	gate   gate
+	held   holdback
 
 	received, malformed, reconnects atomic.Int64
 }
@@ -159,7 +159,7 @@ func newBroker(o *Options, receive func(pattern, channel string, payload []byte)
 		b.notices.Warn("redis: too many subscriptions; what is sent to some rooms does not arrive", "channel", t.name, "most", o.MaxSubscriptions, "flag", "--adapter-max-subscriptions")
 	}
 	b.health.log, b.health.since, b.health.failed = o.Logger, time.Now(), [2]error{errNotYet, errNotYet}
-	b.gate.close()
+	b.held.begin()
 	return b
 }
 

@@ -65,20 +65,20 @@ func newCore(o Options) *core {
 // but that of heartbeats.
 func (c *core) start(h rooms.Host, uid string, receive func(pattern, channel string, payload []byte)) {
 	c.host, c.uid, c.began = h, uid, time.Now()
-	beats := c.beats()
+	heartbeats := c.heartbeats()
 	c.b = newBroker(&c.o, func(pattern, channel string, payload []byte) {
-		if channel != beats.name {
+		if channel != heartbeats.name {
 			receive(pattern, channel, payload)
 		} else if pattern == "" {
-			c.heardBeat(payload)
+			c.receiveHeartbeat(payload)
 		}
 	})
 	c.b.keys, c.b.otherwise, c.b.together = c.keys, c.otherwise, c.together
-	c.b.subs.add(beats)
+	c.b.subs.add(heartbeats)
 	c.b.run(c.shards)
 	c.b.ended.Add(1)
 	// ends when the broker is closed
-	go c.keepBeating()
+	go c.keepHeartbeats()
 }
 
 // channel returns the topic of a channel.
@@ -98,7 +98,7 @@ func (c *core) publish(channel string, payload []byte) {
 func (c *core) Close(ctx context.Context) error {
 	ctx, cancel := deadline(ctx, c.o.Timeout)
 	defer cancel()
-	c.beat(false, true)
+	c.sendHeartbeat(false, true)
 	return c.b.shut(ctx)
 }
 

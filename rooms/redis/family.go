@@ -11,11 +11,17 @@ import (
 // messages, and a channel for each server's responses.
 type family struct {
 	*core
-	send  func(m *wire.Message)             // publishes a message for all servers
-	reply func(uid string, m *wire.Message) // publishes a response to a server
-	main  func(namespace string) string     // the channel on which all servers are
-	form  wire.Form                         // in which messages are published
+	send func(m *wire.Message) // publishes a message for all servers
+	form wire.Form             // in which messages are published
 }
+
+// main returns the channel of a namespace on which all servers are.
+func (f *family) main(ns string) string { return wire.BroadcastChannel(f.o.Prefix, ns) }
+
+// own returns the channel of a namespace on which a server gets responses.
+func (f *family) own(ns, uid string) string { return wire.RoomChannel(f.o.Prefix, ns, uid) }
+
+func (f *family) mainTopics(ns string) []topic { return []topic{f.channel(f.main(ns))} }
 
 // put publishes a message.
 func (f *family) put(channel string, m *wire.Message) {
@@ -89,7 +95,7 @@ func (f *family) poll(t rooms.Target, m wire.Message) {
 
 func (f *family) respond(to, answer wire.Message) {
 	answer.UID, answer.Namespace, answer.RequestID = f.uid, to.Namespace, to.RequestID
-	f.reply(to.UID, &answer)
+	f.put(f.own(to.Namespace, to.UID), &answer)
 }
 
 // responded hands a response to who waits for it.
@@ -117,7 +123,7 @@ func (f *family) responded(m wire.Message) {
 
 // request asks the other servers of a namespace for answers of a kind.
 func (f *family) request(ctx context.Context, m *wire.Message, want answerKind, each func(answer)) error {
-	own := f.channel(wire.RoomChannel(f.o.Prefix, m.Namespace, f.uid))
+	own := f.channel(f.own(m.Namespace, f.uid))
 	f.b.subs.add(own)
 	defer f.b.subs.drop(own)
 	if err := f.b.subs.await(ctx, own); err != nil {

@@ -128,7 +128,7 @@ func FuzzReceive(f *testing.F) {
 		for _, a := range all {
 			c := coreOf(a)
 			waiting(c)
-			channels := []string{"p#/#", "p-request#/#", "p-response#/#", c.beats().name, "p#/#" + c.uid + "#", payload}
+			channels := []string{"p#/#", "p-request#/#", "p-response#/#", c.heartbeats().name, "p#/#" + c.uid + "#", payload}
 			pattern := ""
 			if by >= 128 {
 				pattern = "p#*"

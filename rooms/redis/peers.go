@@ -14,15 +14,15 @@ import (
 // Servers of this kind tell each other that they are there, once a second, and
 // are taken for dead after three: less than a request waits.
 const (
-	beatEvery = time.Second
-	deadAfter = 3 * time.Second
-	// mayBeat is how often one may say something between: who asks, and namespaces
+	heartbeatEvery = time.Second
+	deadAfter      = 3 * time.Second
+	// heartbeatGap is how often one may say something between: who asks, and namespaces
 	// that come, may be many, and all servers hear each time.
-	mayBeat = beatEvery / 4
+	heartbeatGap = heartbeatEvery / 4
 )
 
-// A beat is a heartbeat, as JSON. Servers of Node do not see it.
-type beat struct {
+// A heartbeat says that a server is there, as JSON. Servers of Node do not see it.
+type heartbeat struct {
 	UID  string `json:"uid"`
 	Node string `json:"node"`
 	Name string `json:"name"`
@@ -40,9 +40,9 @@ type beat struct {
 	Began int64 `json:"began,omitempty"`
 }
 
-// beats is where heartbeats are published: no namespace is called so, and who may
+// heartbeats is where heartbeats are published: no namespace is called so, and who may
 // have all that begins with the prefix may have it.
-func (c *core) beats() topic { return c.channel(c.o.Prefix + "#sioedge#") }
+func (c *core) heartbeats() topic { return c.channel(c.o.Prefix + "#sioedge#") }
 
 // maxPeers bounds the servers that are known by name.
 const maxPeers = 4096
@@ -62,8 +62,8 @@ type peer struct {
 	began      int64
 }
 
-// heard notes a heartbeat.
-func (p *peers) heard(b beat) {
+// note takes down what a heartbeat says.
+func (p *peers) note(b heartbeat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if b.Bye {
@@ -206,9 +206,9 @@ func (p *peers) list() []rooms.Peer {
 	return all
 }
 
-// beat publishes a heartbeat.
-func (c *core) beat(hello, bye bool) {
-	b := beat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Token: c.host.Token(), Hello: hello, Bye: bye, Began: c.began.UnixMilli()}
+// sendHeartbeat publishes a heartbeat.
+func (c *core) sendHeartbeat(hello, bye bool) {
+	b := heartbeat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Token: c.host.Token(), Hello: hello, Bye: bye, Began: c.began.UnixMilli()}
 	if !bye {
 		b.Load, b.Namespaces = c.host.Load(), c.namespaces()
 	}
@@ -216,7 +216,7 @@ func (c *core) beat(hello, bye bool) {
 	if err != nil {
 		return // nothing in it can fail
 	}
-	c.publish(c.beats().name, payload)
+	c.publish(c.heartbeats().name, payload)
 }
 
 // maxNames bounds the names of namespaces in a heartbeat, in bytes.
@@ -255,22 +255,22 @@ func (c *core) listens(ns string) bool {
 func (c *core) together() bool {
 	ctx, cancel := context.WithTimeout(c.b.ctx, c.o.Timeout)
 	defer cancel()
-	n, err := c.b.subscribers(ctx, c.beats())
+	n, err := c.b.subscribers(ctx, c.heartbeats())
 	return err == nil && n > c.peers.count()
 }
 
-// keepBeating publishes heartbeats and forgets the dead, until the broker is
+// keepHeartbeats publishes heartbeats and forgets the dead, until the broker is
 // closed. The others are asked for theirs when these can be heard, so that who
 // begins knows all at once.
-func (c *core) keepBeating() {
+func (c *core) keepHeartbeats() {
 	defer c.b.ended.Done()
-	ticker := time.NewTicker(beatEvery)
+	ticker := time.NewTicker(heartbeatEvery)
 	defer ticker.Stop()
 	heard := make(chan struct{})
 	// ends when heartbeats can be heard, or the broker is closed
 	go func() {
 		defer close(heard)
-		for c.b.subs.await(c.b.ctx, c.beats()) != nil && c.b.ctx.Err() == nil {
+		for c.b.subs.await(c.b.ctx, c.heartbeats()) != nil && c.b.ctx.Err() == nil {
 			time.Sleep(tick) // it was refused
 		}
 	}()
@@ -286,7 +286,7 @@ func (c *core) keepBeating() {
 			hello, says = nil, true
 		case <-c.news:
 			if soon == nil {
-				soon = time.After(max(beatEvery/20, time.Until(next))) // many are opened together
+				soon = time.After(max(heartbeatEvery/20, time.Until(next))) // many are opened together
 			}
 			continue
 		case <-c.hello:
@@ -295,33 +295,33 @@ func (c *core) keepBeating() {
 			}
 			continue
 		case <-soon:
-			soon, next = nil, time.Now().Add(mayBeat)
+			soon, next = nil, time.Now().Add(heartbeatGap)
 		case <-ticker.C:
 		}
-		if says || !c.b.stuck(c.beats().name) { // else we are cut off, or busy enough to be seen
-			c.beat(says, false)
+		if says || !c.b.stuck(c.heartbeats().name) { // else we are cut off, or busy enough to be seen
+			c.sendHeartbeat(says, false)
 		}
 		if up, since, _ := c.b.health.get(); up { // else nobody can be heard, and nobody is known to be gone
-			c.peers.sweep(time.Now(), since.Add(gateWait)) // that long the others may be held back
+			c.peers.sweep(time.Now(), since.Add(mostHeld)) // that long the others may be held back
 		}
 	}
 }
 
-// maxBeat bounds a heartbeat, in bytes: more than one has whose names are as long as
+// maxHeartbeat bounds a heartbeat, in bytes: more than one has whose names are as long as
 // they may be, and each character escaped.
-const maxBeat = 64 << 10
+const maxHeartbeat = 64 << 10
 
-// heardBeat handles a heartbeat.
-func (c *core) heardBeat(payload []byte) {
-	var b beat
-	if len(payload) > maxBeat || json.Unmarshal(payload, &b) != nil || b.UID == "" {
+// receiveHeartbeat handles a heartbeat.
+func (c *core) receiveHeartbeat(payload []byte) {
+	var b heartbeat
+	if len(payload) > maxHeartbeat || json.Unmarshal(payload, &b) != nil || b.UID == "" {
 		c.b.malformed.Add(1)
 		return
 	}
 	if b.UID == c.uid {
 		return
 	}
-	c.peers.heard(b)
+	c.peers.note(b)
 	if b.Node == c.host.Node() && !b.Bye {
 		c.b.notices.Warn("redis: two servers have the same node name, so that their clients' ids may be the same; the one that began later is not to be in the cluster",
 			"node", b.Node, "other", b.Name, "address", b.Addr)

@@ -69,20 +69,20 @@ func TestAnswersToHelloAreBounded(t *testing.T) {
 	_, adapters := join(t, "classic", server(t), 2, Options{})
 	a, b := coreOf(adapters[0]), coreOf(adapters[1])
 	for range 3 { // what the start has to say has been said
-		time.Sleep(beatEvery / 2)
+		time.Sleep(heartbeatEvery / 2)
 	}
-	payload, err := json.Marshal(beat{UID: "0", Node: "askr", Hello: true})
+	payload, err := json.Marshal(heartbeat{UID: "0", Node: "askr", Hello: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	began, before := time.Now(), b.b.received.Load()
-	for time.Since(began) < beatEvery {
-		a.heardBeat(payload)
+	for time.Since(began) < heartbeatEvery {
+		a.receiveHeartbeat(payload)
 		time.Sleep(time.Millisecond)
 	}
-	time.Sleep(2 * mayBeat)
+	time.Sleep(2 * heartbeatGap)
 	took := time.Since(began)
-	most := int64(2 * (took/beatEvery + took/mayBeat + 2)) // of both servers, who hear themselves
+	most := int64(2 * (took/heartbeatEvery + took/heartbeatGap + 2)) // of both servers, who hear themselves
 	if got := b.b.received.Load() - before; got > most || got < 4 {
 		t.Errorf("%d heartbeats in %v, want at most %d", got, took, most)
 	}
@@ -92,11 +92,11 @@ func TestAnswersToHelloAreBounded(t *testing.T) {
 func TestLongHeartbeats(t *testing.T) {
 	for _, a := range offline(t, &fake{node: "node"}) {
 		c := coreOf(a)
-		long, _ := json.Marshal(beat{UID: "1", Node: "long", Addr: strings.Repeat("x", maxBeat)})
-		c.heardBeat(long)
-		most := beat{UID: "2", Node: "most", Namespaces: []string{strings.Repeat("<", maxNames)}}
+		long, _ := json.Marshal(heartbeat{UID: "1", Node: "long", Addr: strings.Repeat("x", maxHeartbeat)})
+		c.receiveHeartbeat(long)
+		most := heartbeat{UID: "2", Node: "most", Namespaces: []string{strings.Repeat("<", maxNames)}}
 		fits, _ := json.Marshal(most)
-		c.heardBeat(fits)
+		c.receiveHeartbeat(fits)
 		if _, known := c.Peer("long"); known || c.b.malformed.Load() != 1 {
 			t.Errorf("%T: a heartbeat of %d bytes was taken for one", a, len(long))
 		}

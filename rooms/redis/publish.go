@@ -198,7 +198,7 @@ func (b *broker) publishAll(client rueidis.Client, spread bool) {
 		if b.ctx.Err() != nil {
 			return
 		}
-		b.gate.close()
+		b.held.begin()
 		b.health.set(sending, err)
 		if time.Since(began) > lastPause {
 			wait = firstPause
@@ -242,7 +242,7 @@ func (b *broker) publishVia(conn rueidis.CoreClient, q *queue, spread bool, stay
 		case <-q.wake:
 		}
 		for {
-			if err := b.pass(alive); err != nil {
+			if err := b.awaitOthers(alive); err != nil {
 				q.poke()
 				return err
 			}

@@ -18,6 +18,50 @@
 //
 // Servers of this kind know each other by heartbeats, so that requests do not
 // wait for one that is dead, and can say who did not answer.
+//
+// # How it is built
+//
+//	adapter   classic, shardedAdapter, streams   messages of its kind (package wire), rooms as topics
+//	core      one for each adapter               what they have in common: namespaces, requests, peers, status
+//	broker    one for each core                  Redis: a queue of commands, subscriptions, connections
+//
+//	out   Emit, Join, … note a command in the queue and return   one goroutine sends it, in batches and in order;
+//	                                                             with a Redis Cluster one for each node
+//	in    receive, on the goroutine of the connection            hands over to the Host; what may wait (a question)
+//	                                                             goes on a goroutine of its own, at most 16,384
+//
+// A topic (a channel, a pattern) is subscribed to as long as it has owners: namespaces,
+// rooms, requests that wait for answers. They are counted, since two names may lead to
+// one channel. Asking for one takes a lock for a few instructions, since rooms do so under
+// theirs; a goroutine for each connection brings Redis in line.
+//
+// A request asks all servers and waits for those that are known by name, and for as many
+// others as Redis counts. An answer of a kind that was not asked for, a second one, or one
+// that cannot be read is counted as malformed and not taken for an answer.
+//
+// # Limits, and who ends what
+//
+//	what                                       bound                       beyond it
+//	commands that wait                         Options.MaxQueue            the new one is lost (Losses.Full)
+//	subscriptions                              Options.MaxSubscriptions    the room is parked (Status.Parked)
+//	those that linger without owners           8,192                       the oldest is ended
+//	questions of others that are answered      16,384                      not answered (Status.Refused)
+//	peers by name, the size of a heartbeat     4,096; 64 KiB               not known by name; malformed
+//	sessions that are asked for at one time    8,192, of Redis 256         errBusy; they wait
+//
+// After a failure, what is to be published is held back until this server and as many
+// of its kind as it knows are subscribed again, 3 s at most. What was on its way when a
+// connection failed is not sent again: it may have arrived.
+//
+// # Where to look
+//
+//	what is subscribed to, and why        topics.go, changes.go, confirm.go
+//	which node of a Redis Cluster has it  nodes.go
+//	who is there, who is dead             peers.go, seek.go
+//	who did not answer                    request.go
+//	what is lost                          publish.go, senders.go; Status.Losses
+//	when publishing is held back          holdback.go; which master it is: master.go
+//	streams, sessions, what was missed    streams.go, streamread.go, streamlog.go
 package redis
 
 import (

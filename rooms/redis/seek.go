@@ -132,7 +132,7 @@ func (s *seekers) turn(now time.Time) (time.Duration, bool) {
 // done. They are asked once it can be heard what they say; if more is asked within a
 // moment, together.
 func (c *core) Seek(ctx context.Context, node string) {
-	if c.b.subs.await(ctx, c.beats()) != nil {
+	if c.b.subs.await(ctx, c.heartbeats()) != nil {
 		return
 	}
 	if wait, ours := c.seekers.turn(time.Now()); ours {
@@ -140,7 +140,7 @@ func (c *core) Seek(ctx context.Context, node string) {
 		go func() {
 			select {
 			case <-time.After(wait):
-				c.beat(true, false)
+				c.sendHeartbeat(true, false)
 			case <-c.b.ctx.Done():
 			}
 		}()

@@ -77,9 +77,9 @@ func TestServersAreSought(t *testing.T) {
 func TestSilentServersAreRemembered(t *testing.T) {
 	var p peers
 	now := time.Now()
-	p.heard(beat{UID: "1", Node: "aaaa", Addr: "http://a"})
-	p.heard(beat{UID: "2", Node: "bbbb", Addr: "http://b"})
-	p.heard(beat{UID: "2", Node: "bbbb", Bye: true})
+	p.note(heartbeat{UID: "1", Node: "aaaa", Addr: "http://a"})
+	p.note(heartbeat{UID: "2", Node: "bbbb", Addr: "http://b"})
+	p.note(heartbeat{UID: "2", Node: "bbbb", Bye: true})
 	p.sweep(now.Add(deadAfter+time.Second), now)
 	if got, ok := p.node("aaaa"); !ok || got.Addr != "http://a" || len(p.list()) != 0 || len(p.alive()) != 0 {
 		t.Errorf("who is silent: %+v, %t, and %v alive, want its address, and nobody", got, ok, p.alive())
@@ -90,7 +90,7 @@ func TestSilentServersAreRemembered(t *testing.T) {
 	if known, _ := p.sought("bbbb"); !known {
 		t.Error("it is not known of who has left that it has")
 	}
-	p.heard(beat{UID: "3", Node: "aaaa", Addr: "http://c"})
+	p.note(heartbeat{UID: "3", Node: "aaaa", Addr: "http://c"})
 	if got, _ := p.node("aaaa"); got.Addr != "http://c" || len(p.silent) != 0 {
 		t.Errorf("who is back: %+v, and %d silent, want its new address and 0", got, len(p.silent))
 	}

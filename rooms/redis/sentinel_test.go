@@ -189,7 +189,7 @@ func TestAMasterIsReplaced(t *testing.T) {
 			eventually(t, "the switch", func() bool { check(); return w.servers[1].role() == "master" })
 			eventually(t, "everybody being at the new one", func() bool {
 				check()
-				n, err := w.servers[1].do("PUBSUB", "NUMSUB", coreOf(adapters[0]).beats().name).ToArray()
+				n, err := w.servers[1].do("PUBSUB", "NUMSUB", coreOf(adapters[0]).heartbeats().name).ToArray()
 				if err != nil {
 					return false
 				}

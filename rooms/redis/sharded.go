@@ -18,11 +18,9 @@ type shardedAdapter struct {
 // Start begins.
 func (s *shardedAdapter) Start(h rooms.Host) error {
 	s.shards, s.prefix = true, s.o.Prefix+"#"
-	s.main = func(ns string) string { return wire.BroadcastChannel(s.o.Prefix, ns) }
 	s.send = func(m *wire.Message) { s.put(wire.ShardedTarget(s.o.Prefix, s.o.Mode, m), m) }
-	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
 	s.form = wire.Sharded
-	s.topics = func(ns string) []topic { return []topic{s.channel(s.main(ns))} }
+	s.topics = s.mainTopics
 	s.start(h, newUID(), s.receive)
 	return nil
 }

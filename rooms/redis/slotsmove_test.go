@@ -169,7 +169,7 @@ func TestSubscriptionsFollowTheirSlots(t *testing.T) {
 			s.reach(names...)
 			before := s.adapters[1].Status()
 			k := s.traffic(names...)
-			moved := []string{s.channel("a"), s.channel(""), coreOf(s.adapters[0]).beats().name}
+			moved := []string{s.channel("a"), s.channel(""), coreOf(s.adapters[0]).heartbeats().name}
 			slices.Sort(moved)
 			moved = slices.Compact(moved)
 			for _, channel := range moved {

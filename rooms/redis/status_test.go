@@ -59,14 +59,14 @@ func TestDiscardsAreToldApart(t *testing.T) {
 // What a server did not answer stays with it from one heartbeat to the next.
 func TestUnansweredRequestsAreCountedByServer(t *testing.T) {
 	var p peers
-	p.heard(beat{UID: "a", Node: "aaaa"})
-	p.heard(beat{UID: "b", Node: "bbbb"})
+	p.note(heartbeat{UID: "a", Node: "aaaa"})
+	p.note(heartbeat{UID: "b", Node: "bbbb"})
 	r := newRequest(aValue, func(answer) {})
 	r.named, r.expected = map[string]string{"a": "a", "b": "b", "gone": "gone"}, 3
 	r.server("a", 0, answer{kind: aValue})
 	for range 2 {
 		p.unanswered(r.silent())
-		p.heard(beat{UID: "b", Node: "bbbb"})
+		p.note(heartbeat{UID: "b", Node: "bbbb"})
 	}
 	got := map[string]int64{}
 	for _, x := range p.list() {

@@ -30,7 +30,6 @@ type streams struct {
 // Start begins.
 func (s *streams) Start(h rooms.Host) error {
 	s.keys, s.shards = true, s.o.ShardedPubSub
-	s.main = func(ns string) string { return wire.BroadcastChannel(s.o.Prefix, ns) }
 	s.send = func(m *wire.Message) {
 		if m.Durable() {
 			s.add(m, 0)
@@ -38,9 +37,8 @@ func (s *streams) Start(h rooms.Host) error {
 			s.put(s.main(m.Namespace), m)
 		}
 	}
-	s.reply = func(uid string, m *wire.Message) { s.put(wire.RoomChannel(s.o.Prefix, m.Namespace, uid), m) }
 	s.form = wire.Packed
-	s.topics = func(ns string) []topic { return []topic{s.channel(s.main(ns))} }
+	s.topics = s.mainTopics
 	s.reading, s.takes, s.asking = make(chan struct{}), make(chan struct{}, maxTakes), make(chan struct{}, maxAsked)
 	s.start(h, newUID(), s.receive)
 	s.b.ended.Add(1)

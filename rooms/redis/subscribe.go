@@ -36,7 +36,7 @@ func (b *broker) hold(l *line, client func() rueidis.Client) {
 			return
 		}
 		if l.node == "" { // else a node of many is, which holds nobody up that is on others
-			b.gate.close()
+			b.held.begin()
 		}
 		b.reconnects.Add(1)
 		b.health.set(receiving, err)
