@@ -28,6 +28,8 @@ type core struct {
 	news   chan struct{}
 
 	peers    peers
+	echo     echo
+	saying   atomic.Int32 // heartbeats that have not been sent yet, or lost
 	seekers  seekers
 	requests requests
 

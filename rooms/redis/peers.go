@@ -216,7 +216,51 @@ func (c *core) sendHeartbeat(hello, bye bool) {
 	if err != nil {
 		return // nothing in it can fail
 	}
-	c.publish(c.heartbeats().name, payload)
+	c.saying.Add(1)
+	c.b.queue.put(command{channel: c.heartbeats().name, payload: payload, sharded: c.shards, done: func() { c.saying.Add(-1) }})
+}
+
+// An echo is this server's own heartbeats, as they come back to it. As long as they do
+// not, nothing is known of others from their silence: what carries the heartbeats may
+// hang, and not be known to.
+type echo struct {
+	mu          sync.Mutex
+	since, last time.Time
+}
+
+// maxGap is how far apart two heartbeats come that are heard one after the other.
+const maxGap = 2 * heartbeatEvery
+
+// heard notes that one has come.
+func (e *echo) heard(now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now.Sub(e.last) > maxGap {
+		e.since = now
+	}
+	e.last = now
+}
+
+// hearing tells since when they come, and whether they still do.
+func (e *echo) hearing(now time.Time) (since time.Time, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.since, now.Sub(e.last) <= maxGap
+}
+
+// sweepPeers forgets who is dead, if that can be known: this server is connected, has
+// been for as long as the others may be held back, and hears itself.
+func (c *core) sweepPeers() {
+	now := time.Now()
+	up, since, _ := c.b.health.get()
+	heard, ok := c.echo.hearing(now)
+	if !up || !ok {
+		return
+	}
+	if since = since.Add(mostHeld); heard.After(since) {
+		since = heard
+	}
+	c.peers.sweep(now, since)
 }
 
 // maxNames bounds the names of namespaces in a heartbeat, in bytes.
@@ -298,12 +342,10 @@ func (c *core) keepHeartbeats() {
 			soon, next = nil, time.Now().Add(heartbeatGap)
 		case <-ticker.C:
 		}
-		if says || !c.b.stuck(c.heartbeats().name) { // else we are cut off, or busy enough to be seen
+		if says || c.saying.Load() == 0 { // else the last one still waits
 			c.sendHeartbeat(says, false)
 		}
-		if up, since, _ := c.b.health.get(); up { // else nobody can be heard, and nobody is known to be gone
-			c.peers.sweep(time.Now(), since.Add(mostHeld)) // that long the others may be held back
-		}
+		c.sweepPeers()
 	}
 }
 
@@ -319,6 +361,7 @@ func (c *core) receiveHeartbeat(payload []byte) {
 		return
 	}
 	if b.UID == c.uid {
+		c.echo.heard(time.Now())
 		return
 	}
 	c.peers.note(b)

@@ -151,13 +151,7 @@ func (q *queue) waiting() (n, size int) {
 	return len(q.commands), q.bytes
 }
 
-// clear tells whether no commands are queued; some may be on their way.
-func (q *queue) clear() bool {
-	n, _ := q.waiting()
-	return n == 0
-}
-
-// empty tells whether none are on their way either.
+// empty tells whether nothing is queued, nor on its way.
 func (q *queue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

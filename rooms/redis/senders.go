@@ -119,15 +119,6 @@ func (b *broker) probe(client rueidis.Client, x *sender) error {
 	return client.Do(ctx, client.B().Arbitrary("EXISTS").Keys(x.next()).Build()).Error()
 }
 
-// stuck tells whether a command for a key would have to wait for others.
-func (b *broker) stuck(key string) bool {
-	node := b.subs.nodeOf(keySlot(key))
-	b.senders.mu.Lock()
-	x := b.senders.all[node]
-	b.senders.mu.Unlock()
-	return !b.queue.clear() || x != nil && !x.clear()
-}
-
 // drop loses what is queued.
 func (b *broker) drop() {
 	b.queue.drop()
