@@ -68,7 +68,6 @@ func (s *stop) Open(ns string)           { s.note(ns, true) }
 func (s *stop) Drop(ns string)           { s.note(ns, false) }
 func (s *stop) Occupied(ns, room string) { s.note(ns+" "+room, true) }
 func (s *stop) Vacated(ns, room string)  { s.note(ns+" "+room, false) }
-func (s *stop) OwnRooms() bool           { return false }
 func (s *stop) Status() rooms.Status     { return rooms.Status{Up: true} }
 
 func (s *stop) Await(_ context.Context, ns string, names []string) error {
@@ -137,7 +136,7 @@ func (s *stop) reached(addr string) {
 	s.addr = addr
 }
 
-func (s *stop) WantsOwnRooms() bool { return s.owns }
+func (s *stop) OwnRooms() bool { return s.owns }
 
 func (s *stop) note(what string, there bool) {
 	s.mu.Lock()
