@@ -77,6 +77,13 @@ type Adapter interface {
 	Status() Status
 }
 
+// A Counter is an Adapter that can ask the other servers for numbers alone.
+type Counter interface {
+	// Count returns how many sockets Members would. Errors are as of that, and come
+	// with what is known.
+	Count(ctx context.Context, t Target) (int, error)
+}
+
 // A Host is what an adapter knows of its server. Methods do not block unless
 // they say so.
 type Host interface {

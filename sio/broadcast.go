@@ -211,16 +211,29 @@ func (b BroadcastOperator) namespace() *Namespace {
 
 // delivery makes what the rooms carry; frames belong to it from now on.
 func (b BroadcastOperator) delivery(in *instance, frames []byte) *delivery {
-	x := &delivery{b.server(), rooms.Broadcast{
-		Namespace: in.id, To: b.to, Except: b.except, Volatile: b.volatile, Message: newMessage(frames, b.plain), Size: len(frames),
-	}}
+	x := &delivery{b.server(), rooms.Broadcast{Volatile: b.volatile, Message: newMessage(frames, b.plain), Size: len(frames)}}
+	b.addresses(in, &x.Broadcast)
+	return x
+}
+
+// addressees is a broadcast of nothing to those whom b is for, in an instance.
+func (b BroadcastOperator) addressees(in *instance) *rooms.Broadcast {
+	x := &rooms.Broadcast{}
+	b.addresses(in, x)
+	return x
+}
+
+// addresses says in x whom b is for, in an instance.
+func (b BroadcastOperator) addresses(in *instance, x *rooms.Broadcast) {
+	srv := b.server()
+	x.Namespace, x.To, x.Except = in.id, b.to, b.except
 	for _, room := range b.to {
-		if ref, ok := x.srv.idRef(room); ok {
+		if ref, ok := srv.idRef(room); ok {
 			x.ToRefs = append(x.ToRefs, ref)
 		}
 	}
 	for _, room := range b.except {
-		if ref, ok := x.srv.idRef(room); ok {
+		if ref, ok := srv.idRef(room); ok {
 			x.ExceptRefs = append(x.ExceptRefs, ref)
 		}
 	}
@@ -230,7 +243,6 @@ func (b BroadcastOperator) delivery(in *instance, frames []byte) *delivery {
 	case b.sender != 0:
 		x.ExceptRefs = append(x.ExceptRefs, b.sender)
 	}
-	return x
 }
 
 // entry makes what is kept of an event for one instance.

@@ -97,6 +97,16 @@
 // [BroadcastOperator.Leave] and [BroadcastOperator.Disconnect], and list those of
 // this server with [BroadcastOperator.Sockets].
 //
+// # Who is there
+//
+// [Namespace.Count] and [BroadcastOperator.Count] say how many sockets there are,
+// without asking anybody where it is all or those in one room; CountAll asks the other
+// servers too. [Namespace.Lookup] finds a socket by its id, [BroadcastOperator.Pages]
+// goes through those of all servers a page at a time, and [Namespace.Instances] and
+// [BroadcastOperator.RoomCounts] list what is live:
+//
+//	for page, err := range ns.To("lobby").Pages(ctx, 100) {
+//
 // # Middlewares and authentication
 //
 // A [Middleware] admits a socket to its namespace or refuses it. The client's auth

@@ -131,19 +131,29 @@ func (r RemoteSocket) itself() BroadcastOperator {
 	return BroadcastOperator{ns: r.ns, in: r.ns.in, name: r.name}.To(r.member.ID)
 }
 
+// A member is what a loop knows of a socket that others see.
+type member struct {
+	s     Socket
+	rooms []string
+	h     Handshake
+}
+
+// member returns that of a connected socket.
+func (sh *shard) member(slot uint32) member {
+	return member{sh.socket(slot), sh.roomsOf(slot), sh.handshake(slot)}
+}
+
+// described is the form that other servers get. It is made by no loop.
+func (m member) described() rooms.Member {
+	return rooms.Member{ID: m.s.ID(), Handshake: m.h.wire(), Rooms: m.rooms, Data: m.s.wireData()}
+}
+
 // members describes the sockets addressed, those of this server.
 func (b BroadcastOperator) members() (all []rooms.Member) {
-	type found struct {
-		s     Socket
-		rooms []string
-		h     Handshake
-	}
-	var here []found
-	b.visit(func(sh *shard, slot uint32) {
-		here = append(here, found{sh.socket(slot), sh.roomsOf(slot), sh.handshake(slot)})
-	})
-	for _, f := range here {
-		all = append(all, rooms.Member{ID: f.s.ID(), Handshake: f.h.wire(), Rooms: f.rooms, Data: f.s.wireData()})
+	var here []member
+	b.visit(func(sh *shard, slot uint32) { here = append(here, sh.member(slot)) })
+	for _, m := range here {
+		all = append(all, m.described())
 	}
 	return all
 }

@@ -112,6 +112,16 @@ func (c *confined) Members(ctx context.Context, t rooms.Target) (all []rooms.Mem
 	return c.a.Members(ctx, t)
 }
 
+// Count asks an adapter that can count, and else counts what it fetches.
+func (c *confined) Count(ctx context.Context, t rooms.Target) (n int, err error) {
+	defer c.confine("Count", &err)
+	if counter, ok := c.a.(rooms.Counter); ok {
+		return counter.Count(ctx, t)
+	}
+	members, err := c.a.Members(ctx, t)
+	return len(members), err
+}
+
 func (c *confined) RoomNames(ctx context.Context, namespace string) (all []string, err error) {
 	defer c.confine("RoomNames", &err)
 	return c.a.RoomNames(ctx, namespace)
