@@ -68,6 +68,11 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	if in == nil {
 		return
 	}
+	if sh.srv.jammed(in.ns) {
+		sh.srv.registry.release(in)
+		sh.reject(es, string(p.Namespace), &Error{Message: "server is overloaded"})
+		return
+	}
 	brought, ok := sh.bring(es, len(p.Data)+len(query))
 	if !ok {
 		sh.srv.registry.release(in)
@@ -170,6 +175,11 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	sh.srv.registry.announce(sh.instance(slot))
 	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
 	sh.tellOwn(slot, true)
+	if t.rooms != nil {
+		if names := sh.otherRooms(slot); len(names) > 0 {
+			sh.moved(slot, true, names)
+		}
+	}
 	ref, id, pid := sh.ref(slot), "", ""
 	if !sh.srv.isOld(es) {
 		id = sh.id(slot)

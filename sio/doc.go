@@ -105,7 +105,13 @@
 // goes through those of all servers a page at a time, and [Namespace.Instances] and
 // [BroadcastOperator.RoomCounts] list what is live:
 //
-//	for page, err := range ns.To("lobby").Pages(ctx, 100) {
+//	for page, err := range ns.To("lobby").Pages(ctx, 2) {
+//
+// Functions of [Namespace.OnJoin], [Namespace.OnLeave], [Namespace.OnRoomCreated] and
+// [Namespace.OnRoomDeleted] are told what happens in rooms, in order, for each instance
+// one at a time. A client that comes back in time ([Recovery]) leaves its rooms and
+// joins them again: of such a leave [Socket.Recoverable] is true, and of such a join
+// [Socket.Recovered].
 //
 // # Middlewares and authentication
 //

@@ -150,11 +150,10 @@ func (s Socket) Slot() uint32 { return s.shard().lookup(s.ref) }
 // SetWall has deadlines judged by now. It is called before the server serves.
 func (srv *Server) SetWall(now func() time.Time) { srv.wall = now }
 
-// Deadlines counts the sockets of all loops that have one, and DeadlineSize is what
-// each takes in the heap.
+// Deadlines counts the sockets of all loops that have one.
 func (srv *Server) Deadlines() (n int) {
 	for _, sh := range srv.shards {
-		sh.loop.Ask(func() { n += len(sh.deadlines.heap.all) + len(sh.deadlines.heap.place) })
+		sh.loop.Ask(func() { n += sh.deadlines.Len() })
 	}
 	return n
 }

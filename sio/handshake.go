@@ -179,7 +179,7 @@ func (sh *shard) snapshot(slot uint32) *socketState {
 	s := sh.socket(slot)
 	x := &socketState{Socket: packetlog.Socket{
 		Name: s.in.name, ID: s.ID(), PID: sh.srv.seq.pid(s.ref), Ref: s.ref, Home: s.home(), From: sh.sockets.At(slot).start.get(),
-		Expires: sh.deadlines.of(slot),
+		Expires: sh.deadlines.Of(slot),
 	}}
 	if d := sh.srv.details.get(s.ref); d != nil {
 		x.data, x.handshake, x.Identity, x.recovered = d.data, Handshake{d.request, d.auth}, d.identity, d.recovered
@@ -311,8 +311,10 @@ type detail struct {
 	pid       string // that is not that of the Ref: after a recovery
 	identity  string // by Recovery.Identity
 	recovered bool
-	ctx       context.Context
-	cancel    context.CancelFunc
+	// recoverable says that it leaves, and may come back.
+	recoverable bool
+	ctx         context.Context
+	cancel      context.CancelFunc
 }
 
 // edit changes a socket's detail, which is made if needed and forgotten if
@@ -371,13 +373,14 @@ func (d *details) settle(ref rooms.Ref) {
 }
 
 // end ends the context of a socket that leaves, also one that is asked for from
-// now on: by a handler that runs, which the end of the socket waits for.
-func (d *details) end(ref rooms.Ref) {
+// now on: by a handler that runs, which the end of the socket waits for. Back says
+// whether the client may come back.
+func (d *details) end(ref rooms.Ref, back bool) {
 	d.edit(ref, func(x *detail) {
 		if x.cancel != nil {
 			x.cancel()
 		}
-		x.ctx, x.cancel = closedContext, nil
+		x.ctx, x.cancel, x.recoverable = closedContext, nil, back
 	})
 }
 

@@ -110,13 +110,16 @@ func (b *inbox) put(t task) {
 	}
 }
 
-func (b *inbox) start() {
-	if w := b.sh.srv.watch; w != nil {
-		w.Go(b.work)
+// start has the inbox's goroutine begin, which ends when it is empty.
+func (b *inbox) start() { b.sh.srv.run(b.work) }
+
+// run has f, which runs handlers, called on a goroutine, which ends with it.
+func (srv *Server) run(f func()) {
+	if srv.watch != nil {
+		srv.watch.Go(f)
 		return
 	}
-	// ends when the inbox is empty
-	go b.work()
+	go f()
 }
 
 func (b *inbox) work() {

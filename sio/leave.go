@@ -2,13 +2,13 @@ package sio
 
 import (
 	"cmp"
-	"container/heap"
 	"errors"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/sio/internal/due"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -24,19 +24,22 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	var account *budget.Account
 	if reason == ClientDisconnect { // it may come and go as often as it likes
 		ok := false
-		if account, ok = sh.toll(es, len(t.disconnecting)+len(t.disconnect)); !ok {
+		handlers := len(t.disconnecting) + len(t.disconnect)
+		if t.rooms != nil {
+			handlers++
+		}
+		if account, ok = sh.toll(es, handlers); !ok {
 			return
 		}
 	}
+	back := sh.srv.o.Recovery.Window > 0 && recoverable(reason) && !sh.srv.isOld(es) && r.is&expired == 0
 	sh.local.CatchUp(slot)
 	sh.srv.seq.remember(sh, slot, reason)
 	sh.giveBack(slot)
 	sh.tellOwn(slot, false)
 	sh.unlink(es, slot)
 	r.state = leaving
-	if r.is&expiring != 0 {
-		sh.deadlines.remove(sh, slot)
-	}
+	sh.forgetDeadline(slot)
 	sh.failAcks(slot)
 	if x := sh.exts[slot]; x != nil && x.inbox != nil {
 		x.inbox.leaveBehind()
@@ -45,17 +48,21 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	if w := sh.srv.watch; w != nil {
 		w.Left(s.ID(), string(reason))
 	}
-	sh.srv.details.end(s.ref)
+	sh.srv.details.end(s.ref, back)
 	sh.srv.handlers.Add(1) // until farewell
 	if len(t.disconnecting) == 0 {
 		sh.left(slot, reason, account)
 		return
 	}
+	var names []string
+	if t.rooms != nil {
+		names = sh.otherRooms(slot)
+	}
 	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
 		defer func() { // also if a handler ends the goroutine
 			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason, account) })) {
 				account.Done(taskCost)
-				sh.srv.farewell(s, t.disconnect, reason) // the loop has ended, and all rooms with it
+				s.leaveAll(names, func() { sh.srv.farewell(s, t.disconnect, reason) }) // the loop has ended, and all rooms with it
 			}
 		}()
 		for _, h := range t.disconnecting {
@@ -69,19 +76,48 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 // follow it is gone. Account is charged with taskCost until then, or nil.
 func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
+	var names []string
+	if t.rooms != nil {
+		names = sh.otherRooms(slot)
+	}
 	sh.local.Remove(slot)
-	if len(t.disconnect) == 0 {
-		sh.free(slot)
+	goodbye := func() {
 		sh.srv.farewell(s, nil, reason)
 		account.Done(taskCost)
+	}
+	if len(t.disconnect) > 0 {
+		b := sh.inbox(slot)
+		goodbye = func() {
+			b.put(task{name: "disconnect", account: account, size: taskCost, run: func() error {
+				sh.srv.farewell(s, t.disconnect, reason)
+				return nil
+			}})
+		}
+	}
+	sh.free(slot)
+	if len(names) == 0 {
+		goodbye()
 		return
 	}
-	b := sh.inbox(slot)
-	sh.free(slot)
-	b.put(task{name: "disconnect", account: account, size: taskCost, run: func() error {
-		sh.srv.farewell(s, t.disconnect, reason)
-		return nil
-	}})
+	s.leaveAll(names, func() {
+		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { goodbye() })) {
+			account.Done(taskCost)
+			sh.srv.farewell(s, t.disconnect, reason)
+		}
+	})
+	sh.loop.Yield()
+}
+
+// leaveAll tells the functions of rooms that a socket has left all its rooms, and
+// calls then, on any goroutine.
+func (s Socket) leaveAll(names []string, then func()) {
+	if len(names) == 0 {
+		then()
+		return
+	}
+	m := newMove(s, false, names)
+	m.then = then
+	m.begin()
 }
 
 // farewell has the disconnect handlers called and forgets what was kept for the
@@ -239,42 +275,20 @@ func (srv *Server) Now() time.Time { return srv.wall() }
 // overdue tells whether a deadline, of which zero is none, has passed.
 func overdue(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
-// deadlines are those of a loop's sockets: a heap by time, and where in it each
-// socket is. Owned by the loop.
+// deadlines are those of a loop's sockets. Owned by the loop.
 type deadlines struct {
-	heap  deadlineHeap
+	due.Heap[func(Socket)]
 	timer loop.Timer
-}
-
-type deadlineHeap struct {
-	all   []deadline
-	place map[uint32]uint32 // in all, by slot
-}
-
-type deadline struct {
-	at   int64        // ms of the wall clock, since 1970
-	f    func(Socket) // nil: the connection is closed
-	slot uint32
 }
 
 // deadlineNap is how long a loop waits for a deadline before it looks at the wall
 // clock again: its own stands still while it is away.
 const deadlineNap = time.Second
 
-// of returns a socket's deadline, 0 if it has none.
-func (d *deadlines) of(slot uint32) int64 {
-	if i, ok := d.heap.place[slot]; ok {
-		return d.heap.all[i].at
-	}
-	return 0
-}
-
 // expireAt is Socket.ExpireAt on the loop.
 func (sh *shard) expireAt(slot uint32, t time.Time, f func(Socket)) {
-	d, r, now := &sh.deadlines, sh.sockets.At(slot), sh.srv.wall()
-	if r.is&expiring != 0 {
-		d.remove(sh, slot)
-	}
+	r, now := sh.sockets.At(slot), sh.srv.wall()
+	sh.forgetDeadline(slot)
 	r.is &^= expired
 	switch {
 	case t.IsZero():
@@ -285,43 +299,41 @@ func (sh *shard) expireAt(slot uint32, t time.Time, f func(Socket)) {
 	}
 	// Years ahead are more than fit, and mean as much as the three hundred that do.
 	wait := t.Round(0).Sub(now.Round(0)) + time.Millisecond - 1
-	if d.heap.place == nil {
-		d.heap.place = map[uint32]uint32{}
-	}
 	r.is |= expiring
-	heap.Push(&d.heap, deadline{now.UnixMilli() + wait.Milliseconds(), f, slot})
-	if d.heap.all[0].slot == slot {
-		d.wait(sh, now)
+	sh.deadlines.Set(due.Deadline[func(Socket)]{At: now.UnixMilli() + wait.Milliseconds(), Do: f, Slot: slot})
+	sh.awaitDeadline(now)
+}
+
+// forgetDeadline takes a socket's deadline away, if it has one.
+func (sh *shard) forgetDeadline(slot uint32) {
+	if r := sh.sockets.At(slot); r.is&expiring != 0 {
+		r.is &^= expiring
+		sh.deadlines.Remove(slot)
 	}
 }
 
-// remove takes a socket's deadline away. It has one.
-func (d *deadlines) remove(sh *shard, slot uint32) {
-	heap.Remove(&d.heap, int(d.heap.place[slot]))
-	sh.sockets.At(slot).is &^= expiring
-	if len(d.heap.all) == 0 {
-		d.heap = deadlineHeap{} // a map never gets smaller
-		sh.loop.Cancel(&d.timer)
+// awaitDeadline has the deadlines looked at when the first is due, or before.
+func (sh *shard) awaitDeadline(now time.Time) {
+	first, ok := sh.deadlines.First()
+	if !ok {
+		return
 	}
+	wait := min(time.UnixMilli(first.At).Sub(now), deadlineNap)
+	sh.loop.Schedule(&sh.deadlines.timer, wait, sh.lookAtDeadlines)
 }
 
-// wait has the deadlines looked at when the first is due, or before.
-func (d *deadlines) wait(sh *shard, now time.Time) {
-	left := time.UnixMilli(d.heap.all[0].at).Sub(now)
-	sh.loop.Schedule(&d.timer, min(left, deadlineNap), func() { d.look(sh) })
-}
-
-// look ends sockets whose deadlines have passed, some at a time.
-func (d *deadlines) look(sh *shard) {
+// lookAtDeadlines ends sockets whose deadlines have passed, some at a time.
+func (sh *shard) lookAtDeadlines() {
 	now := sh.srv.wall()
-	for n := 0; n < operatorStep && len(d.heap.all) > 0 && d.heap.all[0].at <= now.UnixMilli(); n++ {
-		x := d.heap.all[0]
-		d.remove(sh, x.slot)
-		sh.expire(x.slot, x.f)
+	for range operatorStep {
+		first, ok := sh.deadlines.First()
+		if !ok || first.At > now.UnixMilli() {
+			break
+		}
+		sh.forgetDeadline(first.Slot)
+		sh.expire(first.Slot, first.Do)
 	}
-	if len(d.heap.all) > 0 {
-		d.wait(sh, now)
-	}
+	sh.awaitDeadline(now)
 }
 
 // expire is the end of a socket's time.
@@ -336,29 +348,6 @@ func (sh *shard) expire(slot uint32, f func(Socket)) {
 		_ = sh.srv.call(s, "expire", func() error { f(s); return nil }) // which has told OnError
 		return nil
 	}})
-}
-
-func (h *deadlineHeap) Len() int           { return len(h.all) }
-func (h *deadlineHeap) Less(i, j int) bool { return h.all[i].at < h.all[j].at }
-func (h *deadlineHeap) Swap(i, j int) {
-	h.all[i], h.all[j] = h.all[j], h.all[i]
-	h.place[h.all[i].slot], h.place[h.all[j].slot] = uint32(i), uint32(j)
-}
-
-// Push appends a deadline.
-func (h *deadlineHeap) Push(x any) {
-	h.place[x.(deadline).slot] = uint32(len(h.all))
-	h.all = append(h.all, x.(deadline))
-}
-
-// Pop takes the last one off.
-func (h *deadlineHeap) Pop() any {
-	n := len(h.all) - 1
-	x := h.all[n]
-	h.all[n] = deadline{}
-	h.all = h.all[:n]
-	delete(h.place, x.slot)
-	return x
 }
 
 // When the server ends a socket, its client goes on sending to the namespace

@@ -31,8 +31,9 @@ type Namespace struct {
 	pattern *pattern.Pattern
 	match   func(name string, auth json.RawMessage) bool
 
-	ears  ears       // of what other servers say
-	mu    sync.Mutex // held while registering
+	ears  ears                // of what other servers say
+	lanes [roomLanes]moveLane // of what happens in rooms
+	mu    sync.Mutex          // held while registering
 	table atomic.Pointer[table]
 }
 
@@ -47,6 +48,7 @@ type table struct {
 	disconnect    []func(Socket, Reason)
 	outgoing      []func(EmitFunc) EmitFunc
 	servers       map[string]func(*Msg) error
+	rooms         *roomHooks // nil: none
 }
 
 type entry struct {

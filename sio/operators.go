@@ -3,6 +3,7 @@ package sio
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
@@ -73,9 +74,15 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 	case int(r.rooms) >= most && !sh.local.Has(slot, id, room):
 		sh.tally.rooms.Add(1)
 		sh.tooManyRooms(slot)
+	case sh.srv.jammed(sh.instance(slot).ns) && !sh.local.Has(slot, id, room):
+		sh.tally.rooms.Add(1)
+		sh.srv.fail(sh.socket(slot), "join", ErrOverloaded)
 	case sh.local.Join(slot, id, room):
 		r.rooms++
 		sh.srv.seq.changed(sh, slot, room, true, effect)
+		if sh.instance(slot).ns.table.Load().rooms != nil && r.state != connecting {
+			sh.moved(slot, true, []string{strings.Clone(room)})
+		}
 	}
 }
 
@@ -102,6 +109,9 @@ func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
 		r.rooms--
 	}
 	sh.srv.seq.changed(sh, slot, room, false, effect)
+	if r := sh.sockets.At(slot); sh.instance(slot).ns.table.Load().rooms != nil && r.state != connecting {
+		sh.moved(slot, false, []string{strings.Clone(room)})
+	}
 }
 
 // isOwn tells whether room is the socket's own id, a room that it is always in:
@@ -304,7 +314,8 @@ func (b BroadcastOperator) Sockets() (all []Socket) {
 // before the client is told that it has joined.
 //
 // It is an error if the socket has left (ErrClosed), if it may join no more rooms
-// (ErrTooManyRooms), if a name is too long (ErrRoomName), or if ctx is done before; then it may be in some of the rooms,
+// (ErrTooManyRooms), if a name is too long (ErrRoomName), if too much waits for the
+// functions of OnJoin (ErrOverloaded), or if ctx is done before; then it may be in some of the rooms,
 // and what is emitted reaches it as after Join. It must not be called in an inline
 // handler, whose loop it would keep waiting.
 func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
@@ -316,8 +327,9 @@ func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
 	}
 	rooms = slices.Clone(rooms) // the caller's to use again
 	s.Join(rooms...)
-	full := false
+	full, most := false, false
 	there := s.ask(func(sh *shard, slot uint32) {
+		most = int(sh.sockets.At(slot).rooms) >= sh.srv.o.MaxRooms
 		full = slices.ContainsFunc(rooms, func(room string) bool { return !sh.in(slot, room) })
 	})
 	switch {
@@ -325,6 +337,8 @@ func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
 		return ErrClosed
 	case full && slices.ContainsFunc(rooms, func(room string) bool { return len(room) > maxRoomName }):
 		return ErrRoomName
+	case full && !most:
+		return ErrOverloaded
 	case full:
 		return ErrTooManyRooms
 	}

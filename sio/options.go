@@ -66,7 +66,10 @@ type Options struct {
 	// MaxLeftBehind bounds the bytes of events that wait for their handlers although
 	// the sockets that sent them have left, of all clients together. They are handled,
 	// as in Node; a client that leaves more than that behind has all that it left
-	// behind forgotten: Stats.Unhandled counts it. Zero means 64 MiB.
+	// behind forgotten: Stats.Unhandled counts it. The same bound holds for what waits for
+	// the functions of OnJoin and OnLeave, of all clients: beyond it no further rooms are
+	// joined where there are such functions, of which OnError is told ErrOverloaded, with
+	// "join", and no namespaces entered. Zero means 64 MiB.
 	MaxLeftBehind int
 
 	// Recovery gives clients that come back soon their sockets again.

@@ -2,9 +2,12 @@ package sio
 
 import (
 	"context"
+	"hash/maphash"
 	"iter"
 	"slices"
+	"sync"
 
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -140,92 +143,250 @@ func (n *Namespace) Lookup(id string) (s Socket, ok bool) {
 	return s, ok
 }
 
-// Pages yields the sockets addressed as [BroadcastOperator.FetchSockets] returns
-// them, at most size at a time (zero means 100), those of this server first. Of these
-// no more than a page is in memory, and between pages they go on living: one that is
-// there throughout, and in the rooms, is in exactly one page, one that comes or goes
-// meanwhile may be in one. A page is the caller's. Those of other servers come when all
-// have answered, a server's together, since that is how they can be asked. An error
-// comes with no page and ends it: that of ctx, of FetchSockets, or ErrInline on a loop.
-func (b BroadcastOperator) Pages(ctx context.Context, size int) iter.Seq2[[]RemoteSocket, error] {
-	if size <= 0 {
-		size = 100
+// Functions of rooms are called on a goroutine of a lane, that exists while there is
+// something to tell: an instance of a namespace has one lane, which is the order of
+// all that happens in it. What waits there is charged to the connection of the socket,
+// and bounded as a whole.
+
+// roomHooks are what is registered for rooms. Immutable.
+type roomHooks struct {
+	join, leave      []func(s Socket, room string)
+	created, deleted []func(namespace, room string)
+}
+
+// OnJoin adds a function that is called when a socket is in a room, other than its
+// own: when it has joined it, or as it is admitted for those that it joined in a
+// middleware and those that it has again by recovery ([Socket.Recovered] tells).
+//
+// Functions of OnJoin, OnLeave, OnRoomCreated and OnRoomDeleted are told of the sockets
+// of this server. For an instance of the namespace they are called one at a time, in
+// the order of what happened: for a room created, joined, left, deleted, each in
+// pairs. They run on a goroutine, may block, and may call anything; but they hold up
+// each other, not the sockets, until so much waits that the clients whose sockets
+// join are not read from, or rooms are not joined any more ([Options].MaxLeftBehind).
+// What has happened before a function is added it is not told of.
+func (n *Namespace) OnJoin(h func(s Socket, room string)) {
+	n.hook(func(x *roomHooks) { x.join = append(slices.Clip(x.join), h) })
+}
+
+// OnLeave adds a function that is called when a socket is in a room no more that
+// OnJoin was told of: when it has left it, or for each of its rooms when it has left the
+// namespace, after the functions of OnDisconnecting and before those of OnDisconnect.
+// Data and keys of the socket are there still, and [Socket.Recoverable] tells whether
+// its client may come back to it.
+func (n *Namespace) OnLeave(h func(s Socket, room string)) {
+	n.hook(func(x *roomHooks) { x.leave = append(slices.Clip(x.leave), h) })
+}
+
+// OnRoomCreated adds a function that is called when a room gets its first socket, in
+// the instance of that name, and before OnJoin is. Node: the adapter's create-room.
+func (n *Namespace) OnRoomCreated(h func(namespace, room string)) {
+	n.hook(func(x *roomHooks) { x.created = append(slices.Clip(x.created), h) })
+}
+
+// OnRoomDeleted adds a function that is called when a room's last socket has left it,
+// after OnLeave was. Node: the adapter's delete-room.
+func (n *Namespace) OnRoomDeleted(h func(namespace, room string)) {
+	n.hook(func(x *roomHooks) { x.deleted = append(slices.Clip(x.deleted), h) })
+}
+
+func (n *Namespace) hook(f func(x *roomHooks)) {
+	n.change(func(t *table) {
+		x := roomHooks{}
+		if t.rooms != nil {
+			x = *t.rooms
+		}
+		f(&x)
+		t.rooms = &x
+	})
+}
+
+// Recoverable tells, of a socket that leaves, whether its client is given it again if
+// it comes back in time: see [Recovery]. It answers in the functions of OnDisconnecting,
+// OnLeave and OnDisconnect, and is false before and after.
+func (s Socket) Recoverable() bool {
+	d := s.srv().details.get(s.ref)
+	return d != nil && d.recoverable
+}
+
+const (
+	roomLanes = 16  // of a namespace, for its instances
+	moveSize  = 192 // bytes that a move takes beside its rooms, about
+)
+
+// A move is rooms that a socket has joined, or left, at one time.
+type move struct {
+	s       Socket
+	joined  bool
+	rooms   []string
+	account *budget.Account
+	charged int
+	size    int64
+	then    func() // is called when all have been told; nil: nobody
+}
+
+// A moveLane is the moves in some instances, in order.
+type moveLane struct {
+	mu      sync.Mutex
+	moves   []move
+	head    int // of moves
+	running bool
+
+	// Owned by the goroutine that runs.
+	move    move // being told
+	next    int  // of move.rooms
+	members map[place]int
+}
+
+// A place is a room of an instance.
+type place struct{ namespace, room string }
+
+var laneSeed = maphash.MakeSeed()
+
+func (n *Namespace) lane(instance string) *moveLane {
+	return &n.lanes[maphash.String(laneSeed, instance)%roomLanes]
+}
+
+// moved tells the functions of rooms that a connected socket has joined or left some.
+func (sh *shard) moved(slot uint32, joined bool, names []string) {
+	m := newMove(sh.socket(slot), joined, names)
+	m.account = sh.session(slot).Budget()
+	m.charged = m.account.Burden(int(m.size))
+	m.begin()
+	sh.loop.Yield()
+}
+
+// newMove makes a move of names, which are its own from then on.
+func newMove(s Socket, joined bool, names []string) move {
+	m := move{s: s, joined: joined, rooms: names, size: moveSize}
+	for _, room := range names {
+		m.size += int64(len(room)) + 16
 	}
-	return func(yield func([]RemoteSocket, error) bool) {
-		if b.server().waits() {
-			yield(nil, ErrInline)
+	return m
+}
+
+// begin queues a move.
+func (m move) begin() {
+	srv, l := m.s.srv(), m.s.in.ns.lane(m.s.in.name)
+	srv.moving.Add(m.size)
+	l.mu.Lock()
+	if l.head > 0 && len(l.moves) == cap(l.moves) && l.head >= len(l.moves)/2 {
+		n := copy(l.moves, l.moves[l.head:])
+		clear(l.moves[n:])
+		l.moves, l.head = l.moves[:n], 0
+	}
+	l.moves = append(l.moves, m)
+	start := !l.running
+	l.running = true
+	l.mu.Unlock()
+	if start {
+		srv.handlers.Add(1)
+		l.start(srv)
+	}
+}
+
+// start has the lane's goroutine begin, which ends when there are no moves.
+func (l *moveLane) start(srv *Server) { srv.run(func() { l.work(srv) }) }
+
+func (l *moveLane) work(srv *Server) {
+	empty := false
+	defer func() {
+		if empty {
+			srv.handlers.Done()
 			return
 		}
-		b.server().seq.settle(b.address())
-		for page := range b.pages(size) {
-			if err := ctx.Err(); err != nil {
-				yield(nil, err)
-				return
-			}
-			if !yield(page, nil) {
-				return
-			}
+		l.start(srv) // a function has ended this goroutine: the next one goes on behind it
+	}()
+	for {
+		if l.next < len(l.move.rooms) {
+			l.next++
+			l.tell(srv, l.move.rooms[l.next-1])
+			continue
 		}
-		c, t := b.cluster()
-		if c == nil {
+		l.done(srv)
+		if empty = !l.take(); empty {
 			return
-		}
-		members, err := c.Members(ctx, t)
-		for part := range slices.Chunk(members, size) {
-			if !yield(b.remote(part), nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(nil, err)
 		}
 	}
 }
 
-// pages yields the sockets of this server, in pages that are full but for the last.
-func (b BroadcastOperator) pages(size int) iter.Seq[[]RemoteSocket] {
-	return func(yield func([]RemoteSocket) bool) {
-		var page []rooms.Member
-		for _, in := range b.targets() {
-			for _, sh := range b.server().shards {
-				for from, more := uint32(0), true; more; {
-					var here []member
-					want := min(size-len(page), operatorStep)
-					sh.loop.Ask(func() { here, from = sh.members(b, in, from, want) })
-					for _, m := range here {
-						page = append(page, m.described())
-					}
-					if more = from != 0; len(page) == size {
-						if !yield(b.remote(page)) {
-							return
-						}
-						page = nil
-					}
-				}
-			}
-		}
-		if len(page) > 0 {
-			yield(b.remote(page))
-		}
+// done ends the move that was told.
+func (l *moveLane) done(srv *Server) {
+	m := l.move
+	l.move, l.next = move{}, 0
+	srv.moving.Add(-m.size)
+	m.account.Done(m.charged)
+	if m.then != nil {
+		m.then()
 	}
 }
 
-// members returns up to most of this loop's sockets that b addresses in an instance,
-// from a slot on, and where to go on; 0: nowhere.
-func (sh *shard) members(b BroadcastOperator, in *instance, from uint32, most int) (all []member, next uint32) {
-	var slots []uint32
-	if b.direct {
-		slots = sh.matching(b, in)
-	} else {
-		slots = sh.local.Members(b.addressees(in), from, make([]uint32, 0, most))
-	}
-	for _, slot := range slots {
-		if sh.sockets.At(slot).state == connected {
-			all = append(all, sh.member(slot))
+// take begins with the next move. It is false if there is none.
+func (l *moveLane) take() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.head == len(l.moves) {
+		l.moves, l.head = l.moves[:0], 0
+		if cap(l.moves) > keptTasks {
+			l.moves = nil
 		}
+		l.running = false
+		return false
 	}
-	if b.direct || len(slots) < most {
-		return all, 0
+	l.move = l.moves[l.head]
+	l.moves[l.head] = move{}
+	l.head++
+	return true
+}
+
+// tell tells of one room of the move.
+func (l *moveLane) tell(srv *Server, room string) {
+	s, at, h := l.move.s, place{l.move.s.in.name, room}, l.move.s.in.ns.table.Load().rooms
+	if l.move.joined {
+		if l.members == nil {
+			l.members = map[place]int{}
+		}
+		if l.members[at]++; l.members[at] == 1 {
+			tellAll(srv, s, "join", h.created, at.namespace, room)
+		}
+		tellAll(srv, s, "join", h.join, s, room)
+		return
 	}
-	return all, slots[len(slots)-1] + 1
+	n := l.members[at]
+	if n > 0 { // else somebody who came before the functions were added
+		l.members[at] = n - 1
+	}
+	if n == 1 {
+		delete(l.members, at)
+	}
+	tellAll(srv, s, "leave", h.leave, s, room)
+	if n == 1 {
+		tellAll(srv, s, "leave", h.deleted, at.namespace, room)
+	}
+	if len(l.members) == 0 {
+		l.members = nil // maps do not shrink
+	}
+}
+
+func tellAll[T any](srv *Server, s Socket, event string, all []func(T, string), who T, room string) {
+	for _, h := range all {
+		_ = srv.call(s, event, func() error { h(who, room); return nil }) // which has told OnError
+	}
+}
+
+// jammed tells whether so much waits for the functions of rooms, if a namespace has
+// any, that no room of it may be joined, and says so then.
+func (srv *Server) jammed(ns *Namespace) bool {
+	n := srv.moving.Load()
+	if n <= int64(srv.o.MaxLeftBehind) || ns.table.Load().rooms == nil {
+		return false
+	}
+	srv.notice.Warn("rooms are not joined, and namespaces not entered, since too much waits for OnJoin and OnLeave",
+		"flag", "--max-left-behind", "bytes", n, "bound", srv.o.MaxLeftBehind)
+	return true
+}
+
+// otherRooms returns the rooms of a socket without its own.
+func (sh *shard) otherRooms(slot uint32) []string {
+	return slices.DeleteFunc(sh.local.Rooms(slot), func(room string) bool { return sh.isOwn(slot, room) })
 }

@@ -3,6 +3,7 @@ package sio
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -37,6 +38,96 @@ func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, er
 	}
 	members, err := c.Members(ctx, t)
 	return append(all, b.remote(members)...), err
+}
+
+// Pages yields the sockets addressed as [BroadcastOperator.FetchSockets] returns
+// them, at most size at a time (zero means 100), those of this server first. Of these
+// no more than a page is in memory, and between pages they go on living: one that is
+// there throughout, and in the rooms, is in exactly one page, one that comes or goes
+// meanwhile may be in one. A page is the caller's. Those of other servers come when all
+// have answered, a server's together, since that is how they can be asked. An error
+// comes with no page and ends it: that of ctx, of FetchSockets, or ErrInline on a loop.
+func (b BroadcastOperator) Pages(ctx context.Context, size int) iter.Seq2[[]RemoteSocket, error] {
+	if size <= 0 {
+		size = 100
+	}
+	return func(yield func([]RemoteSocket, error) bool) {
+		if b.server().waits() {
+			yield(nil, ErrInline)
+			return
+		}
+		b.server().seq.settle(b.address())
+		for page := range b.pages(size) {
+			if err := ctx.Err(); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(page, nil) {
+				return
+			}
+		}
+		c, t := b.cluster()
+		if c == nil {
+			return
+		}
+		members, err := c.Members(ctx, t)
+		for part := range slices.Chunk(members, size) {
+			if !yield(b.remote(part), nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// pages yields the sockets of this server, in pages that are full but for the last.
+func (b BroadcastOperator) pages(size int) iter.Seq[[]RemoteSocket] {
+	return func(yield func([]RemoteSocket) bool) {
+		var page []rooms.Member
+		for _, in := range b.targets() {
+			for _, sh := range b.server().shards {
+				for from, more := uint32(0), true; more; {
+					var here []member
+					want := min(size-len(page), operatorStep)
+					sh.loop.Ask(func() { here, from = sh.members(b, in, from, want) })
+					for _, m := range here {
+						page = append(page, m.described())
+					}
+					if more = from != 0; len(page) == size {
+						if !yield(b.remote(page)) {
+							return
+						}
+						page = nil
+					}
+				}
+			}
+		}
+		if len(page) > 0 {
+			yield(b.remote(page))
+		}
+	}
+}
+
+// members returns up to most of this loop's sockets that b addresses in an instance,
+// from a slot on, and where to go on; 0: nowhere.
+func (sh *shard) members(b BroadcastOperator, in *instance, from uint32, most int) (all []member, next uint32) {
+	var slots []uint32
+	if b.direct {
+		slots = sh.matching(b, in)
+	} else {
+		slots = sh.local.Members(b.addressees(in), from, make([]uint32, 0, most))
+	}
+	for _, slot := range slots {
+		if sh.sockets.At(slot).state == connected {
+			all = append(all, sh.member(slot))
+		}
+	}
+	if b.direct || len(slots) < most {
+		return all, 0
+	}
+	return all, slots[len(slots)-1] + 1
 }
 
 // FetchRooms returns the names of the namespace's rooms that have sockets on any

@@ -48,6 +48,7 @@ type Server struct {
 
 	overloaded, unheard atomic.Int64 // of Stats
 	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
+	moving              atomic.Int64 // bytes of what waits for the functions of rooms
 
 	registry registry
 	details  details

@@ -216,3 +216,84 @@ func (a Args) value() rooms.Value {
 	}
 	return rooms.Value{Data: a.raw[0], Attachments: a.buffers}
 }
+
+// A collection gathers the acknowledgements of a broadcast.
+type collection struct {
+	all   chan struct{}     // closed when nothing is due
+	each  func(Args)        // gets the answers, in place of answers; nil: none
+	asked func(clients int) // is told how many have been asked, once all have; nil: nobody
+
+	mu      sync.Mutex
+	due     int // what must still happen: loops, answers and whoever else is waited for
+	loops   int // of these, loops that have not sent yet
+	clients int // that have been asked
+	answers []Args
+}
+
+func newCollection() *collection { return &collection{all: make(chan struct{})} }
+
+func (c *collection) expect(n int) {
+	c.mu.Lock()
+	c.due += n
+	c.mu.Unlock()
+}
+
+func (c *collection) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.due--; c.due == 0 {
+		close(c.all)
+	}
+}
+
+// begin says that loops are about to send.
+func (c *collection) begin(loops int) {
+	c.mu.Lock()
+	c.due += loops
+	c.loops += loops
+	c.mu.Unlock()
+}
+
+// ask says that a loop asks a client.
+func (c *collection) ask() {
+	c.mu.Lock()
+	c.due++
+	c.clients++
+	c.mu.Unlock()
+}
+
+// sent says that a loop has sent, or has ended.
+func (c *collection) sent() {
+	c.mu.Lock()
+	c.loops--
+	last, clients := c.loops == 0, c.clients
+	c.mu.Unlock()
+	if last && c.asked != nil {
+		c.asked(clients)
+	}
+	c.settle()
+}
+
+// answer is what a pendingAck calls.
+func (c *collection) answer(a Args, err error) {
+	if err == nil {
+		c.add(a)
+	}
+	c.settle()
+}
+
+func (c *collection) add(a Args) {
+	if c.each != nil {
+		c.each(a)
+		return
+	}
+	c.mu.Lock()
+	c.answers = append(c.answers, a)
+	c.mu.Unlock()
+}
+
+func (c *collection) take() []Args {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.answers)
+}

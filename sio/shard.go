@@ -274,9 +274,7 @@ func (sh *shard) free(slot uint32) {
 		}
 		delete(sh.exts, slot)
 	}
-	if r.is&expiring != 0 {
-		sh.deadlines.remove(sh, slot)
-	}
+	sh.forgetDeadline(slot)
 	sh.exit(r.instance)
 	*r = record{}
 	ref := sh.ref(slot)

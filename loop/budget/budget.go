@@ -27,7 +27,7 @@ type Owner interface {
 }
 
 // An Account is one connection's. A nil Account is that of a connection that is
-// gone: nothing can be charged to it. Charge, Work, Release, Settle and End belong
+// gone: nothing can be charged to it. Charge, Work, Burden, Release, Settle and End belong
 // to the owner's loop, all else to any goroutine.
 type Account struct {
 	// Immutable after Init.
@@ -65,11 +65,34 @@ func (a *Account) Work(n int) bool {
 	if !a.charge(n, true) {
 		return false
 	}
+	a.press()
+	return true
+}
+
+// Burden is Work for what a program does because of the client, who cannot know how
+// much it is: it has the client wait, but ends no connection. Of n bytes it counts
+// what leaves a quarter of the bound to the client, and returns how many that are,
+// for Done.
+func (a *Account) Burden(n int) (counted int) {
+	if a == nil || a.ended.Load() {
+		return 0
+	}
+	counted = int(min(int64(n), a.most-a.most/4-a.Held()))
+	if counted <= 0 {
+		return 0
+	}
+	a.work.Add(int64(counted))
+	a.total.Add(int64(counted))
+	a.press()
+	return counted
+}
+
+// press has the client wait if much is held.
+func (a *Account) press() {
 	if a.Held() > a.most/2 && a.state.CompareAndSwap(flowing, paused) {
 		a.owner.Pause()
 		a.fall() // some may have been released since
 	}
-	return true
 }
 
 func (a *Account) charge(n int, work bool) bool {

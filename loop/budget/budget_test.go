@@ -129,3 +129,30 @@ func TestNoFallIsMissed(t *testing.T) {
 }
 
 func isPaused(a *Account) bool { return a != nil && a.state.Load() != flowing }
+
+// What a program does because of a client has that wait, and never ends it.
+func TestBurdenPausesAndEndsNobody(t *testing.T) {
+	a, o, total := newAccount(1000)
+	if n := a.Burden(600); n != 600 || o.paused != 1 {
+		t.Fatalf("Burden(600) = %d with %d pauses, want 600 and one", n, o.paused)
+	}
+	if n := a.Burden(600); n != 150 || total.Load() != 750 {
+		t.Fatalf("Burden(600) = %d with %d held, want the 150 up to three quarters", n, total.Load())
+	}
+	if n := a.Burden(1); n != 0 || o.exceeded != 0 {
+		t.Fatalf("Burden(1) = %d, and the owner was told %d times that it is too much", n, o.exceeded)
+	}
+	if !a.Work(250) {
+		t.Fatal("the client's quarter does not fit")
+	}
+	a.Done(600)
+	a.Done(150)
+	a.Done(250)
+	if o.fallen.Load() != 1 || !a.Settle() || !a.Idle() {
+		t.Errorf("%d bytes are held at the end", total.Load())
+	}
+	a.End()
+	if (*Account)(nil).Burden(1)+a.Burden(1) != 0 {
+		t.Error("an account that has ended counts")
+	}
+}
