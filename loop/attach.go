@@ -14,16 +14,11 @@ type arrival struct {
 	fd     int32
 	label  uint8
 	x      *ext   // queued output, carried input, the link; may be nil
-	opener Opener // not nil: before the handler
+	opener Opener // nil: straight to the handler
 	addr   netip.AddrPort
-	key    keyed // where it is to be, of one that is attached
-	tag    uint32
 }
 
 func (a arrival) isZero() bool { return a.fd == 0 && a.x == nil }
-
-// keyed is a slot and its generation; zero: any.
-type keyed struct{ slot, gen uint32 }
 
 // Run puts the connection on the list of arrivals. It does not open it, because
 // a mailbox is also drained by Ask, within a handler.
@@ -35,7 +30,7 @@ func (l *Loop) attach(a arrival) {
 		l.discard(a.fd, a.x)
 		return
 	}
-	slot, ok := l.place(a.key)
+	slot, ok := l.conns.Alloc()
 	if !ok {
 		l.tally.NoSlot++
 		l.engine.notes.Warn("a connection was closed at once: its loop has no slot left", "loop", l.index)
@@ -46,7 +41,7 @@ func (l *Loop) attach(a arrival) {
 		return
 	}
 	r := l.conns.At(slot)
-	*r = record{fd: a.fd, tag: a.tag, label: a.label}
+	*r = record{fd: a.fd, label: a.label}
 	if x := a.x; x != nil {
 		r.ext = l.newExt()
 		l.exts[r.ext] = x
@@ -69,14 +64,6 @@ func (l *Loop) attach(a arrival) {
 		return
 	}
 	l.admitted(slot, r)
-}
-
-// place allocates the slot of an arrival.
-func (l *Loop) place(at keyed) (slot uint32, ok bool) {
-	if at == (keyed{}) {
-		return l.conns.Alloc()
-	}
-	return at.slot, l.conns.AllocAt(at.slot, at.gen)
 }
 
 // depart hands the connection to another loop.

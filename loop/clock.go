@@ -48,4 +48,7 @@ func (l *Loop) clockNs() int64 { return l.engine.nowNs() - l.away*int64(time.Mil
 // Horizon returns the latest moment, on the clock of Now, by which everything
 // that had come from peers has been given to the handler. Whether a peer is late
 // is judged by it, not by Now.
-func (l *Loop) Horizon() int64 { return l.horizon }
+func (l *Loop) Horizon() int64 {
+	l.owner.check()
+	return l.horizon
+}

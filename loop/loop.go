@@ -1,33 +1,3 @@
-// Package loop runs connections on event loops: listeners, reads, write
-// queues, timers and a mailbox for each loop. Only this package touches file
-// descriptors.
-//
-// It stands on gnet's poller (gnet/v2/pkg/netpoll: epoll and kqueue) and not
-// on gnet.Run. The engine behind gnet.Run keeps 360 to 410 bytes and four
-// garbage-collected objects for each connection, ends the whole server when
-// accept runs out of descriptors, cannot stop accepting, tells nobody when a
-// connection can be written again, so that a backlog is copied once for each
-// recipient, lets a task that posts itself again starve reads, and drops unsent
-// data on close. Its poller has none of that.
-//
-// # Steps
-//
-// One goroutine runs a loop, and everything about a connection is touched only
-// there. The loop advances in steps. A step serves one event: a connection
-// became readable or writable, a listener has somebody waiting, or the loop was
-// woken. At its end the loop drains its mailbox, runs due timers, calls the
-// OnTurn function, sends what was queued with one system call for each
-// connection, and then does what was put off: closes, moves, redeliveries. It
-// repeats this while there is more, a bounded number of times.
-//
-// Writing never calls a Handler and a Handler is never entered twice: an error
-// of a write becomes a Close at the end of the step.
-//
-// # Memory
-//
-// An idle connection is a record and a word of 20 bytes, without pointers, and
-// four bytes in a table by descriptor. What only some connections need (queued output, input
-// that was not consumed) is a pooled object that exists while it is needed.
 package loop
 
 import (
@@ -180,28 +150,46 @@ func (l *Loop) Engine() *Engine { return l.engine }
 // Now returns milliseconds on a monotonic clock that began when the engine was
 // made, and stands still while the loop is away: late by a second or more. It is
 // read once for each step.
-func (l *Loop) Now() int64 { return l.now }
+func (l *Loop) Now() int64 {
+	l.owner.check()
+	return l.now
+}
 
 // Draining reports whether the engine shuts down: no connection is to stay.
-func (l *Loop) Draining() bool { return l.draining }
+func (l *Loop) Draining() bool {
+	l.owner.check()
+	return l.draining
+}
 
 // OnTurn sets what is called at the end of each step, before connections with
 // queued output are flushed. The function may write, post and schedule.
-func (l *Loop) OnTurn(f func()) { l.onTurn = f }
+func (l *Loop) OnTurn(f func()) {
+	l.owner.check()
+	l.onTurn = f
+}
 
 // OnWork adds a function that does a slice of long work, a millisecond or two,
 // and reports whether there is more. While it says so, or after NeedWork, it is
 // called once in each round of the poller, so that sockets are served between
 // two slices.
-func (l *Loop) OnWork(f func() (more bool)) { l.onWork = append(l.onWork, f) }
+func (l *Loop) OnWork(f func() (more bool)) {
+	l.owner.check()
+	l.onWork = append(l.onWork, f)
+}
 
 // NeedWork asks for the functions of OnWork to be called.
-func (l *Loop) NeedWork() { l.needWork = true }
+func (l *Loop) NeedWork() {
+	l.owner.check()
+	l.needWork = true
+}
 
 // Yield says that goroutines have been started or woken, which are to run before
 // the loop sleeps. Without it they run as well, but may wait for some
 // milliseconds if all processors are busy.
-func (l *Loop) Yield() { l.yield = true }
+func (l *Loop) Yield() {
+	l.owner.check()
+	l.yield = true
+}
 
 // begin starts a step.
 func (l *Loop) begin() {

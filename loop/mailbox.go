@@ -187,7 +187,10 @@ func (l *Loop) Mail(to uint64, kind uint32, a, b []byte) bool {
 
 // OnMail sets who gets what Mail has put into the mailbox. p is valid until f
 // returns; f has to obey the rules of a Task.
-func (l *Loop) OnMail(f func(to uint64, kind uint32, p []byte)) { l.onMail = f }
+func (l *Loop) OnMail(f func(to uint64, kind uint32, p []byte)) {
+	l.owner.check()
+	l.onMail = f
+}
 
 func (l *Loop) put(m message) bool {
 	box := &l.mailbox
@@ -245,7 +248,10 @@ func (l *Loop) unsignal() {
 // Hold has t run next, when the sockets have been served, and whatever is in the
 // mailbox behind it: for a task, within Run, that does long work a slice at a time
 // in its place in the order. Such a task must not call Ask.
-func (l *Loop) Hold(t Task) { l.held = t }
+func (l *Loop) Hold(t Task) {
+	l.owner.check()
+	l.held = t
+}
 
 // drain runs what is in the mailbox, up to a task that holds it; whole, it runs
 // those to their end. It may be called from within a task, by Ask, and then goes on

@@ -121,6 +121,7 @@ func (c *Closes) count(err error) {
 // Stats returns what the loop has counted. It is for the loop only, and for
 // what [Engine.Gather] calls.
 func (l *Loop) Stats() Stats {
+	l.owner.check()
 	s := l.tally
 	s.Deferred = int64(len(l.deferred))
 	s.Openings.Now = int64(len(l.openings))
