@@ -253,6 +253,9 @@ type Options struct {
 	// Node names this process in the ids of its sessions. Zero means a random
 	// one.
 	Node Node
+	// IDKey is what ids are sealed with, IDKeyLen bytes: Server.IDKey of the process
+	// whose sessions this one restores. Nil means a random one.
+	IDKey []byte
 
 	// Logger gets what an operator should know; peers' misbehaviour is Debug.
 	// Nil means slog.Default().
@@ -367,7 +370,12 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if s.websocket && !o.NoUpgrades {
 		s.upgrades = `["websocket"]`
 	}
-	s.ids, err = NewIDs(cmp.Or(o.Node, NewNode()), "engine.io session")
+	const purpose = "engine.io session"
+	if o.Node = cmp.Or(o.Node, NewNode()); o.IDKey == nil {
+		s.ids, err = NewIDs(o.Node, purpose)
+	} else {
+		s.ids, err = NewIDsWithKey(o.Node, purpose, o.IDKey)
+	}
 	return s, err
 }
 

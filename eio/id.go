@@ -1,6 +1,7 @@
 package eio
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -62,6 +63,7 @@ func NodeOf(id []byte) Node {
 // upper 8 must be zero: handle.MaxSlot.
 type IDs struct {
 	node  Node
+	key   []byte
 	block cipher.Block
 	blank [8]byte
 	bufs  sync.Pool // *idBuf; AES' arguments escape, and ids are made on hot paths
@@ -76,23 +78,36 @@ const (
 )
 
 // NewIDs returns a codec with a fresh key. Codecs of different purposes do
-// not accept each other's ids, as each has its own key.
+// not accept each other's ids.
 func NewIDs(node Node, purpose string) (*IDs, error) {
+	var key [IDKeyLen]byte
+	_, _ = rand.Read(key[:]) // never fails
+	return NewIDsWithKey(node, purpose, key[:])
+}
+
+// IDKeyLen is the length of a codec's key, in bytes.
+const IDKeyLen = 16
+
+// NewIDsWithKey is NewIDs with the key of another codec, of the same node: whose
+// process has ended, and whose records have been restored in this one.
+func NewIDsWithKey(node Node, purpose string, key []byte) (*IDs, error) {
 	if !node.Valid() {
 		return nil, fmt.Errorf("eio: %q cannot name a node", string(node))
 	}
-	var key [16]byte
-	if _, err := rand.Read(key[:]); err != nil {
-		return nil, err
+	if len(key) != IDKeyLen {
+		return nil, fmt.Errorf("eio: a key of ids has %d bytes, not %d", IDKeyLen, len(key))
 	}
-	block, err := aes.NewCipher(key[:])
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	x := &IDs{node: node, block: block, bufs: sync.Pool{New: func() any { return new(idBuf) }}}
+	x := &IDs{node: node, key: bytes.Clone(key), block: block, bufs: sync.Pool{New: func() any { return new(idBuf) }}}
 	copy(x.blank[:], purpose)
 	return x, nil
 }
+
+// Key returns a copy of the key, for NewIDsWithKey. Who has it can make ids.
+func (x *IDs) Key() []byte { return bytes.Clone(x.key) }
 
 // tag is a keyed function of ref, pad one of a tag; the last byte of the
 // block tells them apart.

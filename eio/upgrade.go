@@ -121,8 +121,11 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 // releasePolls has polls that wait answered with a noop, from now on until the
 // upgrade ends: the client waits for its poll before it completes that. As in Node
 // that is every 100 ms; who answered at once would be asked again at once.
-func (sh *shard) releasePolls(slot uint32, e *ext) {
-	sh.loop.Schedule(&e.release, releaseEvery, func() {
+func (sh *shard) releasePolls(slot uint32, e *ext) { sh.releasePollsIn(slot, e, releaseEvery) }
+
+// releasePollsIn is releasePolls, for the first time in d.
+func (sh *shard) releasePollsIn(slot uint32, e *ext, d time.Duration) {
+	sh.loop.Schedule(&e.release, d, func() {
 		sh.releasePolls(slot, e)
 		sh.releasePoll(slot)
 	})

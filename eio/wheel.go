@@ -1,5 +1,7 @@
 package eio
 
+import "time"
+
 // A wheel keeps one deadline for each of many sessions, named by their slots.
 // Setting and clearing cost a few instructions and no memory beyond the three
 // words a slot; a deadline fires up to one tick late, never early.
@@ -65,6 +67,15 @@ func (w *wheel) clear(slot uint32) {
 // the wheel to turn.
 func (w *wheel) due(slot uint32, now int64) bool {
 	return int(slot) < len(w.links) && w.links[slot].at != 0 && int32(uint32(now)-w.links[slot].at) >= 0
+}
+
+// left returns how long it is until slot's deadline, which is negative when it has
+// passed, and 0 if there is none.
+func (w *wheel) left(slot uint32, now int64) time.Duration {
+	if int(slot) >= len(w.links) || w.links[slot].at == 0 {
+		return 0
+	}
+	return time.Duration(int32(w.links[slot].at-uint32(now))) * time.Millisecond
 }
 
 // advance disarms the slots whose deadline has passed and gives them to fire,

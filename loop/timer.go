@@ -37,6 +37,15 @@ func (l *Loop) Cancel(t *Timer) {
 	}
 }
 
+// Left returns how long it is until t fires, 0 if it is due or not armed.
+func (l *Loop) Left(t *Timer) time.Duration {
+	l.owner.check()
+	if t.pos == 0 {
+		return 0
+	}
+	return max(time.Duration(t.at*int64(time.Millisecond)-l.clockNs()), 0)
+}
+
 // fire calls what is due by the horizon.
 func (l *Loop) fire() {
 	for len(l.timers.heap) > 0 && l.timers.heap[0].at <= l.horizon {

@@ -1,0 +1,394 @@
+package eio
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/handle"
+	"github.com/sioedge/sioedge/loop/http1"
+	"github.com/sioedge/sioedge/wsframe"
+)
+
+// A world is clients of a server, which may become another server on the way.
+type world struct {
+	t     *testing.T
+	o     Options
+	srv   *Server
+	sim   *loop.Sim
+	s     Session
+	peers []*loop.Peer
+	keys  []handle.Key // of their connections
+	out   []string     // what everybody has seen
+}
+
+const frozenClients = 3
+
+func newWorld(t *testing.T, o Options) *world {
+	w := &world{t: t, o: o}
+	w.o.Node = NewNode()
+	w.o.AllowEIO3 = true
+	w.o.HeadTimeout, w.o.IdleTimeout = time.Hour, time.Hour
+	w.begin()
+	return w
+}
+
+func (w *world) Open(s Session, _ *http1.Request) {
+	w.s = s
+	w.out = append(w.out, "open")
+	s.SetUser(7)
+}
+
+func (w *world) Message(s Session, b []byte, binary bool) {
+	if s.User() != 7 {
+		w.t.Errorf("User() = %d, want 7", s.User())
+	}
+	if len(b) > 40 {
+		b = fmt.Appendf(nil, "%s (%d bytes)", b[:10], len(b))
+	}
+	w.out = append(w.out, fmt.Sprintf("message %s %t", b, binary))
+	if string(b) == "pause" {
+		s.PauseRead()
+	}
+}
+
+func (w *world) Close(_ Session, r Reason) { w.out = append(w.out, "close "+string(r)) }
+
+// begin makes a server and its connections.
+func (w *world) begin() {
+	w.srv, w.sim = newSim(w.t, w, w.o, loop.Options{})
+	w.sim.Advance(time.Duration(len(w.o.IDKey)) * 777 * time.Millisecond) // a loop's clock is its own
+	w.peers, w.keys = nil, nil
+	for range frozenClients {
+		w.peers = append(w.peers, w.sim.Connect(0))
+		https := w.srv.shards[0].https
+		w.keys = append(w.keys, https[len(https)-1].conn.Key())
+	}
+}
+
+// move freezes the session and has it go on elsewhere.
+func (w *world) move() error {
+	st, err := w.s.Snapshot()
+	if err != nil {
+		return err
+	}
+	wire, err := json.Marshal(st) // it is data
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	st = new(SessionState)
+	if err := json.Unmarshal(wire, st); err != nil {
+		w.t.Fatal(err)
+	}
+	w.o.IDKey = w.srv.IDKey()
+	old := w.keys
+	w.begin()
+	before := w.s.Ref()
+	w.s, err = w.srv.Restore(w.sim.Engine().Loops()[0], st, func(k handle.Key) loop.Conn {
+		for i := range old {
+			if old[i] == k {
+				return w.sim.Engine().Loops()[0].Conn(w.keys[i])
+			}
+		}
+		return loop.Conn{}
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if w.s.Ref() != before {
+		w.t.Errorf("the session is %x now, and was %x", w.s.Ref(), before)
+	}
+	return nil
+}
+
+// look notes what the clients have received.
+func (w *world) look() {
+	w.sim.Turn()
+	for i, p := range w.peers {
+		b := string(p.Received())
+		if head, body, ok := strings.Cut(b, "\r\n\r\n"); ok && strings.HasPrefix(b, "HTTP/") {
+			b = strings.Fields(head)[1] + " " + body
+			if w.s.sh != nil {
+				b = strings.ReplaceAll(b, w.s.ID(), "SID")
+			}
+		} else {
+			b = hex.EncodeToString([]byte(b))
+		}
+		if b != "" {
+			w.out = append(w.out, fmt.Sprintf("%d %.200s", i, b))
+		}
+	}
+}
+
+func (w *world) get(i int, more string) {
+	w.peers[i].Send(getRequest("EIO=4&transport=polling&sid=" + w.s.ID() + more))
+}
+
+func (w *world) post(i int, body string) {
+	w.peers[i].Send(postRequest("EIO=4&transport=polling&sid="+w.s.ID(), body))
+}
+
+func (w *world) send(text string) { w.s.Send(AppendText(nil, []byte(text))) }
+
+// do does something within a step.
+func (w *world) do(f func()) {
+	w.sim.Engine().Loops()[0].Post(loop.TaskFunc(func(*loop.Loop) { f() }))
+	w.sim.Turn()
+}
+
+// TestFrozenSessionsGoOn: whenever a session is taken from one server to another, its
+// client and its handler see what they would have seen.
+func TestFrozenSessionsGoOn(t *testing.T) {
+	key := [4]byte{1, 2, 3, 4}
+	fragment := func(op wsframe.Op, fin bool, data string) []byte {
+		b := wsframe.AppendMaskedFrame(nil, wsframe.Text, []byte(data), key)
+		b[0] = byte(op)
+		if fin {
+			b[0] |= 0x80
+		}
+		return b
+	}
+	long := textFrame("4" + strings.Repeat("long ", 1000))
+	var z wsframe.Compressor
+	deflated, _ := z.AppendFrame(nil, wsframe.Text, []byte("4"+strings.Repeat("small ", 2000)))
+	h, n, _ := wsframe.ParseHeader(deflated)
+	masked := wsframe.AppendMaskedFrame(nil, wsframe.Text, deflated[n:n+int(h.Length)], key)
+	masked[0] |= 0x40
+	offer := []byte(strings.Replace(string(wsRequest("EIO=4&transport=websocket")), "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1))
+	open := func(w *world) { w.peers[0].Send(getRequest("EIO=4&transport=polling")) }
+	wait := func(d time.Duration) func(w *world) { return func(w *world) { w.sim.Advance(d) } }
+	for name, c := range map[string]struct {
+		o     Options
+		steps []func(w *world)
+	}{
+		"polling": {steps: []func(w *world){open,
+			func(w *world) { w.send("one"); w.s.SendPrepared(Prepare([]byte("two"), true), true) },
+			func(w *world) { w.get(0, "") },
+			func(w *world) { w.get(1, "") },
+			func(w *world) { w.do(func() { w.send("three") }) },
+			func(w *world) { w.get(1, "") },
+			wait(25 * time.Second), wait(time.Second),
+			func(w *world) { w.post(0, "3") },
+			func(w *world) { w.post(0, "4x\x1e4y") },
+			func(w *world) { w.get(1, "") },
+			wait(24 * time.Second), wait(2 * time.Second), wait(10 * time.Second), wait(9 * time.Second), wait(2 * time.Second),
+		}},
+		"a client that never comes": {o: Options{PingTimeout: 5 * time.Second}, steps: []func(w *world){open, wait(8 * time.Second), wait(3 * time.Second)}},
+		"Engine.IO 3": {steps: []func(w *world){
+			func(w *world) { w.peers[0].Send(getRequest("EIO=3&transport=polling")) },
+			func(w *world) { w.s.SendPrepared(Prepare([]byte{1, 2}, true), true) },
+			func(w *world) { w.peers[0].Send(getRequest("EIO=3&transport=polling&sid=" + w.s.ID())) },
+			func(w *world) {
+				w.peers[0].Send(postRequest("EIO=3&transport=polling&sid="+w.s.ID(), "1:2"))
+			},
+			wait(40 * time.Second), wait(6 * time.Second),
+		}},
+		"JSONP": {steps: []func(w *world){
+			func(w *world) { w.peers[0].Send(getRequest("EIO=3&transport=polling&j=3")) },
+			func(w *world) { w.peers[0].Send(getRequest("EIO=3&transport=polling&j=4&sid=" + w.s.ID())) },
+			func(w *world) { w.do(func() { w.send("x") }) },
+			func(w *world) {
+				w.peers[1].Send(postRequest("EIO=3&transport=polling&j=4&sid="+w.s.ID(), "d=2%3A4y"))
+			},
+		}},
+		"upgrade": {steps: []func(w *world){open,
+			func(w *world) { w.get(0, "") },
+			func(w *world) {
+				w.peers[2].Send(wsRequest("EIO=4&transport=websocket&sid=" + w.s.ID()))
+			},
+			func(w *world) { w.peers[2].Send(textFrame("2probe")[:8]) },
+			func(w *world) { w.peers[2].Send(textFrame("2probe")[8:]) },
+			wait(60 * time.Millisecond), wait(60 * time.Millisecond),
+			func(w *world) { w.send("waits") },
+			func(w *world) { w.peers[2].Send(textFrame("5")) },
+			func(w *world) { w.do(func() { w.send("later") }) },
+			func(w *world) { w.peers[2].Send(textFrame("4here")) },
+			wait(26 * time.Second), wait(21 * time.Second),
+		}},
+		"an upgrade that comes to nothing": {steps: []func(w *world){open,
+			func(w *world) {
+				w.peers[2].Send(wsRequest("EIO=4&transport=websocket&sid=" + w.s.ID()))
+			},
+			wait(6 * time.Second), wait(6 * time.Second),
+			func(w *world) { w.send("x") },
+			func(w *world) { w.get(0, "") },
+		}},
+		"WebSocket": {steps: []func(w *world){
+			func(w *world) { w.peers[0].Send(wsRequest("EIO=4&transport=websocket")) },
+			func(w *world) { w.do(func() { w.send("hello") }) },
+			func(w *world) { w.peers[0].Send(fragment(wsframe.Text, false, "4on")) },
+			func(w *world) { w.peers[0].Send(fragment(wsframe.Ping, true, "p")) },
+			func(w *world) { w.peers[0].Send(fragment(wsframe.Continuation, false, "e me")) },
+			func(w *world) { w.peers[0].Send(fragment(wsframe.Continuation, true, "ssage")) },
+			func(w *world) { w.peers[0].Send(long[:1001]) },
+			func(w *world) { w.peers[0].Send(long[1001:3333]) },
+			func(w *world) { w.peers[0].Send(long[3333:]) },
+			wait(20 * time.Second), wait(6 * time.Second),
+			func(w *world) { w.peers[0].Send(textFrame("3")) },
+			wait(20 * time.Second), wait(6 * time.Second), wait(19 * time.Second), wait(2 * time.Second),
+		}},
+		"compressed": {o: Options{Compression: &Compression{Threshold: 100}}, steps: []func(w *world){
+			func(w *world) { w.peers[0].Send(offer) },
+			func(w *world) { w.peers[0].Send(masked[:20]) },
+			func(w *world) { w.peers[0].Send(masked[20:30]) },
+			func(w *world) { w.peers[0].Send(masked[30:]) },
+			func(w *world) { w.do(func() { w.send(strings.Repeat("x", 300)) }) },
+			func(w *world) {
+				w.do(func() { w.s.SendPrepared(Prepare([]byte(strings.Repeat("y", 300)), false), false) })
+			},
+		}},
+		"paused": {steps: []func(w *world){open,
+			func(w *world) { w.get(0, "") },
+			func(w *world) { w.s.PauseRead() },
+			func(w *world) { w.post(1, "4x") },
+			wait(time.Minute),
+			func(w *world) { w.do(w.s.ResumeRead) },
+			func(w *world) { w.post(1, "4one\x1e4pause\x1e4two\x1ebAQI=\x1e4three") },
+			func(w *world) { w.get(0, "") },
+			func(w *world) { w.do(w.s.ResumeRead) },
+			func(w *world) { w.post(1, "4last") },
+		}},
+		"a paused WebSocket": {steps: []func(w *world){
+			func(w *world) { w.peers[0].Send(wsRequest("EIO=4&transport=websocket")) },
+			func(w *world) { w.do(w.s.PauseRead) },
+			wait(time.Minute),
+			func(w *world) { w.do(w.s.ResumeRead); w.peers[0].Send(textFrame("4x")) },
+		}},
+		"closed": {steps: []func(w *world){open,
+			func(w *world) { w.send("bye") },
+			func(w *world) { w.do(w.s.Close) },
+			wait(20 * time.Second),
+			func(w *world) { w.get(0, "") },
+			func(w *world) { w.get(0, "") },
+		}},
+		"closed, and nobody comes": {steps: []func(w *world){open, func(w *world) { w.do(w.s.Close) }, wait(20 * time.Second), wait(11 * time.Second)}},
+		"nobody asks for what waits": {o: Options{MaxQueue: 1000}, steps: []func(w *world){open,
+			func(w *world) { w.get(0, "") },
+			func(w *world) { w.do(func() { w.send(strings.Repeat("x", 3000)) }) },
+			func(w *world) { w.do(func() { w.send(strings.Repeat("x", 3000)) }) },
+			wait(6 * time.Second), wait(5 * time.Second),
+		}},
+		"behind a proxy": {o: Options{ClientAddr: forwardedFor}, steps: []func(w *world){
+			func(w *world) {
+				w.peers[0].Send(from(getRequest("EIO=4&transport=polling"), "203.0.113.1:5"))
+			},
+			func(w *world) { w.out = append(w.out, w.s.RemoteAddr().String()) },
+			func(w *world) {
+				w.peers[1].Send(from(wsRequest("EIO=4&transport=websocket&sid="+w.s.ID()), "203.0.113.2:5"))
+			},
+			func(w *world) { w.peers[1].Send(textFrame("5")) },
+			func(w *world) { w.out = append(w.out, w.s.RemoteAddr().String()) },
+		}},
+	} {
+		play := func(at int) []string {
+			w := newWorld(t, c.o)
+			for i, step := range c.steps {
+				step(w)
+				w.look()
+				if i == at && w.s.at() != nil {
+					if err := w.move(); err != nil {
+						t.Errorf("%s: step %d: %v", name, i, err)
+					}
+				}
+			}
+			if r := w.s.at(); r != nil {
+				w.do(w.s.Cut)
+			}
+			for _, p := range w.peers {
+				p.Close()
+			}
+			w.sim.Advance(2 * time.Minute)
+			if at < 0 {
+				checkEmpty(t, w.srv, w.sim.Engine())
+			} else if n := w.srv.sessions.Load(); n != 0 || w.srv.shards[0].deadlines.armed != 0 || w.srv.shards[0].held.Load() != 0 {
+				t.Errorf("%s: step %d: something is left", name, at)
+			}
+			return w.out
+		}
+		want := play(-1)
+		for at := range c.steps {
+			if got := play(at); strings.Join(got, "\n") != strings.Join(want, "\n") {
+				t.Errorf("%s, moved after step %d:\n%s\nwant\n%s", name, at, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		}
+	}
+}
+
+// TestSnapshotSaysWhatItCannot: what cannot be taken over yet is an error.
+func TestSnapshotSaysWhatItCannot(t *testing.T) {
+	w := newWorld(t, Options{MaxQueue: 1000, MaxQueueHard: 2000})
+	w.peers[0].Send(getRequest("EIO=4&transport=polling"))
+	b := postRequest("EIO=4&transport=polling&sid="+w.s.ID(), "4whole")
+	w.peers[1].Send(b[:len(b)-2])
+	if _, err := w.s.Snapshot(); !errors.Is(err, ErrBodyComes) {
+		t.Errorf("with a body on its way: %v, want %v", err, ErrBodyComes)
+	}
+	w.peers[1].Send(b[len(b)-2:])
+	if _, err := w.s.Snapshot(); err != nil {
+		t.Errorf("when it has come: %v", err)
+	}
+	for range 3 {
+		w.send(strings.Repeat("x", 1500))
+	}
+	if _, err := w.s.Snapshot(); !errors.Is(err, ErrOverflow) {
+		t.Errorf("with too much in its queue: %v, want %v", err, ErrOverflow)
+	}
+	w.sim.Advance(time.Minute)
+	if _, err := w.s.Snapshot(); err == nil {
+		t.Error("a session that has gone has a state")
+	}
+}
+
+// TestRestoreChecks: a state comes from elsewhere; one that cannot be is refused, and
+// changes nothing.
+func TestRestoreChecks(t *testing.T) {
+	good := func() *SessionState { return &SessionState{Slot: 1, Gen: 1, Revision: 4, Pinged: -1, Proved: -1} }
+	for name, spoil := range map[string]func(st *SessionState){
+		"no revision":             func(st *SessionState) { st.Revision = 5 },
+		"no slot":                 func(st *SessionState) { st.Slot = 0 },
+		"no generation":           func(st *SessionState) { st.Gen = 0 },
+		"no WebSocket":            func(st *SessionState) { st.WebSocket = true },
+		"no poll":                 func(st *SessionState) { st.Poll = &ExchangeState{} },
+		"no upgrade":              func(st *SessionState) { st.Probe = &ProbeState{} },
+		"half a frame":            func(st *SessionState) { st.Queue = []QueueState{{Frames: []byte{0x81, 5, 'x'}}} },
+		"a masked frame":          func(st *SessionState) { st.Queue = []QueueState{{Frames: textFrame("4x")}} },
+		"compression that is off": func(st *SessionState) { st.Inflates = true },
+		"more than a message": func(st *SessionState) {
+			st.Message = wsframe.ReaderState{Op: wsframe.Text, InFrame: true, Left: 1 << 40}
+		},
+		"a deadline in a far future": func(st *SessionState) { st.Deadline = 1 << 62 },
+	} {
+		srv, sim := newSim(t, &hooks{}, Options{}, loop.Options{})
+		st := good()
+		spoil(st)
+		if _, err := srv.Restore(sim.Engine().Loops()[0], st, func(handle.Key) loop.Conn { return loop.Conn{} }); err == nil {
+			t.Errorf("%s: Restore returned no error", name)
+		}
+		if n := srv.sessions.Load(); n != 0 || srv.shards[0].open != 0 {
+			t.Errorf("%s: %d sessions", name, n)
+		}
+	}
+	srv, sim := newSim(t, &hooks{}, Options{}, loop.Options{})
+	st := good()
+	st.Guest, st.GuestOf = true, netip.MustParseAddr("192.0.2.9")
+	s, err := srv.Restore(sim.Engine().Loops()[0], st, func(handle.Key) loop.Conn { return loop.Conn{} })
+	if err != nil || !s.Valid() {
+		t.Fatalf("Restore() = %v, %v", s, err)
+	}
+	if _, err := srv.Restore(sim.Engine().Loops()[0], good(), func(handle.Key) loop.Conn { return loop.Conn{} }); !errors.Is(err, ErrNoRoom) {
+		t.Errorf("twice: %v, want %v", err, ErrNoRoom)
+	}
+	s.SetJoined(true)
+	s.Cut()
+	for i := range srv.guests.shards {
+		if n := len(srv.guests.shards[i].of); n != 0 {
+			t.Errorf("%d addresses of guests are left", n)
+		}
+	}
+}
