@@ -12,10 +12,11 @@ import (
 // event. Over polling there is no way to tell. It returns the error of
 // CheckClose, and has done nothing then.
 func (s Session) CloseWith(code uint16, reason string) error {
+	open := s.Valid()
 	if err := CheckClose(code, reason); err != nil {
 		return err
 	}
-	if s.Valid() {
+	if open {
 		s.sh.closeWith(s.slot, ForcedClose, wsframe.AppendClose(nil, code, reason))
 	}
 	return nil

@@ -34,6 +34,7 @@ type httpConn struct {
 
 // Open is called by the loop for a new connection.
 func (srv *Server) Open(c loop.Conn) {
+	c.Loop().Check()
 	sh := srv.shards[c.Loop().Index()]
 	h := &httpConn{conn: c, index: uint32(len(sh.https))}
 	if n := len(sh.freeHTTP); n > 0 {
@@ -49,6 +50,7 @@ func (srv *Server) Open(c loop.Conn) {
 
 // Data is called by the loop with what was received.
 func (srv *Server) Data(c loop.Conn, b []byte) (n int) {
+	c.Loop().Check()
 	sh := srv.shards[c.Loop().Index()]
 	for n < len(b) {
 		tag, k := c.Tag(), 0
@@ -74,6 +76,7 @@ func (srv *Server) Data(c loop.Conn, b []byte) (n int) {
 
 // Drained is called by the loop when a slow peer has caught up.
 func (srv *Server) Drained(c loop.Conn) {
+	c.Loop().Check()
 	if c.Tag() == tagTunnel {
 		srv.shards[c.Loop().Index()].tunnels[c].drained()
 	}
@@ -81,6 +84,7 @@ func (srv *Server) Drained(c loop.Conn) {
 
 // Close is called by the loop when a connection has ended.
 func (srv *Server) Close(c loop.Conn, err error) {
+	c.Loop().Check()
 	sh := srv.shards[c.Loop().Index()]
 	tag := c.Tag()
 	c.SetTag(0)

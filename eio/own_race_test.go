@@ -26,6 +26,9 @@ func TestUseOnAnotherGoroutinePanics(t *testing.T) {
 		"Lookup":    func() { m.Lookup(l, s.Ref()) },
 		"Count":     func() { m.Count(l) },
 		"CloseAll":  func() { m.CloseAll(l) },
+		"LoopStats": func() { m.LoopStats(l) },
+		"Loads":     func() { m.Loads(l, 0, 0, nil) },
+		"Snapshot":  func() { _, _ = s.Snapshot() },
 	} {
 		func() {
 			defer func() {

@@ -44,6 +44,7 @@ func PrepareFrames(frames []byte) *Prepared { return &Prepared{frames: frames} }
 
 // Concat joins messages into one, which a session of the server receives with
 // one write. Each is compressed, or not, as it would be by itself. It keeps ps.
+// Any goroutine may call it.
 func (s *Server) Concat(ps []*Prepared) *Prepared {
 	n := 0
 	for _, p := range ps {

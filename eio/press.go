@@ -30,6 +30,7 @@ const stalledAfter = time.Second
 // part of all sessions: those from a position on, which is 0 at first. It returns
 // the position to go on from, 0 at the end. It must be called on l.
 func (s *Server) Loads(l *loop.Loop, from uint32, least int, f func(Load)) (next uint32) {
+	l.Check()
 	const part = 4096
 	sh := s.shards[l.Index()]
 	end := min(from+part, sh.sessions.Max())

@@ -40,7 +40,7 @@ func (s Session) ID() string {
 	return string(s.sh.srv.ids.Append(room[:0], s.Ref()))
 }
 
-// Loop returns the loop that owns the session.
+// Loop returns the loop that owns the session. Any goroutine may call it.
 func (s Session) Loop() *loop.Loop { return s.sh.loop }
 
 // User returns the word that SetUser stored, 0 before.
@@ -148,5 +148,6 @@ func (srv *Server) Lookup(l *loop.Loop, ref uint64) (Session, bool) {
 	return sh.handle(slot), true
 }
 
-// String names the session in logs. It does not show its id, which is a secret.
+// String names the session in logs. It does not show its id, which is a secret. Any
+// goroutine may call it.
 func (s Session) String() string { return fmt.Sprintf("session %x", s.Ref()) }

@@ -3,7 +3,6 @@ package eio
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -375,9 +374,4 @@ func (sh *shard) restoreExchange(slot uint32, x *ExchangeState, as state, conn f
 		session: sh.ref(slot), relayed: x.Relayed, fields: x.Fields, hooked: x.SessionFields}
 	sh.wait(h, as)
 	return h.conn
-}
-
-// String says which session it is the state of, and nothing of what is in it.
-func (st *SessionState) String() string {
-	return fmt.Sprintf("state of session %d/%d", st.Slot, st.Gen)
 }

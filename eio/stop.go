@@ -19,6 +19,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // refused with 503, and later ones find no session. Tunnels end too, with a close
 // frame. It must be called on l.
 func (s *Server) CloseAll(l *loop.Loop) {
+	l.Check()
 	for at := s.CloseSome(l, 0); at != 0; at = s.CloseSome(l, at) {
 	}
 }
@@ -76,6 +77,7 @@ func (sh *shard) stopSession(slot uint32) {
 // engine shuts down. Requests that are being answered are; a poll that waits is
 // refused, as by CloseSome.
 func (srv *Server) Finish(c loop.Conn) bool {
+	c.Loop().Check()
 	sh := srv.shards[c.Loop().Index()]
 	h := sh.httpOf(c)
 	switch {

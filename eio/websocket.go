@@ -129,9 +129,18 @@ func (sh *shard) dataWS(c loop.Conn, slot uint32, b []byte) (used int) {
 		}
 		return len(b) // the session is gone; so is interest in the rest
 	}
+	if own || sh.sessions.At(slot).is(halted) || !r.Idle() {
+		return sh.keepPart(slot, r, own, b, used)
+	}
+	return used
+}
+
+// keepPart ends dataWS for a session with something to be kept: of a message in
+// pieces, and what is not to be read now, which the loop keeps until then.
+func (sh *shard) keepPart(slot uint32, r *wsframe.Reader, own bool, b []byte, used int) int {
 	unread := 0
 	if sh.sessions.At(slot).is(halted) {
-		unread = len(b) - used // the loop keeps it until then
+		unread = len(b) - used
 	}
 	if !own && (unread > 0 || !r.Idle()) {
 		sh.ext(slot).reader = *r
