@@ -85,11 +85,11 @@ func (sh *shard) abandon(c loop.Conn, x *exchange, why cause) {
 		case why != sessionEnded:
 			sh.close(slot, TransportError) // a poll whose connection goes away ends the session at once
 		}
-	case stateHeld:
-		if e == nil || e.held != c {
+	case stateUnacked:
+		if e == nil || e.unacked != c {
 			return
 		}
-		e.held = loop.Conn{}
+		e.unacked = loop.Conn{}
 		if why == sessionEnded || why == serverStops {
 			sh.acknowledge(c)
 		}

@@ -71,7 +71,7 @@ func reach(t *testing.T, s state) *abandonment {
 	a.peer = a.sim.Connect(0)
 	query := "EIO=4&transport=polling"
 	switch s {
-	case statePayload, statePoll, stateHeld:
+	case statePayload, statePoll, stateUnacked:
 		a.peer.Send(getRequest(query))
 		a.peer.Received()
 		query += "&sid=" + a.session.ID()
@@ -87,7 +87,7 @@ func reach(t *testing.T, s state) *abandonment {
 		stateRouteBody:   func() []byte { return post("/route", "part") },
 		stateForwardBody: func() []byte { return post("/engine.io/?"+query+"&sid="+away, "part") },
 		statePoll:        func() []byte { return getRequest(query) },
-		stateHeld:        func() []byte { a.session.PauseRead(); return postRequest(query, "4x") },
+		stateUnacked:     func() []byte { a.session.PauseRead(); return postRequest(query, "4x") },
 		stateMiddleware:  func() []byte { return getRequest(query) },
 		stateAllow:       func() []byte { return getRequest(query) },
 		stateSeek:        func() []byte { return getRequest(query + "&sid=" + away) },
@@ -139,7 +139,7 @@ func TestAbandon(t *testing.T) {
 		stateRouteBody:   {serverStops: done, timedOut: late, malformed: "400", tooLarge: "413", sessionEnded: done},
 		stateForwardBody: {serverStops: done, timedOut: late, malformed: "400", tooLarge: "413", sessionEnded: done},
 		statePoll:        {peerEnded: errored, peerReset: errored, serverStops: busy + ":forced close", sessionEnded: "200 1:forced close"},
-		stateHeld:        {serverStops: "200 ok:forced close", sessionEnded: "200 ok:forced close"},
+		stateUnacked:     {serverStops: "200 ok:forced close", sessionEnded: "200 ok:forced close"},
 		stateMiddleware:  {serverStops: busy, sessionEnded: "200 0"},
 		stateAllow:       {serverStops: busy, sessionEnded: "200 0"},
 		stateSeek:        {serverStops: unknown, sessionEnded: unknown},

@@ -46,7 +46,7 @@ func (sh *shard) account(slot uint32) *account {
 	}
 	sh.sessions.At(slot).set(budgeted)
 	a := &account{s: sh.handle(slot)}
-	a.Init(a, sh.srv.o.ConnBudget, &sh.held)
+	a.Init(a, sh.srv.o.ConnBudget, &sh.heldBytes)
 	sh.accounts[slot] = a
 	if !sh.sweeper.Armed() {
 		sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)

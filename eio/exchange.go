@@ -61,7 +61,7 @@ const (
 	stateRouteBody                // the body for a handler of Options.Route
 	stateForwardBody              // the body for a handler of Options.Forward
 	statePoll                     // a message for the session
-	stateHeld                     // the session is paused: what it sent is not acknowledged yet
+	stateUnacked                  // the session is paused: what it sent is not acknowledged yet
 	stateMiddleware               // from here on, work on a goroutine: Options.Middleware
 	stateAllow                    // Options.AllowRequest
 	stateSeek                     // Options.Seek

@@ -9,11 +9,11 @@ import (
 // no other. Of what has been read already nothing more is handed over either. The
 // heartbeat does not count meanwhile, as the pong may be in what is not read.
 func (s Session) PauseRead() {
-	s.pause(held)
+	s.pause(handlerPaused)
 }
 
 // ResumeRead undoes PauseRead.
-func (s Session) ResumeRead() { s.resume(held) }
+func (s Session) ResumeRead() { s.resume(handlerPaused) }
 
 // Behind tells whether the handler has yet to get something that the client is
 // sending: it is not read from, or a part of a message or of a body has come.
@@ -73,19 +73,19 @@ func (sh *shard) restartWait(slot uint32) {
 	}
 }
 
-// holdPost keeps the acknowledgement of a body back while the session is paused.
-func (sh *shard) holdPost(c loop.Conn, slot uint32) {
+// keepUnacked keeps the acknowledgement of a body back while the session is paused.
+func (sh *shard) keepUnacked(c loop.Conn, slot uint32) {
 	if h := sh.httpOf(c); h != nil {
-		sh.ext(slot).held, h.session = c, sh.ref(slot)
-		sh.wait(h, stateHeld)
+		sh.ext(slot).unacked, h.session = c, sh.ref(slot)
+		sh.wait(h, stateUnacked)
 	}
 }
 
-// releasePost gives an acknowledgement that was kept back.
-func (sh *shard) releasePost(slot uint32) {
-	if e := sh.peekExt(slot); e != nil && e.held.Valid() {
-		c := e.held
-		e.held = loop.Conn{}
+// releaseUnacked gives an acknowledgement that was kept back.
+func (sh *shard) releaseUnacked(slot uint32) {
+	if e := sh.peekExt(slot); e != nil && e.unacked.Valid() {
+		c := e.unacked
+		e.unacked = loop.Conn{}
 		sh.acknowledge(c)
 	}
 }

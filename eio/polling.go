@@ -158,7 +158,7 @@ var (
 func (sh *shard) post(h *httpConn, slot uint32) {
 	e := sh.ext(slot)
 	sh.cameFrom(slot, e, h)
-	if e.post.Valid() || e.held.Valid() || e.rest != nil {
+	if e.post.Valid() || e.unacked.Valid() || e.rest != nil {
 		// Two at once (Node: "overlap from client"): this one is refused, the
 		// other one cut, or answered if it was whole.
 		sh.tally.Overlaps++

@@ -24,27 +24,27 @@ type session struct {
 type flags uint32
 
 const (
-	inUse     flags = 1 << iota
-	overWS          // the transport is a WebSocket
-	awaitPong       // a ping is out
-	renewed         // the wait for the pong was started anew
-	closing         // closed for the handler; waits for a poll that tells the client
-	noBinary        // over a WebSocket whose client takes only text
-	inflates        // its client may send compressed messages
-	deflates        // its client takes compressed messages
-	revision3       // its client speaks Engine.IO 3
-	held            // PauseRead was called
-	choked          // its account has it wait
-	busy            // it has more to be handled in a later step
-	budgeted        // has an account in shard.accounts
-	swamped         // it does not come for what waits for its polls
-	awaitPoll       // was opened over polling, and its client has not come back yet
-	proxied         // its client has another address than the connection: in shard.clients
+	inUse         flags = 1 << iota
+	overWS              // the transport is a WebSocket
+	awaitPong           // a ping is out
+	renewed             // the wait for the pong was started anew
+	closing             // closed for the handler; waits for a poll that tells the client
+	noBinary            // over a WebSocket whose client takes only text
+	inflates            // its client may send compressed messages
+	deflates            // its client takes compressed messages
+	revision3           // its client speaks Engine.IO 3
+	handlerPaused       // PauseRead was called
+	choked              // its account has it wait
+	busy                // it has more to be handled in a later step
+	budgeted            // has an account in shard.accounts
+	swamped             // it does not come for what waits for its polls
+	awaitPoll           // was opened over polling, and its client has not come back yet
+	proxied             // its client has another address than the connection: in shard.clients
 )
 
 const (
-	paused = held | choked | swamped // nothing is read before somebody has done something
-	halted = paused | busy           // nothing is read now
+	paused = handlerPaused | choked | swamped // nothing is read before somebody has done something
+	halted = paused | busy                    // nothing is read now
 )
 
 func (f flags) has(g flags) bool { return f&g != 0 }
@@ -59,7 +59,7 @@ type ext struct {
 	reader wsframe.Reader // a message in pieces
 
 	get      loop.Conn      // the poll that waits, or the zero Conn
-	held     loop.Conn      // the connection of a body whose acknowledgement is kept back
+	unacked  loop.Conn      // the connection of a body whose acknowledgement is kept back
 	post     loop.Conn      // the connection on which a body is being received
 	last     loop.Conn      // the connection of the latest request, for its address
 	guest    guest          // has joined nothing
@@ -106,7 +106,7 @@ type shard struct {
 	tunnels   map[loop.Conn]*tunnel
 	reader    wsframe.Reader
 	tally     Stats         // but for what LoopStats adds
-	held      atomic.Int64  // bytes that all accounts hold; released from any goroutine
+	heldBytes atomic.Int64  // bytes that all accounts hold; released from any goroutine
 	exchanges [states]int64 // by state
 
 	accounts map[uint32]*account   // by slot

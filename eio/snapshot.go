@@ -117,7 +117,7 @@ func (s Session) Snapshot() (*SessionState, error) {
 		Inflates: r.is(inflates), Deflates: r.is(deflates), User: r.user,
 		AwaitPong: r.is(awaitPong), Renewed: r.is(renewed), AwaitPoll: r.is(awaitPoll),
 		Deadline: sh.deadlines.left(s.slot, sh.loop.Now()), Pinged: sh.since(r.pinged), Proved: sh.since(r.proved),
-		Paused: r.is(held), Busy: r.is(busy), Swamped: r.is(swamped), Closing: r.is(closing)}
+		Paused: r.is(handlerPaused), Busy: r.is(busy), Swamped: r.is(swamped), Closing: r.is(closing)}
 	if r.is(proxied) {
 		st.Client = sh.clients[s.slot].unpack()
 	}
@@ -138,7 +138,7 @@ func (sh *shard) snapshotExt(st *SessionState, e *ext) (err error) {
 		return ErrBodyComes
 	case e.overflow:
 		return ErrOverflow
-	case e.get.Ending() || e.held.Ending() || e.probing.Ending():
+	case e.get.Ending() || e.unacked.Ending() || e.probing.Ending():
 		return ErrConnEnds
 	}
 	st.Message = e.reader.State()
@@ -153,7 +153,7 @@ func (sh *shard) snapshotExt(st *SessionState, e *ext) (err error) {
 	if e.rest != nil {
 		st.Rest = &RestState{bytes.Clone(e.rest.body), e.rest.octets}
 	}
-	st.Poll, st.Unacked = sh.snapshotExchange(e.get), sh.snapshotExchange(e.held)
+	st.Poll, st.Unacked = sh.snapshotExchange(e.get), sh.snapshotExchange(e.unacked)
 	switch {
 	case e.probing.Valid():
 		f := e.upgrade
@@ -214,7 +214,7 @@ func (srv *Server) Restore(l *loop.Loop, st *SessionState, conn func(handle.Key)
 	}
 	f := inUse | flagIf(st.WebSocket, overWS) | flagIf(st.Revision == 3, revision3) | flagIf(st.Base64, noBinary) |
 		flagIf(st.Inflates, inflates) | flagIf(st.Deflates, deflates) | flagIf(st.AwaitPong, awaitPong) | flagIf(st.Renewed, renewed) |
-		flagIf(st.AwaitPoll, awaitPoll) | flagIf(st.Paused, held) | flagIf(st.Swamped, swamped) | flagIf(st.Closing, closing)
+		flagIf(st.AwaitPoll, awaitPoll) | flagIf(st.Paused, handlerPaused) | flagIf(st.Swamped, swamped) | flagIf(st.Closing, closing)
 	s := sh.sessions.At(st.Slot)
 	*s = session{flags: f, user: st.User, pinged: sh.ago(st.Pinged), proved: sh.ago(st.Proved)}
 	srv.sessions.Add(1)
@@ -334,7 +334,7 @@ func (sh *shard) restoreExt(st *SessionState, conn func(handle.Key) loop.Conn) {
 		e.last = conn(st.Conn)
 	}
 	e.get = sh.restoreExchange(slot, st.Poll, statePoll, conn)
-	e.held = sh.restoreExchange(slot, st.Unacked, stateHeld, conn)
+	e.unacked = sh.restoreExchange(slot, st.Unacked, stateUnacked, conn)
 	if e.get.Valid() && len(e.queue) > 0 {
 		sh.pollLater(slot, e)
 	}

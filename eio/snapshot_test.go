@@ -306,7 +306,7 @@ func TestFrozenSessionsGoOn(t *testing.T) {
 			w.sim.Advance(2 * time.Minute)
 			if at < 0 {
 				checkEmpty(t, w.srv, w.sim.Engine())
-			} else if n := w.srv.sessions.Load(); n != 0 || w.srv.shards[0].deadlines.armed != 0 || w.srv.shards[0].held.Load() != 0 {
+			} else if n := w.srv.sessions.Load(); n != 0 || w.srv.shards[0].deadlines.armed != 0 || w.srv.shards[0].heldBytes.Load() != 0 {
 				t.Errorf("%s: step %d: something is left", name, at)
 			}
 			return w.out

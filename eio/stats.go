@@ -153,12 +153,12 @@ func (s *Server) LoopStats(l *loop.Loop) Stats {
 	l.Check()
 	sh := s.shards[l.Index()]
 	st := sh.tally
-	st.Held = sh.held.Load()
+	st.Held = sh.heldBytes.Load()
 	for x, n := range sh.exchanges {
 		switch x := state(x); {
 		case x == statePoll:
 			st.Polls += n
-		case x == stateHeld:
+		case x == stateUnacked:
 			st.Unacked += n
 		case x.receives():
 			st.Bodies += n

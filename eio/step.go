@@ -99,13 +99,13 @@ func (sh *shard) handleBody(c loop.Conn, slot uint32, r remainder) {
 		}
 		r.body = rest
 		sh.ext(slot).rest = &r
-		sh.holdPost(c, slot)
+		sh.keepUnacked(c, slot)
 	default:
 		if a := sh.peekAccount(slot); a != nil {
 			a.Release(r.charged)
 		}
 		if sh.sessions.At(slot).is(paused) {
-			sh.holdPost(c, slot)
+			sh.keepUnacked(c, slot)
 		} else {
 			sh.acknowledge(c)
 		}
@@ -117,11 +117,11 @@ func (sh *shard) handleBody(c loop.Conn, slot uint32, r remainder) {
 func (sh *shard) goOnBody(slot uint32) {
 	e := sh.peekExt(slot)
 	if e == nil || e.rest == nil {
-		sh.releasePost(slot)
+		sh.releaseUnacked(slot)
 		return
 	}
-	c, r := e.held, *e.rest
-	e.held, e.rest = loop.Conn{}, nil
+	c, r := e.unacked, *e.rest
+	e.unacked, e.rest = loop.Conn{}, nil
 	sh.handleBody(c, slot, r)
 }
 

@@ -87,5 +87,5 @@ func (srv *Server) Finish(c loop.Conn) bool {
 		sh.stopSession(sh.lookup(h.session))
 		return false
 	}
-	return h.state == stateDeciding || h.state == stateHeld || h.state.receives() || h.state.apart()
+	return h.state == stateDeciding || h.state == stateUnacked || h.state.receives() || h.state.apart()
 }

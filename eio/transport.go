@@ -121,7 +121,7 @@ func (p *polling) send(slot uint32, frames []byte, share, plain bool) {
 func (p *polling) end(slot uint32, reason Reason, _ []byte) {
 	sh := (*shard)(p)
 	e := sh.ext(slot)
-	sh.abandonOn(e.held, sessionEnded)
+	sh.abandonOn(e.unacked, sessionEnded)
 	switch {
 	case sh.stopping:
 		sh.abandonOn(e.get, serverStops)
@@ -174,7 +174,7 @@ func (p *polling) taking(uint32) bool { return false }
 // for, and has closed the connection of its last request.
 func (p *polling) gone(slot uint32) bool {
 	e := (*shard)(p).peekExt(slot)
-	return e == nil || !e.get.Valid() && !e.held.Valid() && !e.post.Valid() && !e.last.Valid() && !e.probing.Valid()
+	return e == nil || !e.get.Valid() && !e.unacked.Valid() && !e.post.Valid() && !e.last.Valid() && !e.probing.Valid()
 }
 
 // Over a WebSocket.

@@ -141,7 +141,7 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	if e.polled() {
 		sh.answerGet(slot, e, closeFrame) // a correct client has none
 	}
-	sh.releasePost(slot)
+	sh.releaseUnacked(slot)
 	sh.setProbing(e, loop.Conn{})
 	rest, queue := e.rest, e.queue
 	sh.dropExt(slot)

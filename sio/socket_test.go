@@ -3,6 +3,7 @@ package sio_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -243,6 +246,25 @@ func TestNamespaces(t *testing.T) {
 		}
 	}()
 	srv.Of("/a,b")
+}
+
+// TestAddressOfAClientBehindAProxy: what Engine.ClientAddr says of a request is the
+// handshake's address.
+func TestAddressOfAClientBehindAProxy(t *testing.T) {
+	var joined chan sio.Socket
+	client := netip.MustParseAddr("203.0.113.9")
+	srv := serve(t, sio.Options{Engine: eio.Options{ClientAddr: func(peer netip.AddrPort, _ *http1.Request) netip.AddrPort {
+		return netip.AddrPortFrom(client, peer.Port())
+	}}}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	srv.join("40")
+	for _, transport := range []string{"websocket", "polling"} {
+		if transport == "polling" {
+			srv.joinPolling()
+		}
+		if s := take(t, joined); s.Transport() != transport || s.Handshake().Address().Addr() != client {
+			t.Errorf("over %s the address is %v, want %v", s.Transport(), s.Handshake().Address(), client)
+		}
+	}
 }
 
 func TestEdge64TransportsAndAddresses(t *testing.T) {
