@@ -71,7 +71,7 @@ func (sh *shard) abandon(c loop.Conn, x *exchange, why cause) {
 			sh.close(slot, TransportError)
 		}
 	case stateRouteBody, stateForwardBody:
-		// Its handler has not been called.
+		x.releaseBody(sh) // its handler has not been called
 	case statePoll:
 		if e == nil || e.get != c {
 			return

@@ -96,14 +96,16 @@ func (sh *shard) bodyWhole(h *httpConn, body []byte) {
 	}
 }
 
-// chargeBody charges what has come of a body to the session it is of. It is false
-// if that does not fit: the session is gone.
+// chargeBody counts what has come of a body, and charges it to the session it is of. It
+// is false if that does not fit: the session is gone.
 func (sh *shard) chargeBody(h *httpConn) bool {
+	n := cap(h.buf) - h.kept
+	h.kept += n
+	sh.tally.BodyBytes += int64(n)
 	slot := sh.lookup(h.session)
 	if h.state != statePayload || slot == 0 || sh.sessions.At(slot).is(closing) {
 		return true
 	}
-	n := cap(h.buf) - h.paid
 	h.paid += n
 	return sh.account(slot).Charge(n)
 }
@@ -113,7 +115,8 @@ func (x *exchange) releaseBody(sh *shard) {
 	if slot := sh.lookup(x.session); slot != 0 && x.paid > 0 {
 		sh.account(slot).Release(x.paid)
 	}
-	x.paid = 0
+	sh.tally.BodyBytes -= int64(x.kept)
+	x.paid, x.kept = 0, 0
 }
 
 // drop throws away the body of a request that has been answered.

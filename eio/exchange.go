@@ -44,7 +44,8 @@ type exchange struct {
 	body   http1.Body
 	unread bool   // the body is thrown away behind the answer
 	buf    []byte // what has come of it, if it did not come at once
-	paid   int    // of buf, by the session's account
+	kept   int    // bytes that buf takes
+	paid   int    // of these, by the session's account
 	part   int    // what has come of the body since the deadline was set
 	work   *work  // on a goroutine, or waiting for its body; nil: none
 }

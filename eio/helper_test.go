@@ -33,7 +33,7 @@ func checkEmpty(t testing.TB, srv *Server, e *loop.Engine) {
 		}
 	}
 	st := srv.Stats()
-	for _, n := range []int64{st.Open.Sum(), st.Probing, st.Held, st.Queued, st.Entries, st.Polls, st.Bodies, st.Unacked, st.Apart, st.Tunnels} {
+	for _, n := range []int64{st.Open.Sum(), st.Probing, st.Held, st.Queued, st.Entries, st.Polls, st.Bodies, st.BodyBytes, st.Unacked, st.Apart, st.Tunnels} {
 		if n != 0 {
 			t.Errorf("Stats() = %+v, want that nothing is left", st)
 			break

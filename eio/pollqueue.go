@@ -179,6 +179,7 @@ func (sh *shard) flushPollers() {
 		}
 		e.flush = false
 		if e.overflow {
+			sh.tally.Overflow++
 			sh.srv.notice.Warn("client closed: more waits for its polls than may", "flag", "--queue-hard-max",
 				"queue-hard-max", sh.srv.o.MaxQueueHard, "address", addrText(sh.handle(slot).RemoteAddr()))
 			sh.slow(slot, e)

@@ -32,21 +32,23 @@ type Stats struct {
 	Overlaps int64  // of these, with TransportError: two polls, or two posts, at once
 	Slow     int64  // of these: over polling, not asking for what waited, or for MaxQueueHard
 	Frames   int64  // WebSockets that broke their protocol, MaxFragments or MaxPayload
+	Overflow int64  // of Slow: for MaxQueueHard
 	Oversize int64  // of Frames: for MaxPayload, or MaxInflated
 	Budget   int64  // sessions closed for what they had kept on their behalf: ConnBudget
 	Stuck    int64  // sessions closed because handlers did nothing about what was kept
 	Gone     int64  // sessions closed because their clients had gone while these were not read from for ConnBudget
 	Pauses   int64  // times a client was not read from until handlers had caught up with it
 
-	Held     int64 // a gauge: bytes that are kept on behalf of sessions
-	Queued   int64 // a gauge: bytes that wait for polls, as they are held
-	Entries  int64 // a gauge: places in the queues for polls
-	Polls    int64 // a gauge: polls that wait
-	Bodies   int64 // a gauge: bodies that are being received
-	Unacked  int64 // a gauge: posts whose acknowledgement is kept back
-	Apart    int64 // a gauge: requests for which something is done on a goroutine
-	Tunnels  int64 // a gauge: WebSockets of other nodes' sessions
-	Accounts int64 // a gauge: sessions for which something is kept, or was a moment ago
+	Held      int64 // a gauge: bytes that are kept on behalf of sessions
+	Queued    int64 // a gauge: bytes that wait for polls, as they are held
+	Entries   int64 // a gauge: places in the queues for polls
+	Polls     int64 // a gauge: polls that wait
+	Bodies    int64 // a gauge: bodies that are being received
+	BodyBytes int64 // a gauge: bytes that have come of them; those of sessions are in Held too
+	Unacked   int64 // a gauge: posts whose acknowledgement is kept back
+	Apart     int64 // a gauge: requests for which something is done on a goroutine
+	Tunnels   int64 // a gauge: WebSockets of other nodes' sessions
+	Accounts  int64 // a gauge: sessions for which something is kept, or was a moment ago
 }
 
 // Sessions are counted by their transport, Polling and WebSocket, and those of Engine.IO
@@ -119,12 +121,12 @@ func (s *Stats) Add(o Stats) {
 }
 
 // numbers returns the fields that are one number each.
-func (s *Stats) numbers() [30]*int64 {
+func (s *Stats) numbers() [32]*int64 {
 	return [...]*int64{
 		&s.Origins, &s.Unproven, &s.Draining, &s.Full, &s.Guests, &s.Pressed, &s.Malformed, &s.TooLarge, &s.HeadLarge, &s.TooSlow,
 		&s.Upgraded, &s.Probed, &s.Probing,
-		&s.Overlaps, &s.Slow, &s.Frames, &s.Oversize, &s.Budget, &s.Stuck, &s.Gone, &s.Pauses,
-		&s.Held, &s.Queued, &s.Entries, &s.Polls, &s.Bodies, &s.Unacked, &s.Apart, &s.Tunnels, &s.Accounts,
+		&s.Overlaps, &s.Slow, &s.Overflow, &s.Frames, &s.Oversize, &s.Budget, &s.Stuck, &s.Gone, &s.Pauses,
+		&s.Held, &s.Queued, &s.Entries, &s.Polls, &s.Bodies, &s.BodyBytes, &s.Unacked, &s.Apart, &s.Tunnels, &s.Accounts,
 	}
 }
 

@@ -77,6 +77,9 @@ func TestStatsSayWhatThereIs(t *testing.T) {
 	b.Send(postRequest(query, "4abc")[:len(postRequest(query, "4abc"))-2])
 	st = srv.Stats()
 	check("a poll and a body", [2]int64{st.Polls, st.Bodies}, [2]int64{1, 1})
+	if st.BodyBytes == 0 || st.BodyBytes > 100 || st.Held < st.BodyBytes {
+		t.Errorf("of the body %d bytes are kept, and in all %d, want a few", st.BodyBytes, st.Held)
+	}
 	s.PauseRead()
 	b.Send([]byte("bc"))
 	st = srv.Stats()
