@@ -31,8 +31,8 @@ type Stats struct {
 	Closed   Closes // sessions, by the reason that the handler was told
 	Overlaps int64  // of these, with TransportError: two polls, or two posts, at once
 	Slow     int64  // of these: over polling, not asking for what waited, or for MaxQueueHard
-	Frames   int64  // WebSockets that broke their protocol, MaxFragments or MaxPayload
 	Overflow int64  // of Slow: for MaxQueueHard
+	Frames   int64  // WebSockets that broke their protocol, MaxFragments or MaxPayload
 	Oversize int64  // of Frames: for MaxPayload, or MaxInflated
 	Budget   int64  // sessions closed for what they had kept on their behalf: ConnBudget
 	Stuck    int64  // sessions closed because handlers did nothing about what was kept
