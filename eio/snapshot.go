@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
@@ -26,7 +27,7 @@ type SessionState struct {
 	Base64    bool   // the client takes no bytes there
 	Inflates  bool   // its messages may be compressed
 	Deflates  bool   // it takes compressed messages
-	User      uint32
+	User      uint32 // of Session.SetUser
 
 	// The heartbeat, in time left and time gone by.
 	AwaitPong bool          // a ping is out, or of Engine.IO 3: the client's is waited for
@@ -36,46 +37,47 @@ type SessionState struct {
 	Pinged    time.Duration // since the last ping, in whole seconds; negative: none
 	Proved    time.Duration // since the last ping that was answered, likewise
 
-	Paused  bool           // Session.PauseRead
-	Busy    bool           // more of what it sent is to be handled
-	Client  netip.AddrPort // of Options.ClientAddr; zero: the peer
-	Conn    handle.Key     // its WebSocket, or the connection of its latest request
-	Message wsframe.ReaderState
+	Paused  bool                // Session.PauseRead
+	Busy    bool                // more of what it sent is to be handled
+	Client  netip.AddrPort      // of Options.ClientAddr; zero: the peer
+	Conn    handle.Key          // its WebSocket, or the connection of its latest request
+	Message wsframe.ReaderState // what has come of one in pieces
 
 	// While polling.
-	Closing   bool          // closed, and the client does not know yet
-	CloseLeft time.Duration // how long that is waited for
-	Guest     bool          // has joined nothing
-	GuestOf   netip.Addr    // and is counted for
-	Callback  string        // the function that answers are given to: JSONP
-	Queue     []QueueState
-	Together  int
-	Swamped   bool          // more waits than Options.MaxQueue, or did
-	Silent    time.Duration // since its client last asked for more, while swamped
-	Poll      *ExchangeState
+	Closing   bool           // closed, and the client does not know yet
+	CloseLeft time.Duration  // how long that is waited for
+	Guest     bool           // has joined nothing
+	GuestOf   netip.Addr     // and is counted for
+	Callback  string         // the function that answers are given to: JSONP
+	Queue     []QueueState   // what waits for a poll
+	Together  int            // packets at its front that the next answer has, however many
+	Swamped   bool           // more waits than Options.MaxQueue, or did
+	Silent    time.Duration  // since its client last asked for more, while swamped
+	Poll      *ExchangeState // that waits; nil: none
 	Unacked   *ExchangeState // a post whose acknowledgement is kept back
-	Rest      *RestState     // of its body
-	Probe     *ProbeState
+	Rest      *RestState     // of its body; nil: none
+	Probe     *ProbeState    // an upgrade in progress; nil: none
 }
 
 // A QueueState is messages that wait for a poll, as frames.
 type QueueState struct {
-	Frames []byte
-	Plain  bool // never compressed
+	Frames []byte // those of one place in the queue
+	Plain  bool   // never compressed
 }
 
 // A RestState is what has not been handled yet of the body of a post.
 type RestState struct {
-	Body   []byte
-	Octets bool
+	Body   []byte // what is left, from the start of a packet
+	Octets bool   // it is a payload of bytes: Engine.IO 3
 }
 
 // A ProbeState is an upgrade in progress. What has come of a message on its WebSocket is
 // in SessionState.Message.
 type ProbeState struct {
-	Conn                       handle.Key
-	Client                     netip.AddrPort
-	Base64, Inflates, Deflates bool          // what the session is to have
+	Conn   handle.Key     // the WebSocket
+	Client netip.AddrPort // of Options.ClientAddr; zero: the peer
+	// What the session is to have of the fields of these names.
+	Base64, Inflates, Deflates bool
 	Left                       time.Duration // of UpgradeTimeout
 	Probed                     bool          // the probe has come: polls are answered with a noop
 	Noop                       time.Duration // and the next one in this time
@@ -83,19 +85,25 @@ type ProbeState struct {
 
 // An ExchangeState is a request that waits for its answer.
 type ExchangeState struct {
-	Conn                  handle.Key
-	Client                netip.AddrPort
-	KeepAlive, Old, OldIE bool
-	Coding                encoding.Coding
+	Conn      handle.Key      // that it came on
+	Client    netip.AddrPort  // of Options.ClientAddr; zero: the peer
+	KeepAlive bool            // the connection goes on behind the answer
+	Old       bool            // HTTP/1.0
+	OldIE     bool            // an Internet Explorer, which is told not to filter answers
+	Coding    encoding.Coding // that the answer may be compressed with
+	Relayed   bool            // another server has passed it on
+	// Fields are of the answer, SessionFields too unless it is an error.
 	Fields, SessionFields []http1.Field
-	Relayed               bool
 }
 
 // Errors of Snapshot: what of a session cannot be taken over yet.
 var (
+	// ErrBodyComes: a request is not complete yet.
 	ErrBodyComes = errors.New("eio: the body of a request of the session is being received")
-	ErrOverflow  = errors.New("eio: the session is about to be closed: too much waits for it")
-	ErrConnEnds  = errors.New("eio: a connection of the session is about to end")
+	// ErrOverflow: its queue has passed MaxQueueHard.
+	ErrOverflow = errors.New("eio: the session is about to be closed: too much waits for it")
+	// ErrConnEnds: also of Restore, for a connection that is not there.
+	ErrConnEnds = errors.New("eio: a connection of the session is about to end")
 )
 
 // Snapshot returns the session's state, with copies of what it holds. It changes nothing:
@@ -262,8 +270,9 @@ func (sh *shard) ago(d time.Duration) uint16 {
 func (sh *shard) checkState(st *SessionState, conn func(handle.Key) loop.Conn) error {
 	const most = 24 * 24 * time.Hour
 	switch {
-	case st.Revision != 3 && st.Revision != 4, st.Deadline > most, st.CloseLeft < 0, st.WebSocket && st.Closing,
-		(st.Inflates || st.Deflates) && sh.srv.deflate == nil:
+	case st.Revision != 3 && st.Revision != 4, st.Deadline > most, st.CloseLeft < 0, st.Silent < 0, st.WebSocket && st.Closing,
+		(st.Inflates || st.Deflates) && sh.srv.deflate == nil, st.Callback != "" && st.Callback != callbackName(st.Callback),
+		st.Rest != nil && len(st.Rest.Body) > sh.srv.o.MaxPayload:
 		return errBroken
 	case st.WebSocket && sh.httpOf(conn(st.Conn)) == nil:
 		return ErrConnEnds
@@ -276,13 +285,15 @@ func (sh *shard) checkState(st *SessionState, conn func(handle.Key) loop.Conn) e
 	if st.Probe != nil && !sh.idleHTTP(conn(st.Probe.Conn)) {
 		return ErrConnEnds
 	}
+	st.Message.Data = slices.Clip(st.Message.Data) // what is charged is its length: it fits
 	r := sh.srv.newReader()
 	r.Compression = st.Inflates || st.Probe != nil && st.Probe.Inflates
 	if !r.SetState(st.Message) {
 		return errBroken
 	}
+	bytes := 0
 	for _, q := range st.Queue {
-		if !wholeFrames(q.Frames) {
+		if bytes += entrySize + len(q.Frames); !wholeFrames(q.Frames) || bytes > sh.srv.o.MaxQueueHard && len(st.Queue) > 1 {
 			return errBroken
 		}
 	}

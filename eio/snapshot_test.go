@@ -350,14 +350,19 @@ func TestSnapshotSaysWhatItCannot(t *testing.T) {
 func TestRestoreChecks(t *testing.T) {
 	good := func() *SessionState { return &SessionState{Slot: 1, Gen: 1, Revision: 4, Pinged: -1, Proved: -1} }
 	for name, spoil := range map[string]func(st *SessionState){
-		"no revision":             func(st *SessionState) { st.Revision = 5 },
-		"no slot":                 func(st *SessionState) { st.Slot = 0 },
-		"no generation":           func(st *SessionState) { st.Gen = 0 },
-		"no WebSocket":            func(st *SessionState) { st.WebSocket = true },
-		"no poll":                 func(st *SessionState) { st.Poll = &ExchangeState{} },
-		"no upgrade":              func(st *SessionState) { st.Probe = &ProbeState{} },
-		"half a frame":            func(st *SessionState) { st.Queue = []QueueState{{Frames: []byte{0x81, 5, 'x'}}} },
-		"a masked frame":          func(st *SessionState) { st.Queue = []QueueState{{Frames: textFrame("4x")}} },
+		"no revision":          func(st *SessionState) { st.Revision = 5 },
+		"no slot":              func(st *SessionState) { st.Slot = 0 },
+		"no generation":        func(st *SessionState) { st.Gen = 0 },
+		"no WebSocket":         func(st *SessionState) { st.WebSocket = true },
+		"no poll":              func(st *SessionState) { st.Poll = &ExchangeState{} },
+		"no upgrade":           func(st *SessionState) { st.Probe = &ProbeState{} },
+		"half a frame":         func(st *SessionState) { st.Queue = []QueueState{{Frames: []byte{0x81, 5, 'x'}}} },
+		"a masked frame":       func(st *SessionState) { st.Queue = []QueueState{{Frames: textFrame("4x")}} },
+		"a program for a name": func(st *SessionState) { st.Callback = "alert(1)" },
+		"more than a body":     func(st *SessionState) { st.Rest = &RestState{Body: make([]byte, 1_000_001)} },
+		"more than may wait": func(st *SessionState) {
+			st.Queue = []QueueState{{Frames: AppendBinary(nil, make([]byte, 9<<20))}, {Frames: AppendBinary(nil, make([]byte, 9<<20))}}
+		},
 		"compression that is off": func(st *SessionState) { st.Inflates = true },
 		"more than a message": func(st *SessionState) {
 			st.Message = wsframe.ReaderState{Op: wsframe.Text, InFrame: true, Left: 1 << 40}
