@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,17 +18,19 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/sio/siotest"
 	"github.com/sioedge/sioedge/wsframe"
 )
 
 // patience bounds every wait for something that must happen.
 const patience = 20 * time.Second
 
-// A server is one on loopback, for raw clients.
+// A server is one for raw clients.
 type server struct {
 	*sio.Server
 	t    testing.TB
-	addr string
+	addr string          // on loopback
+	kit  *siotest.Server // or without a network
 	log  *errorLog
 }
 
@@ -89,7 +93,25 @@ func serve(t testing.TB, o sio.Options, register func(srv *sio.Server)) *server 
 		}
 		wantNothingHeld(t, srv.Held())
 	})
-	return &server{srv, t, addr.String(), log}
+	return &server{srv, t, addr.String(), nil, log}
+}
+
+// simulate is serve without a network. What a client sends has been handled when
+// send returns.
+func simulate(t testing.TB, o sio.Options, register func(srv *sio.Server)) *server {
+	t.Helper()
+	log := &errorLog{new: make(chan string, 64)}
+	if o.OnError == nil && o.Logger == nil {
+		o.OnError = log.add
+	}
+	if o.Loop.Loops == 0 {
+		o.Loop.Loops = 2
+	}
+	var kit *siotest.Server
+	t.Cleanup(func() { wantNothingHeld(t, kit.Held()) })
+	kit = siotest.New(t, o)
+	register(kit.Server)
+	return &server{kit.Server, t, "", kit, log}
 }
 
 func loops(n int) loop.Options { return loop.Options{Loops: n} }
@@ -162,6 +184,8 @@ type client struct {
 	t     testing.TB
 	conn  net.Conn
 	in    []byte
+	raw   *siotest.Conn // in place of conn, of
+	kit   *siotest.Server
 	early []string // packets that came before the WebSocket did
 	open  string   // the open packet
 	id    string   // of the last socket that was accepted
@@ -186,6 +210,9 @@ func (srv *server) handshake(query string) *client { return srv.handshakeWith(qu
 // handshakeWith opens a WebSocket with further fields in the request.
 func (srv *server) handshakeWith(query, fields string) *client {
 	srv.t.Helper()
+	if srv.kit != nil {
+		return srv.simulated(query, fields)
+	}
 	conn, err := net.Dial("tcp", srv.addr)
 	if err != nil {
 		srv.t.Fatal(err)
@@ -208,6 +235,23 @@ func (srv *server) handshakeWith(query, fields string) *client {
 			srv.t.Fatalf("handshake: the connection ended after %q", c.in)
 		}
 	}
+}
+
+// simulated is handshakeWith without a network.
+func (srv *server) simulated(query, fields string) *client {
+	srv.t.Helper()
+	o := siotest.Options{Header: http.Header{}}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	o.Query, o.V2 = values, values.Get("EIO") == "3"
+	for field := range strings.SplitSeq(strings.TrimSuffix(fields, "\r\n"), "\r\n") {
+		if name, value, ok := strings.Cut(field, ": "); ok {
+			o.Header.Add(name, value)
+		}
+	}
+	return &client{t: srv.t, kit: srv.kit, raw: srv.kit.Dial(o)}
 }
 
 // join opens a session and sends the packet of a CONNECT, which is accepted.
@@ -236,6 +280,10 @@ func (c *client) write(b []byte) {
 // send sends packets, in one segment.
 func (c *client) send(packets ...string) {
 	c.t.Helper()
+	if c.raw != nil {
+		c.raw.Send(packets...)
+		return
+	}
 	var b []byte
 	for _, p := range packets {
 		b = appendPacket(b, p)
@@ -278,6 +326,10 @@ func (c *client) next() string {
 		p := c.early[0]
 		c.early = c.early[1:]
 		return p
+	}
+	if c.raw != nil {
+		c.kit.Until("another packet", func() bool { c.early = c.raw.Received(); return len(c.early) > 0 })
+		return c.next()
 	}
 	for {
 		h, n, err := wsframe.ParseHeader(c.in)

@@ -139,7 +139,7 @@ func TestEdge11MiddlewaresAreSkippedByRecovery(t *testing.T) {
 // Each attempt brings its own auth, and each namespace; the request is that of
 // the session.
 func TestEdge12AuthOfEachAttempt(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		for _, name := range []string{"/", "/a"} {
 			ns := srv.Of(name)
 			ns.Use(func(s sio.Socket) error {

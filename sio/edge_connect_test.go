@@ -17,7 +17,7 @@ import (
 // difference. Their numbers only tell them apart.
 
 func TestEdge1TheClientSeesTheAnswerFirst(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").OnConnect(func(s sio.Socket) error {
 			if !s.Connected() || !slices.Equal(s.Rooms(), []string{s.ID()}) {
 				t.Errorf("in OnConnect Connected() = %v and Rooms() = %v, want true and its id", s.Connected(), s.Rooms())
@@ -79,7 +79,7 @@ func TestEdge2And50WithinAMiddleware(t *testing.T) {
 func TestEdge3AfterARefusal(t *testing.T) {
 	var refuse atomic.Bool
 	refuse.Store(true)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Use(func(s sio.Socket) error {
 			s.Join("r", "q")
 			s.SetData("something")
@@ -109,13 +109,13 @@ func TestEdge4AnswersToARefusedClient(t *testing.T) {
 		{errors.New("database password is 1234"), `44{"message":"internal error"}`},
 		{errors.Join(errors.New("x"), &sio.Error{Message: "wrapped"}), `44{"message":"wrapped"}`},
 	} {
-		srv := serve(t, sio.Options{}, func(srv *sio.Server) { srv.Of("/").Use(func(sio.Socket) error { return x.err }) })
+		srv := simulate(t, sio.Options{}, func(srv *sio.Server) { srv.Of("/").Use(func(sio.Socket) error { return x.err }) })
 		srv.dial().play(say("40").hear(x.want))
 	}
 }
 
 func TestEdge5APanicInAMiddleware(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Use(func(sio.Socket) error { panic("bug") }, func(sio.Socket) error { t.Error("the next one ran"); return nil })
 	})
 	c := srv.dial()
@@ -265,7 +265,7 @@ func TestEdge10MiddlewaresBelongToTheirNamespace(t *testing.T) {
 			return nil
 		}
 	}
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Use(use("root 1"), use("root 2"))
 		srv.Of("/").Use(use("root 3"))
 		srv.Of("/chat").Use(use("chat"))
@@ -341,7 +341,7 @@ func TestHandshakeOfAClientThatLeaves(t *testing.T) {
 func TestOnConnectFails(t *testing.T) {
 	for _, f := range []func() error{func() error { return errors.New("no") }, func() error { panic("no") }} {
 		reasons := make(chan sio.Reason, 1)
-		srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 			srv.Of("/").OnConnect(func(sio.Socket) error { return f() })
 			srv.Of("/").OnConnect(func(sio.Socket) error { t.Error("the next one ran"); return nil })
 			srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { reasons <- r })
@@ -357,7 +357,7 @@ func TestOnConnectFails(t *testing.T) {
 }
 
 func TestEdge13NoTwoSocketsHaveTheSameID(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); echo(srv.Of("/a")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); echo(srv.Of("/a")) })
 	seen := map[string]bool{}
 	c := srv.dial()
 	for range 50 {

@@ -39,7 +39,7 @@ func TestEdge14And15Wrappers(t *testing.T) {
 			}
 		}
 	}
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		h := func(_ sio.Socket, m *sio.Msg) error { note("handler %s", m.Event()); return m.Ack() }
 		ns.Handle("early", h)
@@ -77,7 +77,7 @@ func TestEdge14And15Wrappers(t *testing.T) {
 
 // Registration holds for sockets that are connected already.
 func TestRegistrationWhileConnected(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { srv.Of("/") })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { srv.Of("/") })
 	c := srv.join("40")
 	echo(srv.Of("/"))
 	c.send(`421["echo"]`)
@@ -107,7 +107,7 @@ func TestEdge16AnEventBeforeTheEnd(t *testing.T) {
 
 func TestEdge17AcknowledgedOnce(t *testing.T) {
 	kept := make(chan *sio.Msg, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		echo(ns)
 		ns.Handle("twice", func(_ sio.Socket, m *sio.Msg) error { return errors.Join(m.Ack(1), m.Ack(2)) })
@@ -160,7 +160,7 @@ func TestEdge18AcknowledgedTooLate(t *testing.T) {
 }
 
 func TestEdge20PanicsAreConfined(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		echo(ns)
 		h := func(sio.Socket, *sio.Msg) error { panic("bug") }
@@ -185,7 +185,7 @@ func TestEdge20PanicsAreConfined(t *testing.T) {
 
 func TestEdge21ReservedNames(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
 	c := srv.join("40")
 	s := take(t, joined)
 	for _, event := range []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"} {
@@ -349,7 +349,7 @@ func TestBackpressureEndsWithTheSocket(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	c := srv.join("40")
 	for _, args := range []string{
 		`1,"2",[3],{"4":5},null,true,1.5`, `"é 世界 😀"`, `"\u2028<&>"`, `""`, `[]`, `{}`, `[[],{}]`, `-1e-7`,

@@ -78,7 +78,7 @@ func TestEdge22OrderBetweenNamespaces(t *testing.T) {
 // is not one.
 func TestEdge23ErrorsAreNotEvents(t *testing.T) {
 	seen := make(chan string, 10)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		sio.On(srv.Of("/"), "error", func(_ sio.Socket, text string) error { seen <- text; return nil })
 		srv.Of("/").Handle("fails", func(sio.Socket, *sio.Msg) error { return fmt.Errorf("ours") })
@@ -194,7 +194,7 @@ func TestEdge61Attachments(t *testing.T) {
 		return all
 	}
 	for _, x := range []struct{ limit, most int }{{0, 10}, {3, 3}, {1, 1}} {
-		srv := serve(t, sio.Options{Limits: parser.Limits{MaxAttachments: x.limit}}, func(srv *sio.Server) { echo(srv.Of("/")) })
+		srv := simulate(t, sio.Options{Limits: parser.Limits{MaxAttachments: x.limit}}, func(srv *sio.Server) { echo(srv.Of("/")) })
 		c := srv.join("40")
 		sent := packet(x.most)
 		c.send(sent...)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/sio/siotest"
 )
 
 // A server without sockets and with a clock that the test moves: what would take
@@ -34,32 +35,27 @@ func ExampleNewSim() {
 
 // A client that has something waiting does not get what is volatile.
 func ExampleBroadcastOperator_Volatile() {
-	srv, sim, err := sio.NewSim(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
 	ns := srv.Of("/")
-	peer := sim.Connect(0)
-	c := simulated(peer)
-	c.join("/")
+	c := srv.Connect("/")
 	emit := func(to sio.Emitter, event string) {
 		if err := to.Emit(event); err != nil {
 			log.Fatal(err)
 		}
-		sim.Turn()
+		srv.Settle()
 	}
 
-	peer.Stall(true) // the client does not read
+	c.Stall(true) // the client does not read
 	emit(ns, "first")
 	emit(ns.All().Volatile(), "dropped")
 	emit(ns, "second")
-	peer.Stall(false)
+	c.Stall(false)
 	emit(ns.All().Volatile(), "third")
-	for range 3 {
-		fmt.Println(c.receive())
+	for _, e := range c.Received() {
+		fmt.Println(e)
 	}
 	// Output:
-	// 2["first"]
-	// 2["second"]
-	// 2["third"]
+	// "first"
+	// "second"
+	// "third"
 }

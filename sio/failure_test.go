@@ -195,7 +195,7 @@ func TestInlineHandlerThatExits(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(context.Background()) }() // ends by the handler
-	to := &server{srv, t, addr.String(), nil}
+	to := &server{Server: srv, t: t, addr: addr.String()}
 	clients := []*client{to.join("40"), to.join("40"), to.join("40")}
 	clients[0].send(`42["exit"]`)
 	if err := <-served; !errors.Is(err, loop.ErrExited) {

@@ -13,7 +13,7 @@ import (
 // handlers are shared, rooms and broadcasts of one instance are its own.
 func TestNamespacesWithParameters(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{Loop: loops(3)}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{Loop: loops(3)}, func(srv *sio.Server) {
 		trends := srv.Of("/campaigns/:id/trends")
 		echo(trends)
 		trends.Use(func(s sio.Socket) error {
@@ -91,7 +91,7 @@ func TestNamespacesWithParameters(t *testing.T) {
 }
 
 func TestNamespacesByFunction(t *testing.T) {
-	srv := serve(t, sio.Options{MaxInstances: 3, MaxNamespaces: 4}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{MaxInstances: 3, MaxNamespaces: 4}, func(srv *sio.Server) {
 		echo(srv.Of("/x/:id"))
 		echo(srv.OfFunc(func(name string, auth json.RawMessage) bool {
 			return strings.HasPrefix(name, "/f") && string(auth) == `{"in":true}`
@@ -130,7 +130,7 @@ func TestAnInstanceHasOneOwner(t *testing.T) {
 		echo(ns)
 		ns.OnConnect(func(s sio.Socket) error { joined <- who; return nil })
 	}
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { register(srv, "admin"); register(srv, "guest") })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { register(srv, "admin"); register(srv, "guest") })
 	admin := srv.join(`40/board,{"i":"admin"}`)
 	if got := take(t, joined); got != "admin" {
 		t.Fatalf("the first is %s's", got)
@@ -179,7 +179,7 @@ func TestNamesThatCollideAreRefused(t *testing.T) {
 }
 
 func TestEdge66NamespacesPerConnection(t *testing.T) {
-	srv := serve(t, sio.Options{MaxNamespaces: 2}, func(srv *sio.Server) { echo(srv.Of("/:a")) })
+	srv := simulate(t, sio.Options{MaxNamespaces: 2}, func(srv *sio.Server) { echo(srv.Of("/:a")) })
 	c := srv.dial()
 	c.join("40/1,")
 	c.join("40/2,")

@@ -28,7 +28,7 @@ func TestBoundsAreChecked(t *testing.T) {
 }
 
 func TestMaxRooms(t *testing.T) {
-	srv := serve(t, sio.Options{MaxRooms: 3}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{MaxRooms: 3}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	joined := sockets(srv.Of("/"))
 	srv.join("40")
 	s := take(t, joined)
@@ -216,7 +216,7 @@ func TestEdge66RefusedNamespacesAreCounted(t *testing.T) {
 }
 
 func TestCloseConnWith(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	joined := sockets(srv.Of("/"))
 	gone := make(chan sio.Reason, 1)
 	srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { gone <- r })

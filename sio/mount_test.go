@@ -29,7 +29,7 @@ func mount(t *testing.T, o sio.Options, register func(*sio.Server)) (*server, *h
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "other") })
 	h := httptest.NewServer(mux)
 	t.Cleanup(h.Close)
-	return &server{srv.Server, t, h.Listener.Addr().String(), srv.log}, h
+	return &server{Server: srv.Server, t: t, addr: h.Listener.Addr().String(), log: srv.log}, h
 }
 
 func TestMountedWebSocket(t *testing.T) {
@@ -174,7 +174,7 @@ func TestMountedHeaderOfMiddleware(t *testing.T) {
 		srv.ServeHTTP(w, r)
 	}))
 	defer h.Close()
-	c := (&server{srv.Server, t, h.Listener.Addr().String(), srv.log}).join("40")
+	c := (&server{Server: srv.Server, t: t, addr: h.Listener.Addr().String(), log: srv.log}).join("40")
 	c.expect(`42["user","ann  X-Admin: yes","/socket.io/?EIO=4&transport=websocket"]`)
 }
 

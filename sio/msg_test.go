@@ -12,7 +12,7 @@ import (
 )
 
 func TestMsgWithOtherArguments(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		ns.UseEvent(func(next sio.Handler) sio.Handler {
 			return func(s sio.Socket, m *sio.Msg) error {
@@ -56,7 +56,7 @@ func relay(ns *sio.Namespace) {
 // Arguments are passed on as they came, attachments included, without being
 // decoded: to clients of either parser.
 func TestArgumentsArePassedOn(t *testing.T) {
-	srv := serve(t, sio.Options{Parser: sio.EitherParser}, func(srv *sio.Server) { relay(srv.Of("/")) })
+	srv := simulate(t, sio.Options{Parser: sio.EitherParser}, func(srv *sio.Server) { relay(srv.Of("/")) })
 	a, b := srv.join("40"), srv.join("40")
 	packing := srv.dial()
 	packing.send(packed("0"))
@@ -145,7 +145,7 @@ func TestMaxAttachmentsOfWhatIsSent(t *testing.T) {
 	}
 	for most, ok := range map[int]bool{0: false, 10: false, 11: false, 12: true, 32: true} {
 		var joined chan sio.Socket
-		srv := serve(t, sio.Options{Parser: sio.EitherParser, Limits: parser.Limits{MaxAttachments: most}}, func(srv *sio.Server) {
+		srv := simulate(t, sio.Options{Parser: sio.EitherParser, Limits: parser.Limits{MaxAttachments: most}}, func(srv *sio.Server) {
 			relay(srv.Of("/"))
 			joined = sockets(srv.Of("/"))
 		})

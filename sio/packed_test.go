@@ -17,7 +17,7 @@ const (
 )
 
 func TestMessagePackClientsAreDetected(t *testing.T) {
-	srv := serve(t, sio.Options{Parser: sio.EitherParser}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{Parser: sio.EitherParser}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	c := srv.dial()
 	c.send(pack(packedConnect))
 	answer, err := hex.DecodeString(strings.Trim(c.next(), "<>"))
@@ -39,7 +39,7 @@ func TestMessagePackClientsAreDetected(t *testing.T) {
 
 // A broadcast reaches clients of both parsers, in order, bytes included.
 func TestBroadcastToBothParsers(t *testing.T) {
-	srv := serve(t, sio.Options{Parser: sio.EitherParser}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{Parser: sio.EitherParser}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	c, j := srv.dial(), srv.join("40")
 	c.send(pack(packedConnect))
 	c.next()

@@ -98,7 +98,7 @@ func TestContextOfWhoLeaves(t *testing.T) {
 // The values that outlive their clients do nothing, and reach nobody else.
 func TestStaleSockets(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{KeepHandshake: true, Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	srv := simulate(t, sio.Options{KeepHandshake: true, Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
 	var stale []sio.Socket
 	for range 5 {
 		c := srv.join("40")
@@ -205,7 +205,7 @@ func TestEmitErrors(t *testing.T) {
 
 func TestDecode(t *testing.T) {
 	got := make(chan error, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Handle("x", func(_ sio.Socket, m *sio.Msg) error {
 			var i int
 			var s, more string

@@ -19,7 +19,7 @@ const moved = sio.Event[move]("moved")
 
 func TestTypedHandlers(t *testing.T) {
 	seen := make(chan string, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		sio.On(ns, "move", func(_ sio.Socket, m move) error { seen <- fmt.Sprint(m); return nil })
 		sio.On(ns, "text", func(_ sio.Socket, s string) error { seen <- s; return errors.New("anyway") })
@@ -60,7 +60,7 @@ func TestTypedHandlers(t *testing.T) {
 // meant for it.
 func TestTypedAcknowledgements(t *testing.T) {
 	secret := errors.New("secret")
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		sio.OnAck(srv.Of("/"), "ask", func(_ sio.Socket, what string) (any, error) {
 			switch what {
 			case "value":
