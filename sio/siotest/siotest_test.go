@@ -459,11 +459,11 @@ func TestFailuresReadWell(t *testing.T) {
 		`siotest: waiting for the server to emit "chat": it has emitted "joined" {"a":1} in / for 1 sockets`: func(srv *siotest.Server, c *siotest.Client) { c.Emit("x"); srv.ExpectEmit("chat") },
 		`siotest: no handler of "x" has returned an error`:                                                   func(srv *siotest.Server, c *siotest.Client) { c.Emit("x"); srv.ExpectError("x") },
 		`siotest: handler of "bad": mine`:                                                                    func(srv *siotest.Server, c *siotest.Client) { c.Emit("bad") },
-		`siotest: waiting for good weather: it did not happen in 10ms`:                                       func(srv *siotest.Server, c *siotest.Client) { srv.Until("good weather", func() bool { return false }) },
+		`siotest: waiting for good weather: it did not happen in 300ms`:                                       func(srv *siotest.Server, c *siotest.Client) { srv.Until("good weather", func() bool { return false }) },
 	} {
 		got := fail(func(f *failing) {
 			srv := siotest.New(f, sio.Options{})
-			srv.Patience = 10 * time.Millisecond
+			srv.Patience = 300 * time.Millisecond
 			ns := srv.Of("/")
 			ns.Handle("x", func(s sio.Socket, _ *sio.Msg) error {
 				return s.Emit("joined", map[string]int{"a": 1})
