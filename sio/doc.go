@@ -257,7 +257,9 @@
 //
 // # Testing
 //
-// [NewSim] makes a server without sockets, whose clock the test moves: an hour of
-// silence, or a client that does not read, happens at once and always in the same
-// way. Handlers should be inline there; see its example.
+// Package siotest has clients without a network, for tests of what is registered
+// here: an hour of silence, or a client that does not read, happens at once and
+// always in the same way, with handlers on goroutines too. What is emitted is
+// recorded. It stands on [NewSim], which is for those who speak the protocol
+// themselves.
 package sio
