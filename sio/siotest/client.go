@@ -325,6 +325,20 @@ func (c *Client) ID() string {
 // Namespace returns the namespace that the client has joined.
 func (c *Client) Namespace() string { return c.namespace }
 
+// Socket returns the server's end of the client, which must be connected.
+func (c *Client) Socket() sio.Socket {
+	c.srv.t.Helper()
+	c.Settle()
+	id := c.ID()
+	for _, ns := range c.srv.Namespaces() {
+		if s, ok := ns.Lookup(id); ok && s.Name() == c.namespace {
+			return s
+		}
+	}
+	c.fatal("it has no socket: %s", c.got())
+	return sio.Socket{}
+}
+
 // Connected tells whether the client is in its namespace.
 func (c *Client) Connected() bool {
 	c.srv.t.Helper()
@@ -431,14 +445,4 @@ func (c *Client) Reconnect() error {
 func (c *Client) Stall(on bool) {
 	c.srv.t.Helper()
 	c.conn.Stall(on)
-}
-
-// String says which client it is, in failures.
-func (c *Client) String() string {
-	return fmt.Sprintf("client %d of %s", c.number, c.namespace)
-}
-
-func (c *Client) fatal(format string, args ...any) {
-	c.srv.t.Helper()
-	c.srv.fatal("%v: %s", c, fmt.Sprintf(format, args...))
 }

@@ -1,6 +1,9 @@
 package siotest
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Next takes the oldest event that the client has received and the test has not
 // taken; there must be one.
@@ -177,4 +180,14 @@ func Expect[T any](c *Client, event string) T {
 	var v T
 	c.Expect(event, &v)
 	return v
+}
+
+// String says which client it is, in failures.
+func (c *Client) String() string {
+	return fmt.Sprintf("client %d of %s", c.number, c.namespace)
+}
+
+func (c *Client) fatal(format string, args ...any) {
+	c.srv.t.Helper()
+	c.srv.fatal("%v: %s", c, fmt.Sprintf(format, args...))
 }

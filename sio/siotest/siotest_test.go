@@ -195,6 +195,9 @@ func TestNamespacesOfOneConnection(t *testing.T) {
 		}
 	}
 	c := srv.Connect("/")
+	if s := c.Socket(); s.ID() != c.ID() || s.Name() != "/" {
+		t.Errorf("the socket of %s is %s in %s", c.ID(), s.ID(), s.Name())
+	}
 	c.Disconnect()
 	if d := c.ExpectDisconnect(); d.Reason != siotest.ClientDisconnect || d.Server != sio.ClientDisconnect {
 		t.Errorf("who leaves is disconnected for %+v", d)
@@ -459,7 +462,7 @@ func TestFailuresReadWell(t *testing.T) {
 		`siotest: waiting for the server to emit "chat": it has emitted "joined" {"a":1} in / for 1 sockets`: func(srv *siotest.Server, c *siotest.Client) { c.Emit("x"); srv.ExpectEmit("chat") },
 		`siotest: no handler of "x" has returned an error`:                                                   func(srv *siotest.Server, c *siotest.Client) { c.Emit("x"); srv.ExpectError("x") },
 		`siotest: handler of "bad": mine`:                                                                    func(srv *siotest.Server, c *siotest.Client) { c.Emit("bad") },
-		`siotest: waiting for good weather: it did not happen in 300ms`:                                       func(srv *siotest.Server, c *siotest.Client) { srv.Until("good weather", func() bool { return false }) },
+		`siotest: waiting for good weather: it did not happen in 300ms`:                                      func(srv *siotest.Server, c *siotest.Client) { srv.Until("good weather", func() bool { return false }) },
 	} {
 		got := fail(func(f *failing) {
 			srv := siotest.New(f, sio.Options{})
