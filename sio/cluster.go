@@ -272,15 +272,6 @@ func (h *host) ServerSide(namespace string, e rooms.Event, answer func(rooms.Val
 	}
 }
 
-// Count returns how many sockets Members describes.
-func (h *host) Count(t rooms.Target) int {
-	b, ok := h.at(t)
-	if !ok {
-		return 0
-	}
-	return b.Count()
-}
-
 // Load tells how much there is to do. It waits for the loops.
 func (h *host) Load() (l rooms.Load) {
 	for _, sh := range h.srv.shards {

@@ -53,8 +53,8 @@ func (b BroadcastOperator) Count() (n int) {
 
 // CountAll is Count over all servers of the cluster. It waits for the others, or for
 // ctx; errors are as in [BroadcastOperator.FetchSockets], with the number of those
-// that are known. Servers of this kind answer with a number; those of Node can only
-// be asked for all that they know of their sockets, which are counted here.
+// that are known. An adapter that can ask for numbers alone is a [rooms.Counter]; of
+// others, all that is known of each socket is fetched, and counted here.
 func (b BroadcastOperator) CountAll(ctx context.Context) (int, error) {
 	if b.server().waits() {
 		return 0, ErrInline
