@@ -3,6 +3,7 @@ package sio
 import (
 	"cmp"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
@@ -298,7 +299,7 @@ func (sh *shard) expireAt(slot uint32, t time.Time, f func(Socket)) {
 		return
 	}
 	// Years ahead are more than fit, and mean as much as the three hundred that do.
-	wait := t.Round(0).Sub(now.Round(0)) + time.Millisecond - 1
+	wait := min(t.Round(0).Sub(now.Round(0)), math.MaxInt64-time.Millisecond) + time.Millisecond - 1
 	r.is |= expiring
 	sh.deadlines.Set(due.Deadline[func(Socket)]{At: now.UnixMilli() + wait.Milliseconds(), Do: f, Slot: slot})
 	sh.awaitDeadline(now)
