@@ -7,9 +7,7 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
-	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/loop/http1"
-	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -160,6 +158,21 @@ func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 	}})
 }
 
+// connected makes a socket connected, without a word to its client.
+func (sh *shard) connected(es eio.Session, slot uint32) {
+	sh.sockets.At(slot).state = connected
+	es.SetUser(es.User() | everJoined)
+	es.SetJoined(true)
+	sh.srv.registry.announce(sh.instance(slot))
+	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
+	sh.tellOwn(slot, true)
+	if sh.instance(slot).ns.table.Load().rooms != nil {
+		if names := sh.otherRooms(slot); len(names) > 0 {
+			sh.moved(slot, true, names)
+		}
+	}
+}
+
 // accept makes a socket connected, tells the client, and has the connect
 // handlers called: in this order, so that the client sees the answer before
 // anything they emit.
@@ -168,18 +181,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	if !ok {
 		return
 	}
-	r := sh.sockets.At(slot)
-	r.state = connected
-	es.SetUser(es.User() | everJoined)
-	es.SetJoined(true)
-	sh.srv.registry.announce(sh.instance(slot))
-	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
-	sh.tellOwn(slot, true)
-	if t.rooms != nil {
-		if names := sh.otherRooms(slot); len(names) > 0 {
-			sh.moved(slot, true, names)
-		}
-	}
+	sh.connected(es, slot)
 	ref, id, pid := sh.ref(slot), "", ""
 	if !sh.srv.isOld(es) {
 		id = sh.id(slot)
@@ -373,95 +375,4 @@ func (sh *shard) judge(s Socket, refused *Error) {
 	sh.crossed.end(sh, es, s.in.name)
 	sh.drop(es, slot)
 	sh.reject(es, s.in.name, refused)
-}
-
-// A private id alone takes nothing away from a client that is there. A client
-// that comes back before we have noticed that its old connection is dead is told
-// from one who has got hold of a private id by asking that connection: a pong says
-// that its owner lives.
-const (
-	takeoverWait = time.Second // how long the owner has to answer
-	takeoverLook = 50 * time.Millisecond
-)
-
-// A verdict is what became of a challenge.
-type verdict uint8
-
-const (
-	itLeft verdict = iota // the socket is free
-	itLives
-	itIsAnother // the newcomer is somebody else, or in another namespace
-)
-
-// challenge asks whether the client of a socket is still there that the one of
-// slot wants back, and then goes on with the latter. Account is charged with
-// taskCost until there is an answer.
-func (q *recovering) challenge(sh *shard, slot uint32, old rooms.Ref, c comeback, account *budget.Account) {
-	newcomer, name, identity := sh.ref(slot), sh.instance(slot).name, q.srv.identity(sh.ref(slot))
-	from := q.srv.shards[old.Loop()]
-	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-		from.defend(old, name, identity, func(v verdict) {
-			account.Done(taskCost)
-			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.decided(sh, newcomer, v, c) }))
-		})
-	}))
-}
-
-// defend finds out whether a socket's client is there, and ends its session if it
-// is not. Decided is called once.
-func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdict)) {
-	slot := sh.lookup(ref)
-	switch {
-	case slot == 0 || sh.sockets.At(slot).state == leaving:
-		decided(itLeft)
-		return
-	case sh.instance(slot).name != name || sh.srv.identity(ref) != identity:
-		decided(itIsAnother)
-		return
-	}
-	// An answer that is on its way already, from before the connection was lost,
-	// says nothing.
-	asked := sh.session(slot).Answered()
-	sh.session(slot).Ping()
-	timer, waited := new(loop.Timer), time.Duration(0)
-	var look func()
-	look = func() {
-		slot := sh.lookup(ref)
-		switch {
-		case slot == 0 || sh.sockets.At(slot).state == leaving:
-			decided(itLeft)
-		case asked && sh.session(slot).Answered():
-			decided(itLives)
-		case waited >= takeoverWait:
-			sh.session(slot).Close()
-			decided(itLeft)
-		default:
-			waited += takeoverLook
-			asked = asked || sh.session(slot).Answered()
-			sh.session(slot).Ping()
-			sh.loop.Schedule(timer, takeoverLook, look)
-		}
-	}
-	sh.loop.Schedule(timer, takeoverLook, look)
-	waited = takeoverLook
-}
-
-// decided goes on with a connecting socket that wanted another.
-func (q *recovering) decided(sh *shard, newcomer rooms.Ref, v verdict, c comeback) {
-	slot := sh.lookup(newcomer)
-	if slot == 0 || sh.sockets.At(slot).state != connecting {
-		return
-	}
-	es := sh.session(slot)
-	switch v {
-	case itLives:
-		q.count(&q.counts.Alive)
-	case itIsAnother:
-		q.count(&q.counts.Alien)
-	default:
-		if q.kept.regain(sh, es, slot, c) {
-			return
-		}
-	}
-	sh.enterNamespace(es, slot)
 }

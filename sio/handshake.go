@@ -196,15 +196,58 @@ func (sh *shard) snapshot(slot uint32) *socketState {
 	return x
 }
 
-// assume gives a connecting socket what another one was: its ids and data. Its
-// rooms, which may change until then, follow with rejoin.
+// assume gives a connecting socket what another one was: its ids and data, and its
+// handshake if that is not another. Its rooms, which may change until then, follow
+// with rejoin.
 func (sh *shard) assume(slot uint32, x *socketState) {
 	if sh.id(slot) != x.ID {
 		sh.rename(slot, x.ID)
 	}
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
-		d.pid, d.data, d.recovered = x.PID, x.data, true
+		d.pid, d.data, d.identity, d.recovered = x.PID, x.data, x.Identity, x.recovered
+		if x.handshake != (Handshake{}) {
+			d.request, d.auth = x.handshake.r, x.handshake.auth
+		}
 	})
+}
+
+// restoreSocket puts a socket into a session of this loop that another server had, or
+// this one had before: connected, and without a word to its client. It gets its own
+// place if that is free, and keeps its id in any other. X.From is a place in the log
+// that this server goes on with, or 0. Answers returns who gets the answer to what
+// the client has been asked, nil if nobody wants it. It is false if there is no such
+// namespace any more, or no place.
+func (sh *shard) restoreSocket(es eio.Session, x *socketState, answers func(id uint64) *pendingAck) (slot uint32, ok bool) {
+	sh.loop.Check()
+	in, _ := sh.srv.registry.acquire([]byte(x.Name), json.RawMessage(x.handshake.auth))
+	if in == nil {
+		return 0, false
+	}
+	if slot = x.Ref.Slot(); x.Ref.Loop() == sh.loop.Index() && sh.sockets.AllocAt(slot, x.Ref.Gen()) {
+		sh.link(es, in, slot)
+	} else if slot, ok = sh.newSocket(es, in); !ok {
+		sh.srv.registry.release(in)
+		return 0, false
+	}
+	sh.assume(slot, x)
+	sh.srv.seq.holds(sh.ref(slot), x.PID)
+	sh.sockets.At(slot).start = positionOf(x.From)
+	sh.rejoin(slot, x.Rooms)
+	if own := sh.ownID(slot); own != "" {
+		sh.local.Join(slot, in.id, own)
+	}
+	for _, id := range x.owed {
+		if p := answers(id); p != nil {
+			sh.await(slot, id, p)
+		}
+	}
+	for next := in.acks.Load(); next < x.nextAck && !in.acks.CompareAndSwap(next, x.nextAck); next = in.acks.Load() {
+	}
+	sh.connected(es, slot)
+	if x.Expires != 0 {
+		sh.expireAt(slot, time.UnixMilli(x.Expires), nil)
+	}
+	return slot, true
 }
 
 // renounce takes back what assume has given.

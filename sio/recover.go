@@ -49,6 +49,7 @@ func (q *recovering) holder(pid string) rooms.Ref {
 // claimed gives a connecting socket what it had, and has it admitted.
 func (q *recovering) claimed(sh *shard, es eio.Session, slot uint32, c claim) {
 	sh.claims[slot] = c
+	c.state.recovered = true
 	sh.assume(slot, c.state)
 	if q.srv.o.Recovery.RunMiddlewares {
 		sh.enterNamespace(es, slot)
@@ -237,6 +238,12 @@ func (q *recovering) remember(sh *shard, slot uint32, reason Reason) {
 	}
 	x.handshake = Handshake{} // it comes back with another
 	q.kept.save(sh.socket(slot), x, sh.loop.Index())
+}
+
+func (q *recovering) holds(ref rooms.Ref, pid string) {
+	q.mu.Lock()
+	q.named[pid] = ref
+	q.mu.Unlock()
 }
 
 func (q *recovering) pid(ref rooms.Ref) string {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
@@ -76,6 +77,8 @@ type sequencer interface {
 	remember(sh *shard, slot uint32, reason Reason)
 	// freed is told of a Ref that is nobody's any more.
 	freed(ref rooms.Ref)
+	// holds is told that a restored socket has a private id.
+	holds(ref rooms.Ref, pid string)
 	// pid returns the private id that a socket's client asks for it with; "": none.
 	pid(ref rooms.Ref) string
 
@@ -168,6 +171,7 @@ func (q *immediate) reviseGone(Socket, rooms.Op, []string)                  {}
 func (q *immediate) recover(*shard, eio.Session, uint32, []byte) bool       { return false }
 func (q *immediate) giveUp(*shard, uint32)                                  {}
 func (q *immediate) remember(*shard, uint32, Reason)                        {}
+func (q *immediate) holds(rooms.Ref, string)                                {}
 func (q *immediate) pid(rooms.Ref) string                                   { return "" }
 func (q *immediate) recoveries() Recoveries                                 { return Recoveries{} }
 
@@ -344,4 +348,95 @@ func (q *recovering) proven(sh *shard, slot uint32) uint64 {
 		had = m.place
 	}
 	return max(had, sh.progress[q.kept.lane(sh.instance(slot).name)].Before(at))
+}
+
+// A private id alone takes nothing away from a client that is there. A client
+// that comes back before we have noticed that its old connection is dead is told
+// from one who has got hold of a private id by asking that connection: a pong says
+// that its owner lives.
+const (
+	takeoverWait = time.Second // how long the owner has to answer
+	takeoverLook = 50 * time.Millisecond
+)
+
+// A verdict is what became of a challenge.
+type verdict uint8
+
+const (
+	itLeft verdict = iota // the socket is free
+	itLives
+	itIsAnother // the newcomer is somebody else, or in another namespace
+)
+
+// challenge asks whether the client of a socket is still there that the one of
+// slot wants back, and then goes on with the latter. Account is charged with
+// taskCost until there is an answer.
+func (q *recovering) challenge(sh *shard, slot uint32, old rooms.Ref, c comeback, account *budget.Account) {
+	newcomer, name, identity := sh.ref(slot), sh.instance(slot).name, q.srv.identity(sh.ref(slot))
+	from := q.srv.shards[old.Loop()]
+	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+		from.defend(old, name, identity, func(v verdict) {
+			account.Done(taskCost)
+			sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.decided(sh, newcomer, v, c) }))
+		})
+	}))
+}
+
+// defend finds out whether a socket's client is there, and ends its session if it
+// is not. Decided is called once.
+func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdict)) {
+	slot := sh.lookup(ref)
+	switch {
+	case slot == 0 || sh.sockets.At(slot).state == leaving:
+		decided(itLeft)
+		return
+	case sh.instance(slot).name != name || sh.srv.identity(ref) != identity:
+		decided(itIsAnother)
+		return
+	}
+	// An answer that is on its way already, from before the connection was lost,
+	// says nothing.
+	asked := sh.session(slot).Answered()
+	sh.session(slot).Ping()
+	timer, waited := new(loop.Timer), time.Duration(0)
+	var look func()
+	look = func() {
+		slot := sh.lookup(ref)
+		switch {
+		case slot == 0 || sh.sockets.At(slot).state == leaving:
+			decided(itLeft)
+		case asked && sh.session(slot).Answered():
+			decided(itLives)
+		case waited >= takeoverWait:
+			sh.session(slot).Close()
+			decided(itLeft)
+		default:
+			waited += takeoverLook
+			asked = asked || sh.session(slot).Answered()
+			sh.session(slot).Ping()
+			sh.loop.Schedule(timer, takeoverLook, look)
+		}
+	}
+	sh.loop.Schedule(timer, takeoverLook, look)
+	waited = takeoverLook
+}
+
+// decided goes on with a connecting socket that wanted another.
+func (q *recovering) decided(sh *shard, newcomer rooms.Ref, v verdict, c comeback) {
+	slot := sh.lookup(newcomer)
+	if slot == 0 || sh.sockets.At(slot).state != connecting {
+		return
+	}
+	es := sh.session(slot)
+	switch v {
+	case itLives:
+		q.count(&q.counts.Alive)
+	case itIsAnother:
+		q.count(&q.counts.Alien)
+	default:
+		if q.kept.regain(sh, es, slot, c) {
+			return
+		}
+	}
+	sh.enterNamespace(es, slot)
 }

@@ -208,22 +208,26 @@ func (sh *shard) shed(slot uint32, x *extension) {
 // newSocket makes a socket for instance in and links it to its session. It is
 // false if the loop has no slot left for one.
 func (sh *shard) newSocket(es eio.Session, in *instance) (slot uint32, ok bool) {
-	if slot, ok = sh.sockets.Alloc(); !ok {
-		return 0, false
+	if slot, ok = sh.sockets.Alloc(); ok {
+		sh.link(es, in, slot)
 	}
+	return slot, ok
+}
+
+// link makes the record of a new socket, and links it to its session.
+func (sh *shard) link(es eio.Session, in *instance, slot uint32) {
 	*sh.sockets.At(slot) = record{session: handle.Ref(es.Ref()).Key(), instance: sh.enter(in), state: connecting}
 	user := es.User()
 	first := user &^ userFlags
 	if first == 0 {
 		es.SetUser(user | slot)
-		return slot, true
+		return
 	}
 	last := sh.sockets.At(first)
 	for last.next != 0 {
 		last = sh.sockets.At(last.next)
 	}
 	last.next = slot
-	return slot, true
 }
 
 // unlink takes a socket out of its session.
