@@ -11,11 +11,13 @@ func TestAdmitWaitsForRoom(t *testing.T) {
 	e, _ := start(t, &hooks{}, Options{Loops: 2}, "127.0.0.1:0")
 	l, other := e.Loops()[0], e.Loops()[1]
 	ran := 0
-	l.OnMail(func(to uint64, _ uint32, p []byte) {
-		if int(to) != ran {
-			t.Errorf("message %d ran as number %d", to, ran)
-		}
-		ran++
+	l.Ask(func() {
+		l.OnMail(func(to uint64, _ uint32, p []byte) {
+			if int(to) != ran {
+				t.Errorf("message %d ran as number %d", to, ran)
+			}
+			ran++
+		})
 	})
 	release, held := make(chan struct{}), make(chan struct{})
 	l.Post(TaskFunc(func(*Loop) { close(held); <-release }))
