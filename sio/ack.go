@@ -118,7 +118,7 @@ func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte, pl
 func (sh *shard) await(slot uint32, id uint64, p *pendingAck) bool {
 	x := sh.ext(slot)
 	if len(x.acks) >= sh.srv.o.MaxPendingAcks {
-		sh.tally.acks.Add(1)
+		sh.tally.acks++
 		return false
 	}
 	if x.acks == nil {

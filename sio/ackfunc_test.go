@@ -222,7 +222,7 @@ func TestAnswersThatWaitAreCharged(t *testing.T) {
 			c.send(fmt.Sprint("43", id, big))
 		}
 	}()
-	eventually(t, "a pause of reading", func() bool { return srv.Stats().Requests.Pauses > 0 })
+	eventually(t, "a pause of reading", func() bool { return srv.Stats().Engine.Pauses > 0 })
 }
 
 // However many questions are open, nobody waits for them.

@@ -53,9 +53,9 @@ func TestBudgetOfWaitingEvents(t *testing.T) {
 	sent := make(chan struct{})
 	// ends when everything is sent
 	go func() { defer close(sent); c.send(packets...) }()
-	eventually(t, "a pause", func() bool { return srv.Stats().Requests.Pauses > 0 })
+	eventually(t, "a pause", func() bool { return srv.Stats().Engine.Pauses > 0 })
 	time.Sleep(50 * time.Millisecond) // nothing more may come, which cannot be waited for
-	held := srv.Stats().Requests.Held
+	held := srv.Stats().Engine.Held
 	if held < bound/2 || held > bound/2+bound/8 {
 		t.Errorf("%d bytes are counted, want half of %d and one event more", held, bound)
 	}
@@ -66,8 +66,8 @@ func TestBudgetOfWaitingEvents(t *testing.T) {
 	close(gate)
 	<-sent
 	eventually(t, "all events", func() bool { return handled.Load() == namespaces*each*4000 })
-	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
-	if n := srv.Stats().Requests.Budget; n != 0 {
+	eventually(t, "nothing held", func() bool { return srv.Stats().Engine.Held == 0 })
+	if n := srv.Stats().Engine.Budget; n != 0 {
 		t.Errorf("%d connections were closed for their budget, want none", n)
 	}
 }
@@ -95,16 +95,16 @@ func testForgotten(t *testing.T, gone bool) {
 			}
 		}
 	}()
-	eventually(t, "a pause", func() bool { return srv.Stats().Requests.Pauses > 0 })
+	eventually(t, "a pause", func() bool { return srv.Stats().Engine.Pauses > 0 })
 	if gone {
 		c.conn.Close()
 	}
-	eventually(t, "the one being handled alone", func() bool { return srv.Stats().Requests.Held < 200_000 })
-	if n := srv.Stats().Requests.Stuck; !gone && n != 1 {
+	eventually(t, "the one being handled alone", func() bool { return srv.Stats().Engine.Held < 200_000 })
+	if n := srv.Stats().Engine.Stuck; !gone && n != 1 {
 		t.Errorf("Stats() counts %d that waited for too long, want 1", n)
 	}
 	close(gate)
-	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+	eventually(t, "nothing held", func() bool { return srv.Stats().Engine.Held == 0 })
 	if n := handled.Load(); n != 1 {
 		t.Errorf("%d events were handled, want the first alone", n)
 	}
@@ -137,14 +137,14 @@ func TestEventsThatClientsLeaveBehindAreBounded(t *testing.T) {
 		}
 		c.send("2") // a mistake, which ends the session behind what was sent
 		c.ended("close -")
-		eventually(t, "its end", func() bool { return srv.Stats().Requests.Held > 0 && srv.Engine().Stats().Open == 0 })
-		if n := srv.Stats().Requests.Held; n > bound+(clients*(size+8<<10)*2) {
+		eventually(t, "its end", func() bool { return srv.Stats().Engine.Held > 0 && srv.Engine().Stats().Open == 0 })
+		if n := srv.Stats().Engine.Held; n > bound+(clients*(size+8<<10)*2) {
 			t.Fatalf("%d bytes are held after %d clients, want at most %d that wait, and what is being handled", n, i+1, bound)
 		}
 	}
 	// 9 wait of each: two clients' fit.
-	if n := srv.Stats().Unhandled; n != (clients-2)*(each-1) {
-		t.Errorf("Stats().Unhandled = %d, want what 3 of %d clients left behind", n, clients)
+	if n := srv.Stats().Drops.Unhandled; n != (clients-2)*(each-1) {
+		t.Errorf("Stats().Drops.Unhandled = %d, want what 3 of %d clients left behind", n, clients)
 	}
 	if !strings.Contains(log.String(), "--max-left-behind") {
 		t.Errorf("the log does not name the flag: %s", log.String())
@@ -154,7 +154,7 @@ func TestEventsThatClientsLeaveBehindAreBounded(t *testing.T) {
 	if n := handled.Load(); n != 2*each+clients-2 || late.Load() != n {
 		t.Errorf("%d events were handled, %d before the last disconnect handler; want %d", n, late.Load(), 2*each+clients-2)
 	}
-	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
+	eventually(t, "nothing held", func() bool { return srv.Stats().Engine.Held == 0 })
 	// There is room again.
 	c := srv.join("40")
 	c.send(`42["slow",1]`, `42["slow",1]`, `42["slow",1]`, "2")
@@ -177,13 +177,13 @@ func TestBudgetOfAttachments(t *testing.T) {
 		}
 	}()
 	c.ended("close 1009")
-	if st := srv.Stats(); st.Requests.Budget != 1 || st.Requests.Held != 0 {
-		t.Errorf("Stats() = %+v, want one closed for its budget and nothing held", st.Requests)
+	if st := srv.Stats(); st.Engine.Budget != 1 || st.Engine.Held != 0 {
+		t.Errorf("Stats() = %+v, want one closed for its budget and nothing held", st.Engine)
 	}
 	c = srv.join("40")
 	c.send(head, "<00>")
 	c.ended("close -")
-	if st := srv.Stats(); st.Unfinished != 1 || st.Requests.Held != 0 {
+	if st := srv.Stats(); st.Unfinished != 1 || st.Engine.Held != 0 {
 		t.Errorf("Stats() = %+v, want one that did not finish and nothing held", st)
 	}
 }
@@ -223,12 +223,12 @@ func TestBudgetOfAuth(t *testing.T) {
 		c.send(fmt.Sprintf("40/%d,%s", i, auth))
 		c.expect(fmt.Sprintf(`40/%d,{"sid":"$sid"}`, i))
 	}
-	if n := srv.Stats().Requests.Held; n < 4*900_000 || n > 4<<20 {
+	if n := srv.Stats().Engine.Held; n < 4*900_000 || n > 4<<20 {
 		t.Errorf("%d bytes are held, want those of four", n)
 	}
 	c.send("40/4," + auth)
 	c.ended("close 1009")
-	if st := srv.Stats().Requests; st.Budget != 1 || st.Held != 0 {
+	if st := srv.Stats().Engine; st.Budget != 1 || st.Held != 0 {
 		t.Errorf("Stats() = %+v, want one closed for its budget and nothing held", st)
 	}
 }
@@ -274,7 +274,7 @@ func TestBudgetOfComingAndGoing(t *testing.T) {
 				}
 				c.write(b)
 			}()
-			eventually(t, "a pause", func() bool { return srv.Stats().Requests.Pauses > 0 })
+			eventually(t, "a pause", func() bool { return srv.Stats().Engine.Pauses > 0 })
 			time.Sleep(20 * time.Millisecond) // no more may be called, which cannot be waited for
 			if n := called.Load(); n > most {
 				t.Errorf("%d handlers have been called, want at most %d", n, most)
@@ -282,8 +282,8 @@ func TestBudgetOfComingAndGoing(t *testing.T) {
 			close(gate)
 			<-sent
 			eventually(t, "all of them", func() bool { return called.Load() == times })
-			eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
-			if n := srv.Stats().Requests.Budget; n != 0 {
+			eventually(t, "nothing held", func() bool { return srv.Stats().Engine.Held == 0 })
+			if n := srv.Stats().Engine.Budget; n != 0 {
 				t.Errorf("%d connections were closed for their budget, want none", n)
 			}
 			c.conn.Close()
@@ -306,7 +306,7 @@ func TestNothingIsLeftOfWhoCannotBeReplaced(t *testing.T) {
 	c.fill(2 << 10) // less than handlers take
 	c.send("40/x,")
 	c.ended("close 1009")
-	if st := srv.Stats().Requests; st.Budget != 1 {
+	if st := srv.Stats().Engine; st.Budget != 1 {
 		t.Fatalf("Stats() = %+v, want one closed for its budget", st)
 	}
 	srv.holdsNothing(t)
@@ -361,7 +361,7 @@ func TestNothingIsLeftOfWhoCannotBeRecovered(t *testing.T) {
 	c.fill(2 << 10)
 	c.send(fmt.Sprintf(`40{"pid":%q}`, r.pid))
 	c.ended("close 1009")
-	if st := srv.Stats().Requests; st.Budget != 1 || srv.Recoveries().Recovered != 1 {
+	if st := srv.Stats().Engine; st.Budget != 1 || srv.Recoveries().Recovered != 1 {
 		t.Fatalf("Stats() = %+v, want one closed for its budget", st)
 	}
 	srv.holdsNothing(t)
@@ -407,8 +407,8 @@ func TestBudgetOfComingBack(t *testing.T) {
 	close(log.gate)
 	<-sent
 	eventually(t, "all of them", func() bool { return log.n.Load() == times })
-	eventually(t, "nothing held", func() bool { return srv.Stats().Requests.Held == 0 })
-	if n := srv.Stats().Requests.Budget; n != 0 {
+	eventually(t, "nothing held", func() bool { return srv.Stats().Engine.Held == 0 })
+	if n := srv.Stats().Engine.Budget; n != 0 {
 		t.Errorf("%d connections were closed for their budget, want none", n)
 	}
 }

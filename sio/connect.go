@@ -79,8 +79,9 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	slot, ok := sh.newSocket(es, in)
 	if !ok {
 		brought.account.Release(brought.size)
-		sh.tally.full.Add(1)
+		sh.tally.full++
 		sh.srv.registry.release(in)
+		sh.space(in.ns).refused++
 		sh.reject(es, in.name, &Error{Message: "server is full"})
 		return
 	}
@@ -105,7 +106,7 @@ func (sh *shard) admits(es eio.Session, p *parser.Packet) *instance {
 		return nil
 	}
 	if sh.count(es) >= sh.srv.o.MaxNamespaces {
-		sh.tally.namespaces.Add(1)
+		sh.tally.namespaces++
 		sh.srv.notice.Warn("a connection has as many namespaces as it may have", "flag", "--max-namespaces", "max-namespaces", sh.srv.o.MaxNamespaces)
 		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
 		return nil
@@ -116,7 +117,7 @@ func (sh *shard) admits(es eio.Session, p *parser.Packet) *instance {
 	}
 	e := &Error{Message: "Invalid namespace"}
 	if full {
-		sh.tally.namespaces.Add(1)
+		sh.tally.namespaces++
 		sh.srv.notice.Warn("there are as many live namespaces as there may be", "flag", "--max-instances", "max-instances", sh.srv.o.MaxInstances)
 		e.Message = "too many namespaces"
 	}
@@ -252,7 +253,7 @@ func (n *Namespace) greets() bool {
 
 // refuse answers a CONNECT with a CONNECT_ERROR.
 func (sh *shard) refuse(es eio.Session, name string, e *Error) {
-	sh.tally.refused.Add(1)
+	sh.tally.refused++
 	text, _ := parser.AppendConnectError(nil, name, e.Message, e.Data) // which is JSON, if any: see refusal
 	sh.transmit(es, eio.AppendText(nil, text), false)
 }
@@ -304,7 +305,7 @@ func (a *arrivals) expire(sh *shard) {
 	now, i := sh.loop.Horizon(), 0
 	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
 		if a.queue[i].waits(sh) {
-			sh.tally.timeouts.Add(1)
+			sh.tally.timeouts++
 			es, _ := sh.srv.eio.Lookup(sh.loop, a.queue[i].session)
 			es.Close()
 		}
@@ -374,5 +375,6 @@ func (sh *shard) judge(s Socket, refused *Error) {
 	}
 	sh.crossed.end(sh, es, s.in.name)
 	sh.drop(es, slot)
+	sh.space(s.in.ns).refused++
 	sh.reject(es, s.in.name, refused)
 }

@@ -33,7 +33,7 @@ func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 
 // badPacket ends a session whose client sent what cannot be a packet.
 func (sh *shard) badPacket(es eio.Session, err error) {
-	sh.tally.badPackets.Add(1)
+	sh.tally.badPackets++
 	sh.srv.notice.Info("a connection was closed for a packet that cannot be one", "client", es.RemoteAddr(), "error", err)
 	es.Close()
 }
@@ -84,14 +84,15 @@ func (sh *shard) crosses(es eio.Session, p *parser.Packet) {
 		sh.violated(es)
 		return
 	}
-	sh.tally.crossed.Add(1)
+	sh.tally.crossed++
 }
 
 // event has an event's handler called: here, or on the socket's goroutine with
 // a copy of the packet.
 func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
-	in := sh.instance(slot)
-	e := in.ns.table.Load().lookup(p.Event)
+	x := &sh.instances[sh.sockets.At(slot).instance]
+	x.space.events++
+	e := x.in.ns.table.Load().lookup(p.Event)
 	if e == nil || sh.sockets.Marked(slot, sh.sockets.Gen(slot)) {
 		return
 	}
@@ -207,7 +208,7 @@ func (sh *shard) awaitAttachment(es eio.Session, own *assembly) {
 			sh.awaitAttachment(es, own)
 			return
 		}
-		sh.tally.unfinished.Add(1)
+		sh.tally.unfinished++
 		sh.srv.notice.Warn("a connection did not send the attachments that it had announced", "flag", "--body-timeout")
 		es.Close()
 	})
@@ -357,7 +358,7 @@ func (sh *shard) reject(es eio.Session, name string, e *Error) {
 		sh.refuse(es, name, e)
 		return
 	}
-	sh.tally.refused.Add(1)
+	sh.tally.refused++
 	var payload any = e.Message
 	if e.Data != nil {
 		payload = e.Data

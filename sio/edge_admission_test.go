@@ -233,8 +233,8 @@ func TestEdge63SessionsAreOfOneServer(t *testing.T) {
 	}
 	p.send(`421["echo"]`) // it is still there
 	p.expect("431[]")
-	if n := two.Stats().Requests.Refused[eio.CodeUnknownSID]; n != 2 {
-		t.Errorf("Stats().Requests = %+v, want 2 refused for an unknown session", two.Stats().Requests)
+	if n := two.Stats().Engine.Refused[eio.CodeUnknownSID]; n != 2 {
+		t.Errorf("Stats().Engine = %+v, want 2 refused for an unknown session", two.Stats().Engine)
 	}
 }
 

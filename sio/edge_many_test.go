@@ -233,8 +233,8 @@ func TestFragments(t *testing.T) {
 	c.expect("431[]")
 	c.write(fragments(5))
 	c.ended("close 1008")
-	if n := srv.Stats().Requests.Frames; n != 1 {
-		t.Errorf("Stats().Requests.Frames = %d, want 1", n)
+	if n := srv.Stats().Engine.Frames; n != 1 {
+		t.Errorf("Stats().Engine.Frames = %d, want 1", n)
 	}
 }
 
@@ -257,8 +257,8 @@ func TestEdge66MaxInstancesHostile(t *testing.T) {
 		}
 	}
 	st := srv.Stats()
-	if live := srv.Held()["patterns' namespaces"]; accepted != most || live != most || st.Namespaces != 200-most || st.Refused != 200-most {
-		t.Errorf("%d accepted, %d live, %d refused; want %d, %d, %d", accepted, live, st.Namespaces, most, most, 200-most)
+	if live := srv.Held()["patterns' namespaces"]; accepted != most || live != most || st.Drops.Namespaces != 200-most || st.Refused != 200-most {
+		t.Errorf("%d accepted, %d live, %d refused; want %d, %d, %d", accepted, live, st.Drops.Namespaces, most, most, 200-most)
 	}
 }
 

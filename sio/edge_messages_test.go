@@ -110,7 +110,7 @@ func TestEdge54EventsAfterTheDisconnect(t *testing.T) {
 		c.expect("41")
 		c.send(strings.Fields(packet)...)
 		c.quiet("/a,")
-		if st := srv.Stats(); st.Violations != 0 || st.Crossed != 1 {
+		if st := srv.Stats(); st.Violations != 0 || st.Drops.Crossed != 1 {
 			t.Errorf("after %s Stats() = %+v, want one that crossed", packet, st)
 		}
 		c.join("40")
@@ -138,7 +138,7 @@ func TestPacketsThatCrossARefusal(t *testing.T) {
 		c.send("41" + name + ",")
 		c.quiet("")
 	}
-	if st := srv.Stats(); st.Violations != 0 || st.Crossed != 2 {
+	if st := srv.Stats(); st.Violations != 0 || st.Drops.Crossed != 2 {
 		t.Errorf("Stats() = %+v, want two that crossed", st)
 	}
 }

@@ -137,7 +137,7 @@ func ExampleOptions_limits() {
 		fmt.Println(c.receive())
 		c.send("0/second,")
 		fmt.Println(c.receive())
-		fmt.Println(srv.Stats().Rooms, "room and", srv.Stats().Namespaces, "namespace too many")
+		fmt.Println(srv.Stats().Drops.Rooms, "room and", srv.Stats().Drops.Namespaces, "namespace too many")
 	})
 	// Output:
 	// 2["your rooms",["a","b"]]

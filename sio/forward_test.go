@@ -142,7 +142,7 @@ func TestForwardedDialogue(t *testing.T) {
 	if st := x.away.Stats(); st.Forwarded < 7 || st.ForwardFailed != 0 {
 		t.Errorf("Stats() = %+v, want 7 requests forwarded or more, and none failed", st)
 	}
-	if st := x.home.Stats(); st.Forwarded != 0 || st.ForwardFailed != 0 || st.Requests.Refused[eio.CodeUnknownSID] != 1 {
+	if st := x.home.Stats(); st.Forwarded != 0 || st.ForwardFailed != 0 || st.Engine.Refused[eio.CodeUnknownSID] != 1 {
 		t.Errorf("Stats() of the session's server = %+v, want none forwarded, and one of the session that has ended", st)
 	}
 }
@@ -228,9 +228,9 @@ func TestForwardedHeaders(t *testing.T) {
 	if resp := ask("https://b.example"); resp.StatusCode != 403 {
 		t.Errorf("another origin is answered %d, want 403", resp.StatusCode)
 	}
-	if a, h := x.away.Stats(), x.home.Stats(); a.Requests.Origins != 1 || h.Requests.Origins != 0 || a.Forwarded != before {
+	if a, h := x.away.Stats(), x.home.Stats(); a.Engine.Origins != 1 || h.Engine.Origins != 0 || a.Forwarded != before {
 		t.Errorf("refused for their origin: %d and %d, forwarded %d; want 1 where it came, and nothing forwarded",
-			a.Requests.Origins, h.Requests.Origins, a.Forwarded-before)
+			a.Engine.Origins, h.Engine.Origins, a.Forwarded-before)
 	}
 }
 
@@ -340,7 +340,7 @@ func TestForgedForward(t *testing.T) {
 				t.Errorf("GET %s that claims to be forwarded = %d, want 403", path, resp.StatusCode)
 			}
 		}
-		if n := srv.Stats().Requests.Unproven; n != 2 {
+		if n := srv.Stats().Engine.Unproven; n != 2 {
 			t.Errorf("Unproven = %d, want 2", n)
 		}
 	}

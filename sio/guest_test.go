@@ -55,7 +55,7 @@ func TestWhoHasJoinedIsNoGuest(t *testing.T) {
 	if _, ok := open(); !ok {
 		t.Error("after another had joined, no other one could come")
 	}
-	if n := srv.Stats().Requests.Guests; n != 2 {
+	if n := srv.Stats().Engine.Guests; n != 2 {
 		t.Errorf("Guests = %d, want 2", n)
 	}
 }

@@ -74,8 +74,8 @@ func TestNoRoomForASocket(t *testing.T) {
 		for n, name := range []string{"/more", "/more", "/lots/1"} {
 			x.send("40" + name + ",")
 			x.expect("44" + name + `,{"message":"server is full"}`)
-			if got := st.Stats(); got.Full != int64(n+1) || got.Refused != got.Full {
-				t.Errorf("Stats() = %d refused, %d for want of room, want %d", got.Refused, got.Full, n+1)
+			if got := st.Stats(); got.Drops.Full != int64(n+1) || got.Refused != got.Drops.Full {
+				t.Errorf("Stats() = %d refused, %d for want of room, want %d", got.Refused, got.Drops.Full, n+1)
 			}
 		}
 		if o.Engine.AllowEIO3 {

@@ -93,6 +93,7 @@ func (b *inbox) put(t task) {
 	if t.hold {
 		b.holding.Add(1)
 	}
+	b.sh.tally.tasks++
 	b.mu.Lock()
 	if b.head > 0 && len(b.tasks) == cap(b.tasks) && b.head >= len(b.tasks)/2 {
 		n := copy(b.tasks, b.tasks[b.head:])
@@ -164,6 +165,7 @@ func (b *inbox) take() (t task, ok bool) {
 	}
 	b.tasks[b.head] = task{}
 	b.head++
+	b.sh.taken.Add(1)
 	return t, true
 }
 
@@ -210,6 +212,7 @@ func (b *inbox) forget() (events int) {
 				b.sh.srv.leftBehind.Add(-int64(t.size))
 			}
 			b.done(t)
+			b.sh.tally.tasks--
 			events++
 		}
 	}
@@ -234,7 +237,7 @@ func (b *inbox) leaveBehind() {
 	srv := b.sh.srv
 	b.behind = true
 	if n := srv.leftBehind.Add(size); size > 0 && n > int64(srv.o.MaxLeftBehind) {
-		b.sh.tally.unhandled.Add(int64(b.forget()))
+		b.sh.tally.unhandled += int64(b.forget())
 		srv.notice.Warn("too many events wait of clients that have left: they are not handled", "flag", "--max-left-behind", "bytes", n, "bound", srv.o.MaxLeftBehind)
 	}
 }

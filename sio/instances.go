@@ -180,6 +180,7 @@ func (r *registry) open(ns *Namespace, name string, params []pattern.Param) (in 
 			return nil, true
 		}
 		in = r.newInstance(ns, strings.Clone(name), params)
+		ns.live++
 		r.live[in.name] = in
 		if r.made != nil {
 			r.made(in)
@@ -198,6 +199,7 @@ func (r *registry) release(in *instance) {
 	defer r.mu.Unlock()
 	if in.holds--; in.holds == 0 {
 		delete(r.live, in.name)
+		in.ns.live--
 		delete(r.ids, in.id)
 		if r.dropped != nil {
 			r.dropped(in)
@@ -239,6 +241,16 @@ func (r *registry) of(ns *Namespace) (all []*instance) {
 	return all
 }
 
+// count returns how many instances of ns there are.
+func (r *registry) count(ns *Namespace) int64 {
+	if ns.in != nil {
+		return 1
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int64(ns.live)
+}
+
 // called returns the instance called name, nil if there is none.
 func (r *registry) called(name string) *instance {
 	if in := (*r.literals.Load())[name]; in != nil {
@@ -266,7 +278,18 @@ func (r *registry) named(ns *Namespace, name string) *instance {
 // record can name it by a small number.
 type localInstance struct {
 	in      *instance
+	space   *space // counts of its namespace
 	sockets int
+}
+
+// space returns what the loop counts of a namespace.
+func (sh *shard) space(ns *Namespace) *space {
+	x := sh.spaces[ns]
+	if x == nil {
+		x = &space{}
+		sh.spaces[ns] = x
+	}
+	return x
 }
 
 // enter counts a new socket in and returns the instance's place in
@@ -277,13 +300,14 @@ func (sh *shard) enter(in *instance) uint32 {
 		i = uint32(len(sh.instances))
 		if n := len(sh.freePlaces); n > 0 {
 			i, sh.freePlaces = sh.freePlaces[n-1], sh.freePlaces[:n-1]
-			sh.instances[i] = localInstance{in: in}
 		} else {
-			sh.instances = append(sh.instances, localInstance{in: in})
+			sh.instances = append(sh.instances, localInstance{})
 		}
+		sh.instances[i] = localInstance{in: in, space: sh.space(in.ns)}
 		sh.places[in] = i
 	}
 	sh.instances[i].sockets++
+	sh.instances[i].space.sockets++
 	return i
 }
 
@@ -291,6 +315,7 @@ func (sh *shard) enter(in *instance) uint32 {
 func (sh *shard) exit(i uint32) {
 	x := &sh.instances[i]
 	in := x.in
+	x.space.sockets--
 	if x.sockets--; x.sockets == 0 {
 		delete(sh.places, in)
 		*x = localInstance{}

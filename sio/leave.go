@@ -175,6 +175,7 @@ func (sh *shard) disconnect(slot uint32, o DisconnectOptions) {
 	case r.state == leaving:
 	case r.state == connecting && !o.Conn: // by a middleware
 		name := sh.instance(slot).name
+		sh.space(sh.instance(slot).ns).refused++
 		sh.crossed.end(sh, es, name)
 		sh.drop(es, slot)
 		sh.reject(es, name, &Error{Message: "disconnected"})

@@ -49,8 +49,8 @@ func TestMaxRooms(t *testing.T) {
 	srv.Of("/").All().Leave("a")
 	s.Join("g")
 	rooms("c", "e", "g")
-	if n := srv.Stats().Rooms; n != 2 {
-		t.Errorf("Stats().Rooms = %d, want 2: d and f", n)
+	if n := srv.Stats().Drops.Rooms; n != 2 {
+		t.Errorf("Stats().Drops.Rooms = %d, want 2: d and f", n)
 	}
 	// The room that was not joined is not kept alive, nor does it get anything.
 	if err := srv.Of("/").To("d", "f").Emit("nobody"); err != nil {
@@ -72,8 +72,8 @@ func TestTooManyRoomsAreLogged(t *testing.T) {
 	if strings.Count(text, "--max-rooms") != 1 || strings.Count(text, "--max-namespaces") != 1 || strings.Count(text, "\n") != 2 {
 		t.Errorf("the log is %q, want one line each that names --max-rooms and --max-namespaces", text)
 	}
-	if n := st.Stats().Rooms; n != 298 {
-		t.Errorf("Stats().Rooms = %d, want 298", n)
+	if n := st.Stats().Drops.Rooms; n != 298 {
+		t.Errorf("Stats().Drops.Rooms = %d, want 298", n)
 	}
 }
 
@@ -93,8 +93,8 @@ func TestEdge66MaxRoomsHostile(t *testing.T) {
 	c.send(packets...)
 	c.quiet("")
 	s := take(t, joined)
-	if n := len(s.Rooms()) - 1; n != most || srv.Stats().Rooms != asked-most {
-		t.Errorf("the socket is in %d rooms, and %d were refused; want %d and %d", n, srv.Stats().Rooms, most, asked-most)
+	if n := len(s.Rooms()) - 1; n != most || srv.Stats().Drops.Rooms != asked-most {
+		t.Errorf("the socket is in %d rooms, and %d were refused; want %d and %d", n, srv.Stats().Drops.Rooms, most, asked-most)
 	}
 }
 
@@ -135,8 +135,8 @@ func TestEdge66MaxPendingAcks(t *testing.T) {
 	if err := take(t, answers); err != nil {
 		t.Errorf("EmitAck after the answers = %v, want one more", err)
 	}
-	if n := srv.Stats().Acks; n != 2 {
-		t.Errorf("Stats().Acks = %d, want 2", n)
+	if n := srv.Stats().Drops.Acks; n != 2 {
+		t.Errorf("Stats().Drops.Acks = %d, want 2", n)
 	}
 }
 
@@ -210,7 +210,7 @@ func TestEdge66RefusedNamespacesAreCounted(t *testing.T) {
 	}
 	late := srv.dial()
 	late.ended("close -")
-	if st := srv.Stats(); st.Refused != 4 || st.Namespaces != 2 || st.Timeouts != 1 {
+	if st := srv.Stats(); st.Refused != 4 || st.Drops.Namespaces != 2 || st.Timeouts != 1 {
 		t.Errorf("Stats() = %+v, want 4 refused, 2 of them for their number, and 1 too late", st)
 	}
 }
@@ -279,8 +279,8 @@ func TestCORSOfClientFiles(t *testing.T) {
 			t.Errorf("GET %s from %q = %d %v, want %d and %q allowed", c.path, c.origin, resp.StatusCode, resp.Header, c.status, c.allowed)
 		}
 	}
-	if st := srv.Stats().Requests; st.Origins != 2 {
-		t.Errorf("Stats().Requests = %+v, want 2 for their origins", st)
+	if st := srv.Stats().Engine; st.Origins != 2 {
+		t.Errorf("Stats().Engine = %+v, want 2 for their origins", st)
 	}
 }
 
@@ -294,15 +294,15 @@ func TestRoomsAreBoundedByDefault(t *testing.T) {
 		x.s.Join(fmt.Sprint("room ", i))
 	}
 	st.sim.Turn()
-	if n := len(x.s.Rooms()) - 1; n != 10_000 || st.Stats().Rooms != 1 {
-		t.Errorf("the socket is in %d rooms, and %d were refused, want 10,000 and 1", n, st.Stats().Rooms)
+	if n := len(x.s.Rooms()) - 1; n != 10_000 || st.Stats().Drops.Rooms != 1 {
+		t.Errorf("the socket is in %d rooms, and %d were refused, want 10,000 and 1", n, st.Stats().Drops.Rooms)
 	}
 	x.s.Leave("room 0")
 	x.s.Join(strings.Repeat("x", 1025))
 	x.s.Join(strings.Repeat("x", 1024))
 	st.sim.Turn()
-	if n := len(x.s.Rooms()) - 1; n != 10_000 || st.Stats().Rooms != 2 {
-		t.Errorf("the socket is in %d rooms, and %d were refused, want 10,000 and 2", n, st.Stats().Rooms)
+	if n := len(x.s.Rooms()) - 1; n != 10_000 || st.Stats().Drops.Rooms != 2 {
+		t.Errorf("the socket is in %d rooms, and %d were refused, want 10,000 and 2", n, st.Stats().Drops.Rooms)
 	}
 	if want := []string{sio.ErrTooManyRooms.Error(), sio.ErrRoomName.Error()}; !slices.Equal(errs, want) {
 		t.Errorf("OnError was told %q, want %q", errs, want)

@@ -74,7 +74,7 @@ func TestMemoryLimitRefuses(t *testing.T) {
 			t.Errorf("Stats().Memory = %d, want %d", n, c.used)
 		}
 	}
-	if s := st.Stats(); s.Requests.Pressed != 4 || s.Volatile < 2 || s.MemoryClosed != 0 {
+	if s := st.Stats(); s.Engine.Pressed != 4 || s.Drops.Volatile < 2 || s.MemoryClosed != 0 {
 		t.Errorf("Stats() = %+v, want 4 refused, 2 dropped and nobody closed", s)
 	}
 }
@@ -139,7 +139,7 @@ func TestMemoryLimitClosesWhoIsNotHandled(t *testing.T) {
 	for range 4 {
 		c.write(appendPacket(nil, `42["slow","`+strings.Repeat("x", 400_000)+`"]`))
 	}
-	eventually(t, "the events", func() bool { return srv.Stats().Requests.Held > 4*400_000 })
+	eventually(t, "the events", func() bool { return srv.Stats().Engine.Held > 4*400_000 })
 	used.Store(limit + 1)
 	look()
 	look()

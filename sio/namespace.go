@@ -30,6 +30,7 @@ type Namespace struct {
 	in      *instance // of a literal name; else one of the next is set
 	pattern *pattern.Pattern
 	match   func(name string, auth json.RawMessage) bool
+	live    int // instances; guarded by registry.mu; unused by literals
 
 	ears  ears                // of what other servers say
 	lanes [roomLanes]moveLane // of what happens in rooms

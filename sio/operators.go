@@ -69,16 +69,17 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 	switch {
 	case sh.isOwn(slot, room):
 	case len(room) > maxRoomName:
-		sh.tally.rooms.Add(1)
+		sh.tally.rooms++
 		sh.srv.fail(sh.socket(slot), "join", ErrRoomName)
 	case int(r.rooms) >= most && !sh.local.Has(slot, id, room):
-		sh.tally.rooms.Add(1)
+		sh.tally.rooms++
 		sh.tooManyRooms(slot)
 	case sh.srv.jammed(sh.instance(slot).ns) && !sh.local.Has(slot, id, room):
 		sh.tally.rooms.Add(1)
 		sh.srv.fail(sh.socket(slot), "join", ErrOverloaded)
 	case sh.local.Join(slot, id, room):
 		r.rooms++
+		sh.instances[r.instance].space.joins++
 		sh.srv.seq.changed(sh, slot, room, true, effect)
 		if sh.instance(slot).ns.table.Load().rooms != nil && r.state != connecting {
 			sh.moved(slot, true, []string{strings.Clone(room)})

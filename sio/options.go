@@ -60,13 +60,13 @@ type Options struct {
 	// namespaces and wait for the loops to visit their members, each event counted
 	// once: emitting returns ErrOverloaded beyond, and above half of it volatile events
 	// are dropped. What other servers emit is dropped in their place, too.
-	// Stats.Overloaded counts all these. Zero means 256 MiB.
+	// Stats.Drops.Overloaded counts all these. Zero means 256 MiB.
 	MaxBroadcasts int
 
 	// MaxLeftBehind bounds the bytes of events that wait for their handlers although
 	// the sockets that sent them have left, of all clients together. They are handled,
 	// as in Node; a client that leaves more than that behind has all that it left
-	// behind forgotten: Stats.Unhandled counts it. The same bound holds for what waits for
+	// behind forgotten: Stats.Drops.Unhandled counts it. The same bound holds for what waits for
 	// the functions of OnJoin and OnLeave, of all clients: beyond it no further rooms are
 	// joined where there are such functions, of which OnError is told ErrOverloaded, with
 	// "join", and no namespaces entered. Zero means 64 MiB.

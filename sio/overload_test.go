@@ -45,8 +45,8 @@ func TestWhatWaitsForLoopsIsBounded(t *testing.T) {
 	if err := p.ns[1].Emit("e", "from the other server"); err != nil { // has room for its own
 		t.Fatal(err)
 	}
-	if got := p.servers[0].Stats().Overloaded; got < 3 {
-		t.Errorf("Stats.Overloaded = %d, want the event, volatile ones and that of the other server", got)
+	if got := p.servers[0].Stats().Drops.Overloaded; got < 3 {
+		t.Errorf("Stats.Drops.Overloaded = %d, want the event, volatile ones and that of the other server", got)
 	}
 	close(hold)
 	for n := 0; n < emitted; {
@@ -89,9 +89,9 @@ func TestWhatWaitsForServerSideHandlersIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	unheard := p.servers[1].Stats().Unheard
+	unheard := p.servers[1].Stats().Drops.Unheard
 	if unheard < 100 || unheard > 200 {
-		t.Errorf("Stats.Unheard = %d of 400, want those beyond 16 MiB", unheard)
+		t.Errorf("Stats.Drops.Unheard = %d of 400, want those beyond 16 MiB", unheard)
 	}
 	close(gate)
 	for i := range 400 - int(unheard) {

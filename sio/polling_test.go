@@ -208,7 +208,7 @@ func TestGreetingLargerThanAQueue(t *testing.T) {
 			c.expect(`42["part",` + string(rune('0'+i)) + `,"` + large + `"]`)
 		}
 	}
-	if n := srv.Stats().Requests.Slow; n != 0 {
+	if n := srv.Stats().Engine.Slow; n != 0 {
 		t.Errorf("%d were closed for being slow, want none", n)
 	}
 }

@@ -46,9 +46,12 @@ type Server struct {
 	simulated bool         // the loops are a Sim's
 	watch     *quiet.Watch // sees when handlers run and what is emitted; nil: nobody does
 
-	overloaded, unheard atomic.Int64 // of Stats
+	overloaded, unheard atomic.Int64 // of Drops
 	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
 	moving              atomic.Int64 // bytes of what waits for the functions of rooms
+
+	toldMu sync.Mutex
+	told   []told // the last of each loop; guarded by toldMu
 
 	registry registry
 	details  details

@@ -1,6 +1,8 @@
 package sio
 
 import (
+	"sync/atomic"
+
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/handle"
@@ -75,6 +77,7 @@ type shard struct {
 	local   *rooms.Local
 
 	instances  []localInstance // [0] is unused
+	spaces     map[*Namespace]*space
 	places     map[*instance]uint32
 	freePlaces []uint32
 
@@ -89,6 +92,7 @@ type shard struct {
 	replayed   map[uint64]int64               // bytes that sessions were sent of what they had missed
 	progress   map[string]*packetlog.Progress // by lane of a cluster's log, or ""
 	tally      tally
+	taken      atomic.Int64 // tasks that were taken out of inboxes, on their goroutines
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
 
@@ -109,6 +113,7 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 		exts:       map[uint32]*extension{},
 		instances:  make([]localInstance, 1),
 		places:     map[*instance]uint32{},
+		spaces:     map[*Namespace]*space{},
 		assemblies: map[uint64]*assembly{},
 		brought:    map[uint32]bringing{},
 		requests:   map[uint64]*request{},
@@ -317,24 +322,28 @@ func mailKind(plain bool, tail int) uint32 {
 // send gives frames to a socket's session, behind the broadcasts that were
 // emitted before.
 func (sh *shard) send(slot uint32, frames []byte, plain bool) {
-	if sh.sockets.At(slot).state == leaving {
+	r := sh.sockets.At(slot)
+	if r.state == leaving {
 		return
 	}
+	sh.instances[r.instance].space.emits++
 	sh.local.CatchUp(slot)
 	sh.transmit(sh.session(slot), frames, plain)
 }
 
 // deliver gives messages of a broadcast to one of its recipients.
 func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
-	if sh.sockets.At(slot).state != connected {
+	r := sh.sockets.At(slot)
+	if r.state != connected {
 		return
 	}
 	es := sh.session(slot)
 	if run.Broadcasts[from].Volatile && (!es.Writable() || sh.srv.memory.Above()) {
-		sh.tally.volatile.Add(int64(len(run.Broadcasts) - from))
+		sh.tally.volatile += int64(len(run.Broadcasts) - from)
 		return
 	}
 	messages := run.Broadcasts[from:]
+	sh.instances[r.instance].space.emits += int64(len(messages))
 	form := sh.form(es)
 	switch {
 	case form != 0:

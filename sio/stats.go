@@ -1,35 +1,35 @@
 package sio
 
 import (
-	"sync/atomic"
+	"slices"
+	"time"
 
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop"
 )
 
-// Stats counts what was refused since the start. Connections and bytes are
-// counted by Engine, compression by eio.Server.
+// Stats are counts since the start, and gauges, which say so: what there is now.
 type Stats struct {
-	Requests eio.Stats // HTTP requests, WebSocket handshakes among them
+	Loop   loop.Stats // connections and bytes
+	Engine eio.Stats  // sessions, and HTTP requests with WebSocket handshakes among them
 
 	BadPackets int64 // connections closed for a packet that could not be decoded, or was past Limits or MaxEventName
 	Violations int64 // connections closed for a packet that may not come when it came
 	Unfinished int64 // connections closed because attachments they had announced did not come within Engine.BodyTimeout
-	Crossed    int64 // packets that were dropped, as the server had just ended the socket that they were for
 	Timeouts   int64 // connections closed because they joined no namespace within ConnectTimeout
 	Refused    int64 // namespaces that clients were refused, for whatever reason
-	Namespaces int64 // of these: for MaxNamespaces or MaxInstances
-	Full       int64 // of these: for want of a place on the client's loop
-	Rooms      int64 // rooms that were not joined for MaxRooms
-	Acks       int64 // events that were not sent for MaxPendingAcks
-	Overloaded int64 // events that were not sent for MaxBroadcasts, volatile ones among them
-	Unhandled  int64 // events that were not handled for MaxLeftBehind, as their clients had left
-	Unheard    int64 // events between servers that were not handled, since too many waited
+	Errors     int64 // errors that handlers returned, but for ErrClosed
+	Panics     int64 // panics of handlers
 
-	Errors int64 // errors that handlers returned, but for ErrClosed
-	Panics int64 // panics of handlers
+	Drops    Drops
+	Backlog  Backlog
+	Recovery Recoveries
 
-	Volatile     int64 // volatile events that were dropped, for each socket
-	Memory       int64 // bytes that the process used when that was last looked at: with MemoryLimit
+	// Namespaces are in the order in which a client's namespace is looked up among
+	// them, literal ones first.
+	Namespaces []NamespaceStats
+
+	Memory       int64 // a gauge: bytes that the process used when that was last looked at: with MemoryLimit
 	MemoryClosed int64 // sessions closed for MemoryLimit
 
 	Forwarded     int64 // requests for sessions of other servers that these answered
@@ -39,44 +39,164 @@ type Stats struct {
 	// prove who it is.
 	ForwardLimited, ForwardUnproven int64
 
-	Tunnels      int64 // WebSockets of sessions of other servers that are passed on now
+	Tunnels      int64 // a gauge: WebSockets of sessions of other servers that are passed on
 	Tunnelled    int64 // those that were, and are
 	TunnelFailed int64 // those that were not: the other server not reached or too late, or over MaxTunnels
 	// TunnelLimited are those of TunnelFailed that MaxTunnels refused.
 	TunnelLimited int64
+
+	// Late are the loops that did not tell within 100 ms: what is said of them is what
+	// they told last.
+	Late []loop.LateLoop
 }
 
-// tally is what a loop counts of Stats. It is read from anywhere.
+// Drops are what was not done, by the reason.
+type Drops struct {
+	Namespaces int64 // namespaces that were refused for MaxNamespaces or MaxInstances: of Stats.Refused
+	Full       int64 // namespaces that were refused for want of a place on the client's loop: of Stats.Refused
+	Rooms      int64 // rooms that were not joined for MaxRooms, or for their names
+	Acks       int64 // events that were not sent for MaxPendingAcks
+	Overloaded int64 // events that were not sent for MaxBroadcasts, volatile ones among them
+	Volatile   int64 // volatile events that were dropped, for each socket
+	Crossed    int64 // packets of clients for sockets that the server had just ended
+	Unhandled  int64 // events that were not handled for MaxLeftBehind, as their clients had left
+	Unheard    int64 // events between servers that were not handled, since too many waited
+}
+
+// Backlog is what waits: all of it are gauges. What waits to be sent is counted by
+// Loop and Engine.
+type Backlog struct {
+	Tasks      int64 // events and connections that wait for handlers on goroutines
+	LeftBehind int64 // bytes of events that wait of sockets that have left: MaxLeftBehind
+	Broadcasts int64 // bytes of events that wait for loops to visit their recipients: MaxBroadcasts
+}
+
+// NamespaceStats are counts of a namespace, or of all instances of a pattern or
+// function together.
+type NamespaceStats struct {
+	Name      string // as it was given to Server.Of
+	Sockets   int64  // a gauge, those in middlewares among them
+	Instances int64  // a gauge
+	Events    int64  // that clients sent
+	Emits     int64  // events and acknowledgements that clients were sent, for each of them
+	Joins     int64  // of rooms, sockets' own left out
+	Refused   int64  // sockets that were refused: for want of a place, or by a middleware
+}
+
+// space is what a loop counts of a namespace.
+type space struct{ sockets, events, emits, joins, refused int64 }
+
+func (x *space) add(y space) {
+	x.sockets += y.sockets
+	x.events += y.events
+	x.emits += y.emits
+	x.joins += y.joins
+	x.refused += y.refused
+}
+
+// tally is what a loop counts. It is owned by the loop.
 type tally struct {
-	badPackets, violations, unfinished, timeouts, refused, namespaces, full, rooms, acks atomic.Int64
-	crossed, volatile, unhandled                                                         atomic.Int64
+	badPackets, violations, unfinished, timeouts, refused       int64
+	namespaces, full, rooms, acks, volatile, crossed, unhandled int64
+	tasks                                                       int64 // that were put into inboxes, but for those that were forgotten
 }
 
-// Stats returns the counters of all loops. Any goroutine may call it.
+// told is what a loop has told of itself.
+type told struct {
+	loop   loop.Stats
+	engine eio.Stats
+	tally  tally
+	spaces map[*Namespace]space
+}
+
+// tell returns what a loop counts.
+func (sh *shard) tell() told {
+	t := told{sh.loop.Stats(), sh.srv.eio.LoopStats(sh.loop), sh.tally, make(map[*Namespace]space, len(sh.spaces))}
+	t.tally.tasks -= sh.taken.Load()
+	for ns, x := range sh.spaces {
+		t.spaces[ns] = *x
+	}
+	return t
+}
+
+// statsWait is how long Stats waits for a loop.
+const statsWait = 100 * time.Millisecond
+
+// gather asks the loops for what they count, and returns that, of those that are late
+// what they told last.
+func (srv *Server) gather() (all []told, late []loop.LateLoop) {
+	all = make([]told, len(srv.shards))
+	missing := srv.engine.Gather(statsWait, func(l *loop.Loop) { all[l.Index()] = srv.shards[l.Index()].tell() })
+	srv.toldMu.Lock()
+	defer srv.toldMu.Unlock()
+	if srv.told == nil {
+		srv.told = make([]told, len(all))
+	}
+	for i := range all {
+		if slices.Contains(missing, i) {
+			all[i] = srv.told[i]
+		} else {
+			srv.told[i] = all[i]
+		}
+	}
+	for _, x := range srv.engine.Late(0) {
+		if slices.Contains(missing, x.Loop) {
+			late = append(late, x)
+		}
+	}
+	return all, late
+}
+
+// Stats returns the counts of all loops, by one question to each. Any goroutine may
+// call it: it returns after 100 ms at the latest, see Stats.Late.
 func (srv *Server) Stats() Stats {
 	r := srv.relay.Stats()
-	st := Stats{Requests: srv.eio.Stats(),
+	st := Stats{
+		Errors: srv.failures.errors.Load(), Panics: srv.failures.panics.Load(),
+		Drops:    Drops{Overloaded: srv.overloaded.Load(), Unheard: srv.unheard.Load()},
+		Backlog:  Backlog{LeftBehind: srv.leftBehind.Load(), Broadcasts: srv.rooms.Waiting()},
+		Recovery: srv.Recoveries(),
+		Memory:   srv.memory.Used(), MemoryClosed: srv.memory.Closed(),
 		Forwarded: r.Forwarded, ForwardFailed: r.ForwardFailed, ForwardLimited: r.ForwardLimited, ForwardUnproven: r.ForwardUnproven,
 		Tunnels: r.Tunnels, Tunnelled: r.Tunnelled, TunnelFailed: r.TunnelFailed, TunnelLimited: r.TunnelLimited,
-		Overloaded: srv.overloaded.Load(), Unheard: srv.unheard.Load()}
-	st.Errors, st.Panics = srv.failures.errors.Load(), srv.failures.panics.Load()
-	st.Memory, st.MemoryClosed = srv.memory.Used(), srv.memory.Closed()
-	for _, sh := range srv.shards {
-		t := &sh.tally
-		st.BadPackets += t.badPackets.Load()
-		st.Violations += t.violations.Load()
-		st.Unfinished += t.unfinished.Load()
-		st.Crossed += t.crossed.Load()
-		st.Unhandled += t.unhandled.Load()
-		st.Volatile += t.volatile.Load()
-		st.Timeouts += t.timeouts.Load()
-		st.Refused += t.refused.Load()
-		st.Namespaces += t.namespaces.Load()
-		st.Full += t.full.Load()
-		st.Rooms += t.rooms.Load()
-		st.Acks += t.acks.Load()
+	}
+	all, late := srv.gather()
+	st.Late = late
+	spaces := map[*Namespace]space{}
+	for i := range all {
+		st.Loop.Add(all[i].loop)
+		st.Engine.Add(all[i].engine)
+		st.add(&all[i].tally)
+		for ns, x := range all[i].spaces {
+			sum := spaces[ns]
+			sum.add(x)
+			spaces[ns] = sum
+		}
+	}
+	for _, ns := range *srv.registry.all.Load() {
+		x := spaces[ns]
+		st.Namespaces = append(st.Namespaces, NamespaceStats{Name: ns.name, Sockets: x.sockets, Instances: srv.registry.count(ns),
+			Events: x.events, Emits: x.emits, Joins: x.joins, Refused: x.refused})
 	}
 	return st
+}
+
+// add adds what a loop counts.
+func (st *Stats) add(t *tally) {
+	st.BadPackets += t.badPackets
+	st.Violations += t.violations
+	st.Unfinished += t.unfinished
+	st.Timeouts += t.timeouts
+	st.Refused += t.refused
+	st.Backlog.Tasks += t.tasks
+	d := &st.Drops
+	d.Namespaces += t.namespaces
+	d.Full += t.full
+	d.Rooms += t.rooms
+	d.Acks += t.acks
+	d.Volatile += t.volatile
+	d.Crossed += t.crossed
+	d.Unhandled += t.unhandled
 }
 
 // Recoveries counts what became of attempts to recover.
@@ -104,6 +224,6 @@ func (srv *Server) Recoveries() Recoveries { return srv.seq.recoveries() }
 
 // violated ends a session whose client sent what it may not send in its state.
 func (sh *shard) violated(es eio.Session) {
-	sh.tally.violations.Add(1)
+	sh.tally.violations++
 	es.Close()
 }

@@ -160,14 +160,13 @@ func (s *process) hold() (h held, err error) {
 		var told struct {
 			Bytes, Sockets int64
 			Goroutines     int
-			Server, Engine any
+			Server         any
 		}
 		if err := json.NewDecoder(res.Body).Decode(&told); err != nil {
 			return h, err
 		}
 		h = held{bytes: told.Bytes, sockets: told.Sockets, goroutines: told.Goroutines, counters: map[string]int64{}}
 		flatten(h.counters, "", told.Server)
-		flatten(h.counters, "", told.Engine)
 	}
 	if h.resident, err = host.Resident(s.Process.Pid); err != nil {
 		return h, err
@@ -196,8 +195,14 @@ func flatten(into map[string]int64, name string, v any) {
 	}
 }
 
-// traffic are counters that tell of no refusal.
-var traffic = []string{"Accepted", "Open", "Closed", "BytesIn", "BytesOut", "Writes", "Queued", "Tunnels", "Tunnelled", "Forwarded", "Held", "Pauses"}
+// traffic are counters that tell of no refusal, and gauges.
+var traffic = []string{
+	"Accepted", "Open", "Closed", "Moved", "BytesIn", "BytesOut", "Writes", "Away", "MailWaits", "Queued", "Held", "Entries", "Mail", "MailBytes", "Deferred",
+	"Ended", "Handler", "Failed", // of loop's closes
+	"Polling", "WebSocket", "Polling3", "WebSocket3", "Upgraded", "Probed", "Probing", "TransportClose", "TransportError", "PingTimeout", "ParseError", "ForcedClose",
+	"Pauses", "Polls", "Bodies", "Unacked", "Apart", "Accounts",
+	"Sockets", "Instances", "Events", "Emits", "Joins", "Tasks", "LeftBehind", "Broadcasts", "Bytes", "Tunnels", "Tunnelled", "Forwarded",
+}
 
 // beyond returns the names and growth of the counters that say what was refused.
 func (h held) beyond(before held) string {

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
-	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms/redis"
 	"github.com/sioedge/sioedge/sio"
 )
@@ -31,7 +30,6 @@ type Held struct {
 	Goroutines int
 	Sockets    int64 // that are connected, by what handlers were told
 	Server     sio.Stats
-	Engine     loop.Stats
 }
 
 func main() {
@@ -113,7 +111,7 @@ func hold(srv *sio.Server, sockets *atomic.Int64) Held {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Held{Bytes: int64(m.HeapAlloc + m.StackInuse), Goroutines: runtime.NumGoroutine(), Sockets: sockets.Load(), Server: srv.Stats(), Engine: srv.Engine().Stats()}
+	return Held{Bytes: int64(m.HeapAlloc + m.StackInuse), Goroutines: runtime.NumGoroutine(), Sockets: sockets.Load(), Server: srv.Stats()}
 }
 
 // slowness is how long slow handlers work.
