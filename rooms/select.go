@@ -113,7 +113,8 @@ func (d *Directory) Loops(ns uint32, name string, f func(loop int)) {
 	}
 }
 
-// A RoomCount is a room and how many connected sockets of all loops are in it.
+// A RoomCount is the Name of a room and the Count of connected sockets of all loops in
+// it.
 type RoomCount struct {
 	Name  string
 	Count int

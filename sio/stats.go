@@ -21,9 +21,9 @@ type Stats struct {
 	Errors     int64 // errors that handlers returned, but for ErrClosed
 	Panics     int64 // panics of handlers
 
-	Drops    Drops
-	Backlog  Backlog
-	Recovery Recoveries
+	Drops    Drops      // what was not done, by the reason
+	Backlog  Backlog    // what waits
+	Recovery Recoveries // what became of clients that came back
 
 	// Namespaces are in the order in which a client's namespace is looked up among
 	// them, literal ones first.
