@@ -1,7 +1,9 @@
 package sio
 
 import (
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
@@ -374,4 +376,53 @@ func (sh *shard) join(run *rooms.Run, from int) *eio.Prepared {
 		sh.burst, sh.joined = run, p
 	}
 	return p
+}
+
+// arrivals are the sessions that have not joined a namespace yet, in the order
+// of opening, which is that of their deadlines.
+type arrivals struct {
+	queue []arrival
+	timer loop.Timer
+}
+
+type arrival struct {
+	session uint64
+	at      int64 // ms on the loop's clock
+}
+
+// waits tells whether the session is open and has joined nothing yet.
+func (a arrival) waits(sh *shard) bool {
+	es, ok := sh.srv.eio.Lookup(sh.loop, a.session)
+	return ok && es.User()&everJoined == 0
+}
+
+func (a *arrivals) add(sh *shard, session uint64) {
+	if len(a.queue) == cap(a.queue) && len(a.queue) >= 1024 {
+		// Sessions that come and go at once are not to be remembered for long.
+		a.queue = slices.DeleteFunc(a.queue, func(q arrival) bool { return !q.waits(sh) })
+	}
+	a.queue = append(a.queue, arrival{session, sh.loop.Now() + sh.srv.o.ConnectTimeout.Milliseconds()})
+	if !a.timer.Armed() {
+		sh.loop.Schedule(&a.timer, sh.srv.o.ConnectTimeout, func() { a.expire(sh) })
+	}
+}
+
+// expire closes the sessions that are still without a namespace, and forgets
+// the others.
+func (a *arrivals) expire(sh *shard) {
+	now, i := sh.loop.Horizon(), 0
+	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
+		if a.queue[i].waits(sh) {
+			sh.tally.timeouts++
+			es, _ := sh.srv.eio.Lookup(sh.loop, a.queue[i].session)
+			es.Close()
+		}
+	}
+	a.queue = a.queue[i:]
+	if len(a.queue) == 0 {
+		a.queue = nil
+		return
+	}
+	wait := time.Duration(max(a.queue[0].at-now, 100)) * time.Millisecond // several at once
+	sh.loop.Schedule(&a.timer, wait, func() { a.expire(sh) })
 }

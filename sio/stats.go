@@ -6,12 +6,14 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/rooms"
 )
 
 // Stats are counts since the start, and gauges, which say so: what there is now.
 type Stats struct {
-	Loop   loop.Stats // connections and bytes
-	Engine eio.Stats  // sessions, and HTTP requests with WebSocket handshakes among them
+	Loop   loop.Stats  // connections and bytes
+	Rooms  rooms.Stats // members of rooms, and broadcasts that are visited
+	Engine eio.Stats   // sessions, and HTTP requests with WebSocket handshakes among them
 
 	BadPackets int64 // connections closed for a packet that could not be decoded, or was past Limits or MaxEventName
 	Violations int64 // connections closed for a packet that may not come when it came
@@ -105,13 +107,14 @@ type tally struct {
 type told struct {
 	loop   loop.Stats
 	engine eio.Stats
+	rooms  rooms.Stats
 	tally  tally
 	spaces map[*Namespace]space
 }
 
 // tell returns what a loop counts.
 func (sh *shard) tell() told {
-	t := told{sh.loop.Stats(), sh.srv.eio.LoopStats(sh.loop), sh.tally, make(map[*Namespace]space, len(sh.spaces))}
+	t := told{sh.loop.Stats(), sh.srv.eio.LoopStats(sh.loop), sh.local.Stats(), sh.tally, make(map[*Namespace]space, len(sh.spaces))}
 	t.tally.tasks -= sh.taken.Load()
 	for ns, x := range sh.spaces {
 		t.spaces[ns] = *x
@@ -166,6 +169,7 @@ func (srv *Server) Stats() Stats {
 	for i := range all {
 		st.Loop.Add(all[i].loop)
 		st.Engine.Add(all[i].engine)
+		st.Rooms.Add(all[i].rooms)
 		st.add(&all[i].tally)
 		for ns, x := range all[i].spaces {
 			sum := spaces[ns]
