@@ -75,7 +75,7 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 		sh.tally.rooms++
 		sh.tooManyRooms(slot)
 	case sh.srv.jammed(sh.instance(slot).ns) && !sh.local.Has(slot, id, room):
-		sh.tally.rooms.Add(1)
+		sh.tally.rooms++
 		sh.srv.fail(sh.socket(slot), "join", ErrOverloaded)
 	case sh.local.Join(slot, id, room):
 		r.rooms++
