@@ -19,8 +19,7 @@ const (
 
 // overdue is what breaks a rule of the house today. A line goes when it is true no more.
 var overdue = []string{
-	"sio/ack.go has over 450 lines",
-	"sio/leave.go has over 450 lines",
+	"sio has over 25 files",
 }
 
 func TestHouseRules(t *testing.T) {
