@@ -3,7 +3,6 @@ package sio
 import (
 	"encoding/json"
 	"slices"
-	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
