@@ -317,7 +317,7 @@ func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...an
 }
 
 func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any) ([]Args, error) {
-	if b.direct && (len(b.except) == 0 || b.socket().gone()) {
+	if b.direct && (len(b.except) == 0 && !b.narrowed || b.socket().gone()) {
 		a, err := b.socket().question(ctx, event, args, b.plain)
 		if err != nil {
 			return nil, err

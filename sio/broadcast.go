@@ -2,7 +2,6 @@ package sio
 
 import (
 	"bytes"
-	"errors"
 	"math/bits"
 
 	"github.com/valyala/bytebufferpool"
@@ -27,6 +26,7 @@ type BroadcastOperator struct {
 	sender     rooms.Ref // not sent to; zero: nobody
 	own        string    // the sender's Socket.own
 	direct     bool      // to sender alone, until rooms are named
+	alone      bool      // with direct: also then, if it is in one of them
 	narrowed   bool      // To has been called: without rooms it is nobody
 	volatile   bool
 	plain      bool // never compressed
@@ -37,10 +37,12 @@ type BroadcastOperator struct {
 func add(a []string, b []string) []string { return append(a[:len(a):len(a)], b...) }
 
 // To adds rooms. Without any, given an empty list, it addresses nobody until some
-// are added: what was narrowed to nothing is never everybody. Of a socket's own
-// operator (Self, Volatile, Compress) it names rooms instead, as Node's does.
+// are added: what was narrowed to nothing is never everybody. Of [Socket.Self] it
+// leaves the socket if that is in one of the rooms, for which emitting asks its
+// loop and waits. Of Volatile and Compress of a socket it names the rooms of others
+// instead, as Node's does.
 func (b BroadcastOperator) To(rooms ...string) BroadcastOperator {
-	b.to, b.direct, b.narrowed = add(b.to, rooms), false, true
+	b.to, b.direct, b.narrowed = add(b.to, rooms), b.direct && b.alone, true
 	return b
 }
 
@@ -102,14 +104,14 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 }
 
 func (b BroadcastOperator) emit(event string, args []any) error {
-	if b.direct && !b.volatile && len(b.except) == 0 {
+	if b.direct && !b.volatile && len(b.except) == 0 && !b.narrowed {
 		return b.socket().emit(event, args, b.plain)
-	}
-	for _, sh := range b.server().shards {
-		sh.loop.Admit()
 	}
 	if b.direct && b.socket().gone() {
 		return ErrClosed
+	}
+	for _, sh := range b.server().shards {
+		sh.loop.Admit()
 	}
 	if b.server().overcrowded(b.volatile) {
 		if b.volatile {
@@ -123,8 +125,11 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	if err != nil {
 		return err
 	}
-	if b.nobody() {
+	if b.nobody() || b.direct && b.narrowed && !b.socket().inOne(b.to) {
 		return nil
+	}
+	if b.direct {
+		b.to, b.narrowed = nil, false // it is in one of them
 	}
 	e.Volatile, e.Plain = b.volatile, b.plain
 	if b.server().cluster != nil {
@@ -183,7 +188,7 @@ func (b BroadcastOperator) target() rooms.Target {
 	t := rooms.Target{Namespace: b.address(), Rooms: b.to, Except: b.except}
 	switch {
 	case b.direct:
-		t.Rooms = add(t.Rooms, []string{b.socket().ID()})
+		t.Rooms = []string{b.socket().ID()} // also where rooms narrow it: it was found to be in one
 	case b.sender != 0:
 		t.Except = add(t.Except, []string{b.socket().ID()})
 	}
@@ -274,7 +279,7 @@ func (b BroadcastOperator) entry(in *instance, m *message) packetlog.Entry {
 
 // revision makes what is kept of what b does to sockets.
 func (b BroadcastOperator) revision(all *recovering, op rooms.Op, names []string) *revision {
-	x := packetlog.Selection{Owner: b.namespace(), Name: b.name, To: b.to, Except: b.except, Sender: b.sender, Direct: b.direct, Named: all.srv.idRef}
+	x := packetlog.Selection{Owner: b.namespace(), Name: b.name, To: b.to, Except: b.except, Sender: b.sender, Direct: b.direct, Narrowed: b.narrowed, Named: all.srv.idRef}
 	if b.in != nil {
 		x.Name = b.in.name
 	}
@@ -437,13 +442,4 @@ func appendFrames(dst, text []byte, attachments [][]byte) []byte {
 		dst = eio.AppendBinary(dst, a)
 	}
 	return dst
-}
-
-// encodeError gives an error of the parser this package's type.
-func encodeError(err error) error {
-	var e *value.EncodeError
-	if errors.As(err, &e) {
-		return &EncodeError{e.Arg, e.Err}
-	}
-	return err
 }

@@ -285,6 +285,7 @@ func (q *clustered) status(st *rooms.Status) {
 // save keeps the session of a socket in the cluster, after what loops have not come
 // to yet.
 func (q *clustered) save(s Socket, x *socketState, loop int) {
+	data := s.wireData() // without which it would not be what it was
 	q.mu.Lock()
 	revoked := false
 	q.revisions.Owed(&x.Socket, s.in.ns, loop, func(r *packetlog.Revision) {
@@ -296,6 +297,7 @@ func (q *clustered) save(s Socket, x *socketState, loop int) {
 	})
 	at := q.log.Of(x.Name).Now()
 	direct, whole := q.log.Directs.Take(x.Ref, rooms.Place(x.From))
+	whole = whole && data != nil
 	switch {
 	case revoked:
 		q.counts.Revoked++
@@ -306,7 +308,7 @@ func (q *clustered) save(s Socket, x *socketState, loop int) {
 	if revoked || !whole {
 		return
 	}
-	session, window := x.session(s.wireData()), q.window
+	session, window := x.session(data), q.window
 	if x.Expires != 0 {
 		window = min(window, session.Expires.Sub(q.srv.wall()))
 	}

@@ -284,7 +284,7 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 			refused = err
 		}
 		if refused != nil {
-			verdict = sh.srv.refusal(s.in.name, refused)
+			verdict = sh.srv.refusal(s, refused)
 			return nil
 		}
 	}
@@ -294,7 +294,7 @@ func (sh *shard) admit(s Socket, use []Middleware) error {
 
 // refusal is what a client is told of a middleware's error, with data that is JSON
 // already: encoding it is the program's, and may block and panic.
-func (srv *Server) refusal(namespace string, err error) *Error {
+func (srv *Server) refusal(s Socket, err error) *Error {
 	e := internalError
 	failed := srv.guard(func() error {
 		if e = clientError(err); e.Data == nil {
@@ -305,7 +305,7 @@ func (srv *Server) refusal(namespace string, err error) *Error {
 		return err
 	})
 	if failed != nil {
-		srv.notice.Warn("data of a refusal cannot be encoded", "namespace", namespace, "error", failed)
+		srv.notice.Warn("data of a refusal cannot be encoded", append(about(s, "connect"), "error", failed)...)
 		return &Error{Message: e.Message}
 	}
 	return e

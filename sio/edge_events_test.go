@@ -67,6 +67,18 @@ func TestEdge14And15Wrappers(t *testing.T) {
 		}
 		mu.Unlock()
 	}
+	srv.Of("/quiet").UseEvent(wrap("none"))
+	c.join("40/quiet,")
+	c.send(`42/quiet,7["unhandled",1]`)
+	eventually(t, "wrapping an event without a handler", func() bool { mu.Lock(); defer mu.Unlock(); return len(seen) == 7 })
+	mu.Lock()
+	if want := []string{"none unhandled 1", "none returns <nil>"}; !slices.Equal(seen[5:], want) {
+		t.Errorf("seen %q, want %q", seen[5:], want)
+	}
+	mu.Unlock()
+	srv.Of("/quiet").HandleAny(func(_ sio.Socket, m *sio.Msg) error { return m.Ack("late") })
+	c.send(`42/quiet,7["unhandled",1]`)
+	c.expect(`43/quiet,7["late"]`)
 	c.send(`427["blocked"]`) // its acknowledgement never comes
 	if got := take(t, srv.log.new); got != "blocked: not allowed" {
 		t.Errorf("OnError got %q", got)

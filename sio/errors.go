@@ -10,6 +10,7 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop/notice"
+	"github.com/sioedge/sioedge/rooms/value"
 )
 
 // ErrClosed is returned for a socket that is no longer connected, by every method
@@ -113,6 +114,15 @@ func (e *EncodeError) Error() string { return fmt.Sprintf("sio: argument %d: %v"
 // Unwrap returns the cause.
 func (e *EncodeError) Unwrap() error { return e.Err }
 
+// encodeError gives an error of the parser this package's type.
+func encodeError(err error) error {
+	var e *value.EncodeError
+	if errors.As(err, &e) {
+		return &EncodeError{e.Arg, e.Err}
+	}
+	return err
+}
+
 // What clients send makes handlers fail, at the rate at which they send it. So
 // failures are counted, and logged by cause, one line in a while: who writes the
 // log is not who sends the most.
@@ -188,7 +198,7 @@ func (srv *Server) fail(s Socket, event string, err error) {
 		return
 	}
 	var decode *DecodeError
-	who := []any{"namespace", s.in.name, "event", event, "socket", later(s.ID)}
+	who := about(s, event)
 	switch {
 	case isPanic:
 		why := later(func() string { return fmt.Sprint(panicked.Value) })
@@ -212,6 +222,12 @@ func (srv *Server) report(s Socket, event string, err error) {
 		}
 	}()
 	srv.o.OnError(s, event, err)
+}
+
+// about returns the attributes of a line about an event of a socket, the same in all
+// lines.
+func about(s Socket, event string) []any {
+	return []any{"namespace", s.in.name, "event", event, "socket", later(s.ID)}
 }
 
 // later is a text that is made when it is written.

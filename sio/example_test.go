@@ -1,6 +1,7 @@
 package sio_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -166,6 +167,46 @@ func ExampleNamespace_UseEvent() {
 	// 31["not for you"]
 	// handling ask
 	// 32["answered"]
+}
+
+// A span for each event, with what its handler does below it, as OpenTelemetry's
+// are: startSpan stands for tracer.Start, and what it returns for the span.
+func ExampleNamespace_UseEvent_tracing() {
+	type parent struct{}
+	startSpan := func(ctx context.Context, name string) (context.Context, func(err error)) {
+		above, _ := ctx.Value(parent{}).(string)
+		path := above + "/" + name
+		return context.WithValue(ctx, parent{}, path), func(err error) { fmt.Println(path, "ended:", err) }
+	}
+	srv, err := sio.New(sio.Options{OnError: func(sio.Socket, string, error) {}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ns := srv.Of("/")
+	ns.UseEvent(func(next sio.Handler) sio.Handler {
+		return func(s sio.Socket, m *sio.Msg) error {
+			ctx, end := startSpan(m.Context(), m.Event()) // with s.Name(), s.ID() and m.Len() as attributes
+			err := next(s, m.WithContext(ctx))
+			end(err)
+			return err
+		}
+	})
+	ns.Handle("order", func(s sio.Socket, m *sio.Msg) error {
+		_, end := startSpan(m.Context(), "SELECT") // as a database's package would
+		end(nil)
+		return errors.New("sold out")
+	})
+
+	demonstrate(srv, func(p *port) {
+		c := p.connect()
+		c.join("/")
+		c.send(`2["order",1]`, `2["nobody handles this"]`)
+		c.send("1") // leave
+	})
+	// Output:
+	// /order/SELECT ended: <nil>
+	// /order ended: sold out
+	// /nobody handles this ended: <nil>
 }
 
 // A wrapper around all that is emitted.

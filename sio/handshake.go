@@ -165,7 +165,8 @@ type socketState struct {
 // socketRest is the part of a socketState that only this package knows.
 type socketRest struct {
 	data      any
-	recovered bool // Socket.Recovered
+	values    *values // by keys
+	recovered bool    // Socket.Recovered
 
 	// Of one that is restored with its connection.
 	handshake Handshake
@@ -182,7 +183,7 @@ func (sh *shard) snapshot(slot uint32) *socketState {
 		Expires: sh.deadlines.Of(slot),
 	}}
 	if d := sh.srv.details.get(s.ref); d != nil {
-		x.data, x.handshake, x.Identity, x.recovered = d.data, Handshake{d.request, d.auth}, d.identity, d.recovered
+		x.data, x.values, x.handshake, x.Identity, x.recovered = d.data, d.values, Handshake{d.request, d.auth}, d.identity, d.recovered
 	}
 	for _, room := range sh.local.Rooms(slot) {
 		if room != x.ID {
@@ -204,7 +205,7 @@ func (sh *shard) assume(slot uint32, x *socketState) {
 		sh.rename(slot, x.ID)
 	}
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
-		d.pid, d.data, d.identity, d.recovered = x.PID, x.data, x.Identity, x.recovered
+		d.pid, d.data, d.values, d.identity, d.recovered = x.PID, x.data, x.values, x.Identity, x.recovered
 		if x.handshake != (Handshake{}) {
 			d.request, d.auth = x.handshake.r, x.handshake.auth
 		}
@@ -253,7 +254,7 @@ func (sh *shard) restoreSocket(es eio.Session, x *socketState, answers func(id u
 // renounce takes back what assume has given.
 func (sh *shard) renounce(slot uint32) {
 	sh.rename(slot, "")
-	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.recovered = "", nil, false })
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.values, d.recovered = "", nil, nil, false })
 }
 
 // rejoin puts a socket into the rooms that it was in. Its own is among them only if
@@ -308,7 +309,7 @@ func stateOf(s rooms.Session, instance string) *socketState {
 		}
 	}
 	if d := string(s.Data); d != "" && d != "{}" && d != "null" {
-		x.data = s.Data
+		x.data = travelled(s.Data)
 	}
 	return x
 }
@@ -351,8 +352,9 @@ type detail struct {
 	request   *request
 	auth      string // JSON; "": none
 	data      any
-	pid       string // that is not that of the Ref: after a recovery
-	identity  string // by Recovery.Identity
+	values    *values // by keys
+	pid       string  // that is not that of the Ref: after a recovery
+	identity  string  // by Recovery.Identity
 	recovered bool
 	// recoverable says that it leaves, and may come back.
 	recoverable bool
@@ -371,7 +373,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 		x = *old
 	}
 	f(&x)
-	if x.request == nil && x.auth == "" && x.data == nil && x.ctx == nil && x.pid == "" && x.identity == "" && !x.recovered {
+	if x.request == nil && x.auth == "" && x.data == nil && x.values == nil && x.ctx == nil && x.pid == "" && x.identity == "" && !x.recovered {
 		delete(s.m, ref)
 		return
 	}

@@ -323,3 +323,80 @@ func (sh *shard) exit(i uint32) {
 	}
 	sh.srv.registry.release(in)
 }
+
+// A Key is the name of a value of type T that sockets can have, for a package that
+// keeps something with sockets that is not its own:
+//
+//	var account = sio.NewKey[*Account]()
+//
+//	account.Set(s, a)    // in a middleware
+//	a, ok := account.Get(s)
+//
+// Values are kept as they are, until the disconnect handlers have returned. They
+// stay in this process: a socket that is recovered has them again, but not through a
+// cluster ([rooms.Log]), and other servers are not told of them. For what is to
+// travel there is [Socket.SetData]. A socket without values takes no memory for
+// them. Any goroutine may use a Key.
+type Key[T any] struct{ id *key }
+
+type key struct{ _ byte } // of a size, so that each is another
+
+// NewKey returns a Key that is unlike any other.
+func NewKey[T any]() Key[T] { return Key[T]{new(key)} }
+
+// Set stores the socket's value. It is [ErrClosed] if the socket is gone. It panics
+// for a Key that NewKey has not made.
+func (k Key[T]) Set(s Socket, v T) error {
+	if k.id == nil {
+		panic("sio: a Key is made by NewKey")
+	}
+	return s.setValue(k.id, func(list []keyed) []keyed { return append(list, keyed{k.id, v}) })
+}
+
+// Get returns the socket's value; it is false if there is none.
+func (k Key[T]) Get(s Socket) (v T, ok bool) {
+	d := s.srv().details.get(s.ref)
+	if d == nil || d.values == nil {
+		return v, false
+	}
+	for _, x := range *d.values {
+		if x.key == k.id {
+			v, ok = x.value.(T)
+			return v, ok || x.value == nil // a nil of an interface's
+		}
+	}
+	return v, false
+}
+
+// Delete forgets the socket's value.
+func (k Key[T]) Delete(s Socket) {
+	_ = s.setValue(k.id, func(list []keyed) []keyed { return list }) // who is gone has none
+}
+
+// values are those of a socket by their keys: a few. Immutable.
+type values []keyed
+
+type keyed struct {
+	key   *key
+	value any
+}
+
+// setValue replaces a socket's values by what change makes of them but that of key.
+func (s Socket) setValue(key *key, change func(list []keyed) []keyed) (err error) {
+	s.srv().details.edit(s.ref, func(d *detail) {
+		if s.gone() { // asked here, so that details.remove comes later
+			err = ErrClosed
+			return
+		}
+		var list values
+		if d.values != nil {
+			list = slices.DeleteFunc(slices.Clone(*d.values), func(x keyed) bool { return x.key == key })
+		}
+		if list = change(list); len(list) == 0 {
+			d.values = nil
+			return
+		}
+		d.values = &list
+	})
+	return err
+}

@@ -1,8 +1,6 @@
 package sio
 
 import (
-	"cmp"
-	"errors"
 	"math"
 	"time"
 
@@ -129,41 +127,6 @@ func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Re
 	for _, h := range handlers {
 		srv.call(s, "disconnect", func() error { h(s, reason); return nil })
 	}
-}
-
-// DisconnectOptions say how a client is disconnected. The zero value has a socket
-// leave its namespace.
-type DisconnectOptions struct {
-	// Conn has all namespaces of the connection left, and the connection closed.
-	// Node: close.
-	Conn bool
-	// Code and Reason go with the close of a WebSocket, as of
-	// [Socket.CloseConnWith]; they need Conn. A Reason alone has the code 1000. Zero:
-	// nothing is said. They travel to no other server, since Node's protocol has no
-	// room for them: there the connection is closed without a word.
-	Code   uint16
-	Reason string
-}
-
-// checked returns o with its defaults, or tells what is wrong with it.
-func (o DisconnectOptions) checked() (DisconnectOptions, error) {
-	if o.Code == 0 && o.Reason == "" {
-		return o, nil
-	}
-	if !o.Conn {
-		return o, errors.New("sio: DisconnectOptions has a Code or a Reason without Conn: only a connection is closed with them")
-	}
-	o.Code = cmp.Or(o.Code, 1000)
-	return o, eio.CheckClose(o.Code, o.Reason)
-}
-
-// end closes a session as o says, which is checked.
-func (o DisconnectOptions) end(es eio.Session) {
-	if o.Code == 0 {
-		es.Close()
-		return
-	}
-	_ = es.CloseWith(o.Code, o.Reason) // its one error is that of checked
 }
 
 // disconnect makes a socket leave from our side: its client is told. With

@@ -2,6 +2,7 @@ package sio
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"math"
 	"sync"
@@ -79,7 +80,8 @@ type Msg struct {
 	wants bool
 	acked atomic.Bool
 	reply func(rooms.Value) // gets the answer, of a message that is no client's
-	first *Msg              // whose arguments With has replaced; it is acknowledged
+	first *Msg              // which With and WithContext were called on; it is acknowledged
+	ctx   context.Context   // by WithContext; nil: the socket's
 
 	inline [4][]byte // backs raw
 }
@@ -134,7 +136,7 @@ func (m *Msg) With(args ...any) (*Msg, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Msg{Args: a, s: m.s, event: m.event, wants: m.wants, first: m}, nil
+	return &Msg{Args: a, s: m.s, event: m.event, wants: m.wants, first: m, ctx: m.ctx}, nil
 }
 
 // encodeArgs encodes arguments, into memory of their own.
@@ -146,6 +148,28 @@ func (srv *Server) encodeArgs(args []any) (Args, error) {
 	var p parser.Packet
 	err = parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), parser.Limits{MaxArgs: 1 << 30, MaxAttachments: 1, MaxDepth: 1 << 20}, &p)
 	return Args{p.Args, cloneAll(e.Attachments)}, err
+}
+
+// Context returns the context that a wrapper has given the event, such as one with
+// the span of a trace; else that of the socket ([Socket.Context]), or of what
+// another server sent, which has none, context.Background().
+func (m *Msg) Context() context.Context {
+	switch {
+	case m.ctx != nil:
+		return m.ctx
+	case m.s.in == nil:
+		return closedContext // it was an inline handler's, which has returned
+	case m.s.ref == 0:
+		return context.Background()
+	}
+	return m.s.Context()
+}
+
+// WithContext returns the event with another context, for a wrapper of
+// [Namespace.UseEvent] to pass on. It is valid as long as m, whose arguments it has,
+// and which is what its Ack acknowledges.
+func (m *Msg) WithContext(ctx context.Context) *Msg {
+	return &Msg{Args: m.Args, s: m.s, event: m.event, wants: m.wants, first: m, ctx: ctx}
 }
 
 // WantsAck tells whether the client waits for an acknowledgement.

@@ -1,6 +1,7 @@
 package sio_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,6 +37,35 @@ func TestMsgWithOtherArguments(t *testing.T) {
 	c.expect(`461-7[{"_placeholder":true,"num":0},{"was":"a"}]`, "<01>")
 	c.send(`42["echo","a"]`)
 	c.expect(`451-["echo",{"_placeholder":true,"num":0},{"was":"a"}]`, "<01>")
+}
+
+// A wrapper gives an event another context, which goes with it through others; the
+// arguments and the acknowledgement stay its own.
+func TestMsgWithContext(t *testing.T) {
+	type name struct{}
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		ns := srv.Of("/")
+		ns.UseEvent(func(next sio.Handler) sio.Handler {
+			return func(s sio.Socket, m *sio.Msg) error {
+				if m.Context() != s.Context() {
+					t.Error("Context is not the socket's before WithContext")
+				}
+				m2, err := m.WithContext(context.WithValue(m.Context(), name{}, m.Event())).With("other", m.Raw(0))
+				if err != nil {
+					return err
+				}
+				return next(s, m2)
+			}
+		})
+		h := func(s sio.Socket, m *sio.Msg) error { return m.Ack(m.Context().Value(name{}), m.Args, m.WantsAck()) }
+		ns.Handle("ask", h)
+		ns.HandleInline("inline", h)
+	})
+	c := srv.join("40")
+	c.send(`421["ask",1]`)
+	c.expect(`431["ask","other",1,true]`)
+	c.send(`422["inline",2]`)
+	c.expect(`432["inline","other",2,true]`)
 }
 
 // relay registers events that pass on what they get.

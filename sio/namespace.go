@@ -107,18 +107,21 @@ func (n *Namespace) Use(m ...Middleware) {
 	n.change(func(t *table) { t.use = append(t.use[:len(t.use):len(t.use)], m...) })
 }
 
-// UseEvent wraps the handler of every event, the fallback's included, as Node's
-// socket.use and onAny do. A wrapper may not call the handler, call it with
-// another Msg ([Msg.With]), or look at its error. It does not see events without a handler.
+// UseEvent wraps the handler of every event, as Node's socket.use and onAny do; of one
+// that has none, a handler that does nothing, as that of [Namespace.HandleAny] would
+// be: on a goroutine. A wrapper may not call the handler, call it with other arguments
+// ([Msg.With]) or another context ([Msg.WithContext]), or look at its error. So it is
+// where events are traced.
 func (n *Namespace) UseEvent(wrap func(Handler) Handler) {
 	n.change(func(t *table) {
 		t.wrap = append(t.wrap[:len(t.wrap):len(t.wrap)], wrap)
 		for k, e := range t.events {
 			t.events[k] = t.wrapped(*e)
 		}
-		if t.any != nil {
-			t.any = t.wrapped(*t.any)
+		if t.any == nil {
+			t.any = &entry{handler: func(Socket, *Msg) error { return nil }}
 		}
+		t.any = t.wrapped(*t.any)
 	})
 }
 

@@ -1,10 +1,13 @@
 package sio
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 )
@@ -19,14 +22,14 @@ func (sh *shard) matching(b BroadcastOperator, in *instance) (slots []uint32) {
 			return true
 		}
 		taken[slot] = true
-		if !slices.ContainsFunc(b.except, func(room string) bool { return sh.in(slot, room) }) {
+		if !sh.inOne(slot, b.except) {
 			slots = append(slots, slot)
 		}
 		return true
 	}
 	if b.direct {
 		slot := sh.own(b.sender)
-		if slot == 0 || slices.ContainsFunc(b.except, func(room string) bool { return sh.in(slot, room) }) {
+		if slot == 0 || b.narrowed && !sh.inOne(slot, b.to) || sh.inOne(slot, b.except) {
 			return nil
 		}
 		return []uint32{slot}
@@ -51,6 +54,16 @@ func (sh *shard) own(ref rooms.Ref) uint32 {
 		return 0
 	}
 	return sh.lookup(ref)
+}
+
+// inOne tells whether a socket is in one of the rooms. It asks its loop and waits.
+func (s Socket) inOne(rooms []string) (ok bool) {
+	s.ask(func(sh *shard, slot uint32) { ok = sh.inOne(slot, rooms) })
+	return ok
+}
+
+func (sh *shard) inOne(slot uint32, rooms []string) bool {
+	return slices.ContainsFunc(rooms, func(room string) bool { return sh.in(slot, room) })
 }
 
 // in tells whether a socket is in a room, its own included.
@@ -94,8 +107,8 @@ func (sh *shard) tooManyRooms(slot uint32) {
 	if sh.srv.o.OnError != nil {
 		sh.srv.fail(sh.socket(slot), "join", ErrTooManyRooms)
 	} else if r.is&crowded == 0 {
-		sh.srv.notice.Warn("a socket has as many rooms as it may have: others are not joined", "flag", "--max-rooms",
-			"max-rooms", sh.srv.o.MaxRooms, "namespace", sh.instance(slot).name, "socket", sh.id(slot))
+		sh.srv.notice.Warn("a socket has as many rooms as it may have: others are not joined",
+			append(about(sh.socket(slot), "join"), "flag", "--max-rooms", "max-rooms", sh.srv.o.MaxRooms)...)
 	}
 	r.is |= crowded
 }
@@ -220,6 +233,9 @@ func (b BroadcastOperator) Join(names ...string) {
 
 // admit waits while more waits for the loops than may: see loop.Admit.
 func (b BroadcastOperator) admit() {
+	if b.direct && b.socket().gone() {
+		return // who has gone does not wait
+	}
 	for _, sh := range b.server().shards {
 		sh.loop.Admit()
 	}
@@ -270,6 +286,41 @@ func (b BroadcastOperator) leave(names []string, effect uint64) {
 			sh.leaveRoom(slot, room, effect)
 		}
 	}, r.passed)
+}
+
+// DisconnectOptions say how a client is disconnected. The zero value has a socket
+// leave its namespace.
+type DisconnectOptions struct {
+	// Conn has all namespaces of the connection left, and the connection closed.
+	// Node: close.
+	Conn bool
+	// Code and Reason go with the close of a WebSocket, as of
+	// [Socket.CloseConnWith]; they need Conn. A Reason alone has the code 1000. Zero:
+	// nothing is said. They travel to no other server, since Node's protocol has no
+	// room for them: there the connection is closed without a word.
+	Code   uint16
+	Reason string
+}
+
+// checked returns o with its defaults, or tells what is wrong with it.
+func (o DisconnectOptions) checked() (DisconnectOptions, error) {
+	if o.Code == 0 && o.Reason == "" {
+		return o, nil
+	}
+	if !o.Conn {
+		return o, errors.New("sio: DisconnectOptions has a Code or a Reason without Conn: only a connection is closed with them")
+	}
+	o.Code = cmp.Or(o.Code, 1000)
+	return o, eio.CheckClose(o.Code, o.Reason)
+}
+
+// end closes a session as o says, which is checked.
+func (o DisconnectOptions) end(es eio.Session) {
+	if o.Code == 0 {
+		es.Close()
+		return
+	}
+	_ = es.CloseWith(o.Code, o.Reason) // its one error is that of checked
 }
 
 // Disconnect disconnects the sockets addressed, as [Socket.Disconnect] does. With

@@ -390,7 +390,7 @@ func (q *logged) recoveries() Recoveries {
 
 func (q *logged) save(s Socket, x *socketState, loop int) {
 	saved := &packetlog.Saved{Socket: x.Socket, Owner: s.in.ns}
-	if x.data != nil {
+	if x.data != nil || x.values != nil {
 		rest := x.socketRest
 		saved.Rest = &rest
 	}

@@ -3,6 +3,7 @@ package sio
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/netip"
 	"net/url"
@@ -170,10 +171,12 @@ func (r RemoteSocket) ID() string { return r.member.ID }
 // Rooms returns the rooms that the socket was in, its own among them.
 func (r RemoteSocket) Rooms() []string { return r.member.Rooms }
 
-// Data decodes what the application stored with the socket.
+// Data decodes what the application stored with the socket, of which there is JSON;
+// nothing is an empty object. It is an error if the socket's server could not encode
+// it.
 func (r RemoteSocket) Data(dst any) error {
 	if len(r.member.Data) == 0 {
-		return nil
+		return errors.New("sio: the socket's server could not encode its data")
 	}
 	return json.Unmarshal(r.member.Data, dst)
 }
@@ -268,17 +271,26 @@ func (sh *shard) roomsOf(slot uint32) []string {
 	return names
 }
 
-// wireData is what the application stored, as JSON.
-func (s Socket) wireData() json.RawMessage {
-	data := s.Data()
-	if data == nil {
+// wireData is what the application stored, as JSON; an empty object for nothing, as
+// Node has it. It is nil, which is logged, if there is no JSON of it: encoding it is
+// the program's, and may panic.
+func (s Socket) wireData() (b json.RawMessage) {
+	switch data := s.data().(type) {
+	case nil:
 		return json.RawMessage("{}")
+	case travelled:
+		return json.RawMessage(data)
+	default:
+		err := s.srv().guard(func() (err error) {
+			b, err = value.AppendJSON(nil, data)
+			return err
+		})
+		if err != nil {
+			s.srv().notice.Warn("a socket's data cannot be encoded for other servers", append(about(s, "data"), "error", err)...)
+			return nil
+		}
+		return b
 	}
-	b, err := value.AppendJSON(nil, data)
-	if err != nil {
-		return json.RawMessage("{}")
-	}
-	return b
 }
 
 // A wireHandshake is Node's socket.handshake.

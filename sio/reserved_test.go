@@ -17,6 +17,8 @@ func TestHandlersOfReservedNamesPanic(t *testing.T) {
 			"Handle":           func() { ns.Handle(name, handler) },
 			"HandleInline":     func() { ns.HandleInline(name, handler) },
 			"On":               func() { sio.On(ns, name, func(sio.Socket, int) error { return nil }) },
+			"OnAck":            func() { sio.OnAck(ns, name, func(sio.Socket, int) (int, error) { return 0, nil }) },
+			"Event.On":         func() { sio.Event[int](name).On(ns, func(sio.Socket, int) error { return nil }) },
 			"HandleServerSide": func() { ns.HandleServerSide(name, func(*sio.Msg) error { return nil }) },
 		} {
 			func() {

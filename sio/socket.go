@@ -2,10 +2,15 @@ package sio
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"reflect"
 	"slices"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
 )
 
@@ -38,8 +43,11 @@ func (s Socket) post(f func(sh *shard, slot uint32)) {
 }
 
 // ask calls f on the socket's loop and waits for it. It is false if the socket
-// is gone.
+// is gone; of one that is already, the loop is not asked.
 func (s Socket) ask(f func(sh *shard, slot uint32)) (ok bool) {
+	if s.gone() {
+		return false
+	}
 	sh := s.shard()
 	s.srv().seq.settle(s.in.name)
 	sh.loop.Ask(func() {
@@ -62,6 +70,15 @@ func (s Socket) ID() string {
 		return s.own
 	}
 	return string(s.srv().ids.Append(nil, uint64(s.ref)))
+}
+
+// LogValue returns the socket as a group of a line of log/slog: its namespace and its
+// id, both cut to 256 bytes.
+func (s Socket) LogValue() slog.Value {
+	if s.in == nil {
+		return slog.GroupValue()
+	}
+	return slog.GroupValue(slog.String("namespace", notice.Cut(s.in.name)), slog.String("id", notice.Cut(s.ID())))
 }
 
 // Namespace returns the namespace whose handlers serve the socket.
@@ -107,26 +124,37 @@ func (s Socket) itself() BroadcastOperator {
 
 // emit is Emit; what is plain is never compressed.
 func (s Socket) emit(event string, args []any, plain bool) error {
+	if s.gone() {
+		return ErrClosed
+	}
 	s.shard().loop.Admit()
 	return s.srv().seq.emitTo(s, event, args, plain)
 }
 
-// Self addresses the client itself, as Emit does: for what operators are passed on
-// to, and for what they can say.
-func (s Socket) Self() BroadcastOperator { return s.itself() }
+// Self addresses the client itself, as Emit does, and nobody else whatever is
+// called on it: To and Except then say whether it is addressed at all. It is for
+// what operators are passed on to, and for what they can say.
+func (s Socket) Self() BroadcastOperator {
+	b := s.itself()
+	b.alone = true
+	return b
+}
 
 // Volatile addresses the client itself; the event is dropped if it cannot be
-// sent at once.
+// sent at once. With To it addresses the others in the rooms, as Node's
+// socket.volatile.to does.
 func (s Socket) Volatile() BroadcastOperator {
 	return s.itself().Volatile()
 }
 
-// Compress addresses the client itself, as [BroadcastOperator.Compress] says.
+// Compress addresses the client itself, as [BroadcastOperator.Compress] says; with
+// To the others in the rooms, as Node's socket.compress(…).to does.
 func (s Socket) Compress(may bool) BroadcastOperator {
 	return s.itself().Compress(may)
 }
 
-// Broadcast addresses every socket of the namespace but this one.
+// Broadcast addresses every socket of the namespace but this one, which nothing
+// that is called on it brings in again.
 func (s Socket) Broadcast() BroadcastOperator {
 	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own}
 }
@@ -173,7 +201,9 @@ func (s Socket) join(rooms []string, effect uint64) {
 func (s Socket) Leave(names ...string) {
 	names = slices.Clone(names) // the caller's to use again
 	sh := s.shard()
-	sh.loop.Admit()
+	if !s.gone() { // who has gone does not wait
+		sh.loop.Admit()
+	}
 	s.srv().seq.change(s.in.name, func(effect uint64) {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 			slot := sh.lookup(s.ref)
@@ -270,16 +300,28 @@ func (s Socket) Transport() (name string) {
 }
 
 // Data returns what SetData stored, nil before. Of a socket that was recovered
-// through a cluster ([rooms.Log]) it is that as a json.RawMessage.
+// through a cluster ([rooms.Log]) it is that as a json.RawMessage: see [DataOf].
 func (s Socket) Data() any {
+	switch data := s.data().(type) {
+	case travelled:
+		return json.RawMessage(data)
+	default:
+		return data
+	}
+}
+
+// data is Data as it is kept.
+func (s Socket) data() any {
 	if d := s.srv().details.get(s.ref); d != nil {
 		return d.data
 	}
 	return nil
 }
 
-// SetData stores a value with the socket, for the application. It is gone when
-// the disconnect handlers have returned.
+// SetData stores a value with the socket, for the application. It is kept as it is,
+// until the disconnect handlers have returned, and comes back when the socket is
+// recovered; as JSON it is what other servers are told ([RemoteSocket.Data]), and
+// what comes back through a cluster. For values that stay here see [Key].
 func (s Socket) SetData(v any) {
 	s.srv().details.edit(s.ref, func(d *detail) {
 		if !s.gone() { // asked here, so that details.remove comes later
@@ -337,3 +379,48 @@ var closedContext = func() context.Context {
 	cancel(ErrClosed)
 	return ctx
 }()
+
+// travelled is a socket's data that came back through a cluster, as JSON.
+type travelled json.RawMessage
+
+// DataOf returns what [Socket.SetData] stored, if it is a T. Of a socket that was
+// recovered through a cluster it decodes the JSON that this has become, and stores
+// the result, so that Data is a T from then on. Anything else is an error that names
+// both types: that JSON is no T, or that there is nothing. Of a socket that is gone
+// it is [ErrClosed].
+func DataOf[T any](s Socket) (v T, err error) {
+	d := s.srv().details.get(s.ref)
+	if d == nil && s.gone() {
+		return v, ErrClosed
+	}
+	var data any
+	if d != nil {
+		data = d.data
+	}
+	if text, ok := data.(travelled); ok {
+		if err := json.Unmarshal(text, &v); err != nil {
+			return *new(T), fmt.Errorf("sio: the socket's data is JSON of another server, not %v: %w", reflect.TypeFor[T](), err)
+		}
+		data = s.arrived(v)
+	}
+	v, ok := data.(T)
+	if !ok {
+		return v, fmt.Errorf("sio: the socket's data is %T, not %v", data, reflect.TypeFor[T]())
+	}
+	return v, nil
+}
+
+// arrived stores what data that travelled has been decoded into, and returns it; or
+// what somebody else has stored in the meantime.
+func (s Socket) arrived(v any) (data any) {
+	data = v
+	s.srv().details.edit(s.ref, func(d *detail) {
+		switch _, ok := d.data.(travelled); {
+		case !ok && d.data != nil:
+			data = d.data
+		case !s.gone(): // asked here, so that details.remove comes later
+			d.data = v
+		}
+	})
+	return data
+}

@@ -19,7 +19,8 @@ type Selection struct {
 	Name       string // of the instance
 	To, Except []string
 	Sender     rooms.Ref
-	Direct     bool // Sender alone
+	Direct     bool // Sender alone; with Narrowed if it is in one of To
+	Narrowed   bool
 
 	Named func(room string) (rooms.Ref, bool) // as Options.Named
 }
@@ -71,7 +72,7 @@ func (x *Selection) selects(s *Socket, owner any) bool {
 	case owner != x.Owner || x.Name != "" && x.Name != s.Name:
 		return false
 	case x.Direct:
-		return own && !s.in(x.Named, x.Except)
+		return own && (!x.Narrowed || s.in(x.Named, x.To)) && !s.in(x.Named, x.Except)
 	case own || len(x.To) > 0 && !s.in(x.Named, x.To):
 		return false
 	}
