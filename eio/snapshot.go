@@ -47,7 +47,7 @@ type SessionState struct {
 	Closing   bool           // closed, and the client does not know yet
 	CloseLeft time.Duration  // how long that is waited for
 	Guest     bool           // has joined nothing
-	GuestOf   netip.Addr     // and is counted for
+	GuestOf   netip.Addr     // and is counted for, or would be
 	Callback  string         // the function that answers are given to: JSONP
 	Queue     []QueueState   // what waits for a poll
 	Together  int            // packets at its front that the next answer has, however many
@@ -162,13 +162,13 @@ func (sh *shard) snapshotExt(st *SessionState, e *ext) (err error) {
 		st.Rest = &RestState{bytes.Clone(e.rest.body), e.rest.octets}
 	}
 	st.Poll, st.Unacked = sh.snapshotExchange(e.get), sh.snapshotExchange(e.unacked)
-	switch {
-	case e.probing.Valid():
+	if st.Closing {
+		st.CloseLeft = sh.loop.Left(&e.timer)
+	}
+	if e.probing.Valid() {
 		f := e.upgrade
 		st.Probe = &ProbeState{Conn: e.probing.Key(), Client: e.prober, Base64: f.has(noBinary), Inflates: f.has(inflates),
 			Deflates: f.has(deflates), Left: sh.loop.Left(&e.timer), Probed: e.release.Armed(), Noop: sh.loop.Left(&e.release)}
-	case st.Closing:
-		st.CloseLeft = sh.loop.Left(&e.timer)
 	}
 	return nil
 }
@@ -185,7 +185,8 @@ func (sh *shard) snapshotExchange(c loop.Conn) *ExchangeState {
 		}
 		return all
 	}
-	return &ExchangeState{Conn: c.Key(), Client: h.client, KeepAlive: h.keepAlive, Old: h.isOld, OldIE: h.oldIE,
+	// A body that is still to be thrown away is not in the state: the connection ends.
+	return &ExchangeState{Conn: c.Key(), Client: h.client, KeepAlive: h.keepAlive && !h.unread, Old: h.isOld, OldIE: h.oldIE,
 		Coding: h.coding, Fields: own(h.fields), SessionFields: own(h.hooked), Relayed: h.relayed}
 }
 
@@ -245,7 +246,7 @@ func (srv *Server) Restore(l *loop.Loop, st *SessionState, conn func(handle.Key)
 	if !st.WebSocket || st.Message.Op != 0 || st.Rest != nil {
 		sh.restoreExt(st, conn)
 	}
-	if st.Busy {
+	if st.Busy || st.Rest != nil || st.Unacked != nil { // whatever that waited for
 		sh.later(st.Slot)
 	}
 	return sh.handle(st.Slot), nil
@@ -270,20 +271,21 @@ func (sh *shard) ago(d time.Duration) uint16 {
 func (sh *shard) checkState(st *SessionState, conn func(handle.Key) loop.Conn) error {
 	const most = 24 * 24 * time.Hour
 	switch {
-	case st.Revision != 3 && st.Revision != 4, st.Deadline > most, st.CloseLeft < 0, st.Silent < 0, st.WebSocket && st.Closing,
-		(st.Inflates || st.Deflates) && sh.srv.deflate == nil, st.Callback != "" && st.Callback != callbackName(st.Callback),
+	case !st.agrees(), st.Deadline > most, st.CloseLeft < 0, st.Silent < 0,
+		(st.Inflates || st.Deflates || st.Probe != nil && (st.Probe.Inflates || st.Probe.Deflates)) && sh.srv.deflate == nil,
+		st.Callback != "" && st.Callback != callbackName(st.Callback),
 		st.Rest != nil && len(st.Rest.Body) > sh.srv.o.MaxPayload:
 		return errBroken
-	case st.WebSocket && sh.httpOf(conn(st.Conn)) == nil:
-		return ErrConnEnds
+	case int64(st.Slot) > 2*int64(sh.srv.o.MaxSessions): // no table has grown so far
+		return ErrNoRoom
 	}
-	for _, x := range []*ExchangeState{st.Poll, st.Unacked} {
-		if x != nil && !sh.idleHTTP(conn(x.Conn)) {
+	var conns []loop.Conn
+	for _, k := range st.conns() {
+		c := conn(k)
+		if !sh.idleHTTP(c) || slices.Contains(conns, c) {
 			return ErrConnEnds
 		}
-	}
-	if st.Probe != nil && !sh.idleHTTP(conn(st.Probe.Conn)) {
-		return ErrConnEnds
+		conns = append(conns, c)
 	}
 	st.Message.Data = slices.Clip(st.Message.Data) // what is charged is its length: it fits
 	r := sh.srv.newReader()
@@ -298,6 +300,39 @@ func (sh *shard) checkState(st *SessionState, conn func(handle.Key) loop.Conn) e
 		}
 	}
 	return nil
+}
+
+// agrees tells whether what a state says is of one session: what there is while polling,
+// while its client does not know that it is closed, and over a WebSocket.
+func (st *SessionState) agrees() bool {
+	for _, x := range []*ExchangeState{st.Poll, st.Unacked} {
+		if x != nil && (st.Closing || x.Coding != encoding.Identity && x.Coding != encoding.Gzip && x.Coding != encoding.Deflate) {
+			return false
+		}
+	}
+	switch {
+	case st.Revision != 3 && st.Revision != 4:
+		return false
+	case st.WebSocket:
+		return !st.Closing && !st.AwaitPoll && !st.Guest && !st.Swamped && len(st.Queue) == 0 && st.Poll == nil && st.Probe == nil
+	}
+	return !st.Inflates && !st.Deflates
+}
+
+// conns returns the keys of the connections that the session cannot be without.
+func (st *SessionState) conns() (keys []handle.Key) {
+	if st.WebSocket {
+		keys = append(keys, st.Conn)
+	}
+	for _, x := range []*ExchangeState{st.Poll, st.Unacked} {
+		if x != nil {
+			keys = append(keys, x.Conn)
+		}
+	}
+	if st.Probe != nil {
+		keys = append(keys, st.Probe.Conn)
+	}
+	return keys
 }
 
 // idleHTTP tells whether c is a connection on which there is no request.
@@ -331,11 +366,9 @@ func (sh *shard) restoreExt(st *SessionState, conn func(handle.Key) loop.Conn) {
 		e.queued += e.queue[len(e.queue)-1].size()
 	}
 	sh.countQueue(e)
-	if st.Guest {
-		e.guest = guest{is: true, from: st.GuestOf}
-		if st.GuestOf.IsValid() {
-			sh.srv.guests.add(st.GuestOf, 0)
-		}
+	e.guest = guest{is: st.Guest, from: st.GuestOf}
+	if st.Guest && st.GuestOf.IsValid() {
+		sh.srv.guests.add(st.GuestOf, 0)
 	}
 	if st.Rest != nil {
 		e.rest = &remainder{body: st.Rest.Body, octets: st.Rest.Octets, charged: len(st.Rest.Body) + remainderOverhead}
@@ -357,7 +390,7 @@ func (sh *shard) restoreExt(st *SessionState, conn func(handle.Key) loop.Conn) {
 		sh.watchSlow(slot, e, max(sh.slowAfter()-st.Silent, time.Millisecond))
 	}
 	if st.Closing {
-		sh.loop.Schedule(&e.timer, st.CloseLeft, func() { sh.free(slot) })
+		sh.loop.Schedule(&e.timer, min(st.CloseLeft, sh.srv.o.CloseTimeout), func() { sh.free(slot) }) // in place of the upgrade's
 	}
 }
 
@@ -368,9 +401,9 @@ func (sh *shard) restoreProbe(slot uint32, e *ext, p *ProbeState, c loop.Conn) {
 	sh.setProbing(e, c)
 	e.prober = p.Client
 	e.upgrade = flagIf(p.Base64, noBinary) | flagIf(p.Inflates, inflates) | flagIf(p.Deflates, deflates)
-	sh.loop.Schedule(&e.timer, p.Left, func() { sh.abandonProbe(slot) })
+	sh.loop.Schedule(&e.timer, min(p.Left, sh.srv.o.UpgradeTimeout), func() { sh.abandonProbe(slot) })
 	if p.Probed {
-		sh.releasePollsIn(slot, e, p.Noop)
+		sh.releasePollsIn(slot, e, min(p.Noop, releaseEvery))
 	}
 }
 

@@ -268,6 +268,25 @@ func TestFrozenSessionsGoOn(t *testing.T) {
 			func(w *world) { w.get(0, "") },
 		}},
 		"closed, and nobody comes": {steps: []func(w *world){open, func(w *world) { w.do(w.s.Close) }, wait(20 * time.Second), wait(11 * time.Second)}},
+		"closed in an upgrade": {steps: []func(w *world){open,
+			func(w *world) {
+				w.peers[2].Send(wsRequest("EIO=4&transport=websocket&sid=" + w.s.ID()))
+			},
+			func(w *world) { w.peers[2].Send(textFrame("2probe")) },
+			func(w *world) { w.do(func() { w.send("bye"); w.s.Close() }) },
+			wait(25 * time.Second),
+			func(w *world) { w.peers[2].Send(textFrame("5")) },
+		}},
+		"closed in an upgrade that comes to nothing": {steps: []func(w *world){open,
+			func(w *world) {
+				w.peers[2].Send(wsRequest("EIO=4&transport=websocket&sid=" + w.s.ID()))
+			},
+			func(w *world) { w.do(func() { w.send("bye"); w.s.Close() }) },
+			wait(25 * time.Second),
+			func(w *world) { w.peers[2].Close() },
+			func(w *world) { w.get(0, "") },
+			wait(6 * time.Second),
+		}},
 		"nobody asks for what waits": {o: Options{MaxQueue: 1000}, steps: []func(w *world){open,
 			func(w *world) { w.get(0, "") },
 			func(w *world) { w.do(func() { w.send(strings.Repeat("x", 3000)) }) },
@@ -349,6 +368,7 @@ func TestSnapshotSaysWhatItCannot(t *testing.T) {
 // changes nothing.
 func TestRestoreChecks(t *testing.T) {
 	good := func() *SessionState { return &SessionState{Slot: 1, Gen: 1, Revision: 4, Pinged: -1, Proved: -1} }
+	var keys []handle.Key // of three connections; on the second there is a request
 	for name, spoil := range map[string]func(st *SessionState){
 		"no revision":          func(st *SessionState) { st.Revision = 5 },
 		"no slot":              func(st *SessionState) { st.Slot = 0 },
@@ -368,11 +388,49 @@ func TestRestoreChecks(t *testing.T) {
 			st.Message = wsframe.ReaderState{Op: wsframe.Text, InFrame: true, Left: 1 << 40}
 		},
 		"a deadline in a far future": func(st *SessionState) { st.Deadline = 1 << 62 },
+		"a slot in the far distance": func(st *SessionState) { st.Slot = handle.MaxSlot },
+		"compressed upgrades that are off": func(st *SessionState) {
+			st.Probe = &ProbeState{Conn: keys[0], Inflates: true}
+		},
+		"a poll on the connection of a post": func(st *SessionState) {
+			st.Poll, st.Unacked = &ExchangeState{Conn: keys[0]}, &ExchangeState{Conn: keys[0]}
+		},
+		"an upgrade on the connection of a poll": func(st *SessionState) {
+			st.Poll, st.Probe = &ExchangeState{Conn: keys[0]}, &ProbeState{Conn: keys[0]}
+		},
+		"a poll that waits for one that is closed": func(st *SessionState) {
+			st.Closing, st.CloseLeft, st.Poll = true, time.Second, &ExchangeState{Conn: keys[0]}
+		},
+		"a post of one that is closed": func(st *SessionState) {
+			st.Closing, st.CloseLeft, st.Unacked = true, time.Second, &ExchangeState{Conn: keys[0]}
+		},
+		"the connection of a request": func(st *SessionState) { st.WebSocket, st.Conn = true, keys[1] },
+		"a WebSocket with a queue": func(st *SessionState) {
+			st.WebSocket, st.Conn, st.Queue = true, keys[0], []QueueState{{Frames: AppendText(nil, []byte("x"))}}
+		},
+		"a WebSocket that is a guest": func(st *SessionState) { st.WebSocket, st.Conn, st.Guest = true, keys[0], true },
+		"a WebSocket that polls": func(st *SessionState) {
+			st.WebSocket, st.Conn, st.Poll = true, keys[0], &ExchangeState{Conn: keys[2]}
+		},
+		"a WebSocket that is not asked for what waits": func(st *SessionState) { st.WebSocket, st.Conn, st.Swamped = true, keys[0], true },
+		"a WebSocket that has never polled":            func(st *SessionState) { st.WebSocket, st.Conn, st.AwaitPoll = true, keys[0], true },
+		"an unknown coding": func(st *SessionState) {
+			st.Poll = &ExchangeState{Conn: keys[0], Coding: "rot13"}
+		},
 	} {
 		srv, sim := newSim(t, &hooks{}, Options{}, loop.Options{})
+		keys = nil
+		for range 3 {
+			p := sim.Connect(0)
+			keys = append(keys, srv.shards[0].https[len(keys)+1].conn.Key())
+			if len(keys) == 2 {
+				p.Send([]byte("POST /none HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\npart"))
+			}
+		}
+		l := sim.Engine().Loops()[0]
 		st := good()
 		spoil(st)
-		if _, err := srv.Restore(sim.Engine().Loops()[0], st, func(handle.Key) loop.Conn { return loop.Conn{} }); err == nil {
+		if _, err := srv.Restore(l, st, func(k handle.Key) loop.Conn { return l.Conn(k) }); err == nil {
 			t.Errorf("%s: Restore returned no error", name)
 		}
 		if n := srv.sessions.Load(); n != 0 || srv.shards[0].open != 0 {
@@ -395,5 +453,84 @@ func TestRestoreChecks(t *testing.T) {
 		if n := len(srv.guests.shards[i].of); n != 0 {
 			t.Errorf("%d addresses of guests are left", n)
 		}
+	}
+}
+
+// TestRestoreGoesOn: what a session waited for that the state does not have, such as
+// handlers that had to catch up, is waited for no longer: what is left of its body is
+// handled, and acknowledged.
+func TestRestoreGoesOn(t *testing.T) {
+	for _, rest := range []*RestState{nil, {Body: []byte("4left")}} {
+		var got []string
+		srv, sim := newSim(t, &hooks{message: func(_ Session, b []byte, _ bool) { got = append(got, string(b)) }}, Options{}, loop.Options{})
+		p := sim.Connect(0)
+		l := sim.Engine().Loops()[0]
+		c := srv.shards[0].https[1].conn
+		st := &SessionState{Slot: 1, Gen: 1, Revision: 4, Pinged: -1, Proved: -1, Deadline: time.Second,
+			Unacked: &ExchangeState{Conn: c.Key(), KeepAlive: true}, Rest: rest}
+		if _, err := srv.Restore(l, st, l.Conn); err != nil {
+			t.Fatal(err)
+		}
+		sim.Turn()
+		if b := string(p.Received()); !strings.HasPrefix(b, "HTTP/1.1 200 ") || (rest != nil) != (len(got) == 1) {
+			t.Errorf("with %v left the handler got %q and the client %q", rest, got, b)
+		}
+		p.Close()
+		sim.Advance(2 * time.Minute)
+	}
+}
+
+// TestRestoreWaitsNoLongerThanOptions: times of a state are those of its server, at most.
+func TestRestoreWaitsNoLongerThanOptions(t *testing.T) {
+	srv, sim := newSim(t, &hooks{}, Options{}, loop.Options{})
+	p := sim.Connect(0)
+	l := sim.Engine().Loops()[0]
+	const ever = 1000 * time.Hour
+	for slot, st := range []*SessionState{
+		{Closing: true, CloseLeft: ever},
+		{Deadline: time.Hour, Probe: &ProbeState{Conn: srv.shards[0].https[1].conn.Key(), Left: ever, Probed: true, Noop: ever}},
+	} {
+		st.Slot, st.Gen, st.Revision = uint32(slot)+1, 1, 4
+		if _, err := srv.Restore(l, st, l.Conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sim.Advance(31 * time.Second)
+	if n := srv.sessions.Load(); n != 1 || !p.Closed() {
+		t.Errorf("%d sessions, and the upgrade has ended: %t, want one and true", n, p.Closed())
+	}
+}
+
+// TestGuestsAgainElsewhere: a session that joins nothing any more is counted for its
+// address also when it has been restored meanwhile.
+func TestGuestsAgainElsewhere(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.peers[0].Send(getRequest("EIO=4&transport=polling"))
+	w.s.SetJoined(true)
+	if err := w.move(); err != nil {
+		t.Fatal(err)
+	}
+	w.s.SetJoined(false)
+	n := 0
+	for i := range w.srv.guests.shards {
+		n += len(w.srv.guests.shards[i].of)
+	}
+	if n != 1 {
+		t.Errorf("%d addresses have guests, want 1", n)
+	}
+}
+
+// TestSnapshotOfAPollWithABody: the body, which nobody wants, is not there for another
+// server to throw away; so nothing is taken for a request behind the answer.
+func TestSnapshotOfAPollWithABody(t *testing.T) {
+	w := newWorld(t, Options{})
+	w.peers[0].Send(getRequest("EIO=4&transport=polling"))
+	w.peers[1].Send([]byte("GET /engine.io/?EIO=4&transport=polling&sid=" + w.s.ID() + " HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nGET / "))
+	if err := w.move(); err != nil {
+		t.Fatal(err)
+	}
+	w.do(func() { w.send("x") })
+	if b := string(w.peers[1].Received()); !strings.HasPrefix(b, "HTTP/1.1 200 ") || !w.peers[1].Closed() {
+		t.Errorf("the poll got %q, and the connection ended: %t", b, w.peers[1].Closed())
 	}
 }
