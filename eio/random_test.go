@@ -1,6 +1,7 @@
 package eio
 
 import (
+	"context"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -108,7 +109,13 @@ func (m *mob) react(s Session) {
 			}
 		}
 	}
-	switch m.next(12) {
+	switch m.next(15) {
+	case 12:
+		s.SetJoined(m.next(2) == 1)
+	case 13:
+		s.Together()
+	case 14:
+		s.Cut()
 	case 1, 2, 3:
 		s.Send(AppendText(nil, []byte("echo")))
 	case 4:
@@ -260,8 +267,88 @@ func (m *mob) frame() []byte {
 	return b
 }
 
+// isAwaited tells whether there is something that ends the state of an exchange.
+func (sh *shard) isAwaited(h *httpConn) bool {
+	if h.state != statePoll && h.state != stateUnacked {
+		return h.timer.Armed()
+	}
+	slot := sh.lookup(h.session)
+	if slot == 0 {
+		return false
+	}
+	e, paused := sh.peekExt(slot), sh.sessions.At(slot).is(halted)
+	return e != nil && (h.state == statePoll && e.get == h.conn || h.state == stateUnacked && e.unacked == h.conn && paused)
+}
+
+// audit checks what is counted against what there is.
+func (m *mob) audit() {
+	for _, sh := range m.srv.shards {
+		is, exchanges := Stats{}, [states]int64{}
+		for _, h := range sh.https {
+			if h != nil {
+				exchanges[h.state]++
+				is.BodyBytes += int64(h.kept)
+				if h.kept > 0 && !h.state.receives() {
+					m.t.Errorf("%d bytes of a body are counted in state %d", h.kept, h.state)
+				}
+				if !sh.isAwaited(h) {
+					m.t.Errorf("nobody leaves state %d", h.state)
+				}
+			}
+		}
+		for _, e := range sh.exts {
+			if e != nil {
+				is.Queued += int64(e.queued)
+				is.Entries += int64(len(e.queue))
+				if e.probing != (loop.Conn{}) {
+					is.Probing++
+				}
+			}
+		}
+		proxies := 0
+		for slot := uint32(1); slot <= sh.sessions.Max(); slot++ {
+			x := sh.sessions.At(slot)
+			if x.is(inUse) && !x.is(closing) {
+				*is.Open.of(x.flags)++
+			}
+			if _, has := sh.clients[slot]; has != x.is(proxied) {
+				m.t.Errorf("slot %d: an address is kept: %t, want %t", slot, has, x.is(proxied))
+			}
+			if x.is(proxied) {
+				proxies++
+			}
+			if st, err := sh.handle(slot).Snapshot(); err == nil && !st.agrees() {
+				m.t.Errorf("the state of a session cannot be: %+v", st)
+			}
+		}
+		was := Stats{BodyBytes: sh.tally.BodyBytes, Queued: sh.tally.Queued, Entries: sh.tally.Entries, Probing: sh.tally.Probing, Open: sh.tally.Open}
+		if is != was || exchanges != sh.exchanges || proxies != len(sh.clients) {
+			m.t.Errorf("there is %+v, exchanges %v and %d addresses; counted are %+v, %v and %d", is, exchanges, proxies, was, sh.exchanges, len(sh.clients))
+		}
+	}
+}
+
+// stop ends the server in steps, among whatever else happens.
+func (m *mob) stop() {
+	m.srv.Drain()
+	for _, sh := range m.srv.shards {
+		for at, first := uint32(0), true; at != 0 || first; first = false {
+			sh.loop.Post(loop.TaskFunc(func(l *loop.Loop) { at = m.srv.CloseSome(l, at) }))
+			m.sim.Turn()
+			m.act()
+			m.audit()
+		}
+	}
+	if err := m.sim.Engine().Shutdown(context.Background()); err != nil {
+		m.t.Errorf("Shutdown() = %v", err)
+	}
+}
+
 // send sends b, in one piece, or its first half now, before whatever is next.
 func (m *mob) send(c *client, b []byte) {
+	if len(c.rest) == 0 && m.next(4) == 1 {
+		b = from(b, pick(m, "203.0.113.1:1", "203.0.113.2", "nonsense", "2001:db8::1"))
+	}
 	b = append(c.rest, b...)
 	c.rest = nil
 	if m.next(5) == 1 {
@@ -279,10 +366,15 @@ func playMob(t *testing.T, script []byte, revision string) *mob {
 		PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, UpgradeTimeout: 400 * time.Millisecond,
 		CloseTimeout: 600 * time.Millisecond, MaxPayload: 200, MaxQueue: 300, MaxFragments: 4,
 		Compression: &Compression{Threshold: 50, MaxInflated: 5000}, HTTPCompression: &HTTPCompression{Threshold: 50},
+		ClientAddr:  forwardedFor,
 		HeadTimeout: 150 * time.Millisecond, BodyTimeout: 350 * time.Millisecond, IdleTimeout: 450 * time.Millisecond,
 	}, loop.Options{Loops: 2, MaxOutbound: 2000, ReadBuffer: 512})
-	for len(m.script) > 0 && !t.Failed() {
+	for len(m.script) > 20 && !t.Failed() {
 		m.act()
+		m.audit()
+	}
+	if m.next(2) == 1 {
+		m.stop()
 	}
 	for _, c := range m.clients {
 		c.peer.Close()
