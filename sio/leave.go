@@ -226,6 +226,9 @@ const ExpiredCode = 4401
 // connection. OnConnect, where Recovered is true, is the place to set another. It
 // takes about 50 bytes; sockets without a deadline pay nothing.
 func (s Socket) ExpireAt(t time.Time, f func(Socket)) {
+	if srv := s.srv(); srv.simulated && t != t.Round(0) { // it has the machine's monotonic clock in it
+		t = srv.wall().Add(time.Until(t))
+	}
 	s.post(func(sh *shard, slot uint32) {
 		if sh.sockets.At(slot).state != leaving {
 			sh.expireAt(slot, t, f)
@@ -234,7 +237,8 @@ func (s Socket) ExpireAt(t time.Time, f func(Socket)) {
 }
 
 // Now returns the time that deadlines are judged by: that of the machine, or of a
-// simulation, whose clock begins at the time at which it was made.
+// simulation, whose clock begins at the time at which it was made. There a moment that
+// was reckoned from time.Now is as far off as it is by the machine's clock.
 func (srv *Server) Now() time.Time { return srv.wall() }
 
 // overdue tells whether a deadline, of which zero is none, has passed.

@@ -141,7 +141,7 @@ func NewSim(o Options) (*Server, *loop.Sim, error) {
 func NewWatched(o Options, w *quiet.Watch) (*Server, *loop.Sim, error) {
 	srv, sim, err := NewSim(o)
 	if err == nil {
-		srv.watch = w
+		srv.watch, w.Path = w, srv.o.Engine.Path
 		sim.Share(w.Notify)
 	}
 	return srv, sim, err

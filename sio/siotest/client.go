@@ -281,7 +281,7 @@ func (c *Client) ended(reason string) {
 	}
 	if c.state != gone {
 		c.state = gone
-		c.end = Disconnection{Reason: reason, Code: c.conn.code, Text: c.conn.reason}
+		c.end = Disconnection{Reason: reason}
 	}
 	c.conn.clients = slices.DeleteFunc(slices.Clone(c.conn.clients), func(x *Client) bool { return x == c })
 }
@@ -350,49 +350,10 @@ func (c *Client) Connected() bool {
 
 // Recovered tells whether the server has recovered the client's socket when it
 // connected last: see Reconnect.
-func (c *Client) Recovered() bool { return c.recovered }
-
-// Emit sends an event.
-func (c *Client) Emit(event string, args ...any) {
-	c.srv.t.Helper()
-	c.send(event, args, nil)
-}
-
-// EmitAck sends an event to be acknowledged.
-func (c *Client) EmitAck(event string, args ...any) *Ack {
-	c.srv.t.Helper()
-	a := &Ack{c: c, event: event}
-	c.send(event, args, a)
-	return a
-}
-
-func (c *Client) send(event string, args []any, a *Ack) {
-	c.srv.t.Helper()
-	if !c.Connected() {
-		c.fatal("emitting %q: it is disconnected: %s", event, c.end.Reason)
-	}
-	c.srv.mu.Lock()
-	id := c.lastAck
-	if a != nil {
-		c.lastAck++
-		c.acks[id] = a
-	}
-	c.srv.mu.Unlock()
-	text, attachments, err := limits.AppendEvent(nil, c.namespace, id, a != nil, event, args)
-	if err != nil {
-		c.fatal("emitting %q: %v", event, err)
-	}
-	c.srv.do(func() { c.conn.packet(text, attachments) })
-}
-
-// Answer has the client acknowledge, by itself, each event of this name that the
-// server asks it for, with what f returns; such events are not there for Expect. f
-// runs while the server does, and must not use the Server or a client. Without
-// Answer a test takes the event, and acknowledges it: see [Event.Ack].
-func (c *Client) Answer(event string, f func(Args) []any) {
+func (c *Client) Recovered() bool {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
-	c.answers[event] = f
+	return c.recovered
 }
 
 // Disconnect leaves the namespace, and ends the connection if the client has no

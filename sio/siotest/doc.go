@@ -37,6 +37,7 @@
 // time that it runs.
 //
 //	c.Emit(…)         an event              c.EmitAck(…)   one to be acknowledged: Decode, Args
+//	c.Start(…)        one whose handler waits for the test by itself
 //	c.Expect("e")     the next event is e   c.Await("e")   e comes, now or later
 //	c.Received()      all of them           c.Answer(…)    questions of the server, by itself
 //	c.ExpectNothing() there is none         c.Next().Ack() or by the test
@@ -55,7 +56,16 @@
 // What a handler waits for by other means (a database, time.Sleep) is waited for in
 // real time, up to Server.Patience; then the test fails, and shows where the handler
 // is. While it waits others may run. A handler that waits for the end of its socket's
-// Context, and for nothing else, waits for the test.
+// Context, and for nothing else, waits for the test. One that waits for a channel or
+// the like, which the test is to feed, has its event sent by Start:
+//
+//	order := alice.Start("order", "tea") // does not wait for handlers that are blocked
+//	kitchen <- "ready"                   // the handler goes on
+//	order.Decode(&answer)                // and is waited for
+//
+// Other methods do wait for it. So what handlers of connections wait for, or handlers
+// for the second time, is made ready before: in a channel with a buffer, or by a
+// goroutine of the test, go func() { kitchen <- "ready" }().
 //
 // What goroutines do that handlers have started is not waited for. Client.Await,
 // Ack.Await and Server.Until wait for it in real time.
@@ -64,10 +74,11 @@
 //
 // Advance moves the clock of the server: heartbeats, time-outs of all kinds,
 // ExpireAt and the window of recovery, and deadlines of contexts for as long as their
-// handler waits in package sio. Clients answer pings, unless they are stalled. What
-// the program itself does by the time of the machine is not moved: time.Sleep,
-// time.After. A test for those runs in a bubble of testing/synctest, where they take
-// no time as long as nothing else happens:
+// handler waits in package sio. srv.Now is what it says, and a deadline by time.Now is
+// as far off as it would be. Clients answer pings, unless they are stalled. What the
+// program itself does by the time of the machine is not moved: time.Sleep, time.After.
+// A test for those runs in a bubble of testing/synctest, where they take no time as
+// long as nothing else happens:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		srv := siotest.New(t, sio.Options{})

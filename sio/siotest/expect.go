@@ -118,60 +118,10 @@ func (c *Client) ExpectDisconnect() Disconnection {
 	defer c.srv.mu.Unlock()
 	d := c.end
 	d.Server = c.srv.left[c.id]
+	if d.Reason != ClientDisconnect { // else the code is its own
+		d.Code, d.Text = c.conn.code, c.conn.reason
+	}
 	return d
-}
-
-// An Ack is what a client waits for that has sent an event to be acknowledged.
-type Ack struct {
-	c     *Client
-	event string
-	done  bool
-	args  Args
-}
-
-// Done tells whether the acknowledgement is there.
-func (a *Ack) Done() bool {
-	a.c.srv.t.Helper()
-	a.c.Settle()
-	a.c.srv.mu.Lock()
-	defer a.c.srv.mu.Unlock()
-	return a.done
-}
-
-// Args returns what the event was acknowledged with, which must have happened.
-func (a *Ack) Args() Args {
-	a.c.srv.t.Helper()
-	if !a.Done() {
-		a.c.fatal("waiting for the acknowledgement of %q: it has not come, %s", a.event, a.c.got())
-	}
-	return a.args
-}
-
-// Decode decodes what the event was acknowledged with, which must have happened,
-// into dst, one each.
-func (a *Ack) Decode(dst ...any) {
-	a.c.srv.t.Helper()
-	args := a.Args()
-	if err := args.Decode(dst...); err != nil {
-		a.c.fatal("decoding the acknowledgement of %q, %v: %v", a.event, args, err)
-	}
-}
-
-// Await waits for the acknowledgement, in real time up to Server.Patience: of a
-// handler that leaves it to a goroutine.
-func (a *Ack) Await() Args {
-	a.c.srv.t.Helper()
-	a.c.srv.await(a.Done)
-	return a.Args()
-}
-
-// Ask has a client send an event, and returns the first value that it is
-// acknowledged with, which must happen at once.
-func Ask[R any](c *Client, event string, args ...any) R {
-	c.srv.t.Helper()
-	var r R
-	c.EmitAck(event, args...).Decode(&r)
-	return r
 }
 
 // Expect is [Client.Expect] of an event whose first argument is a T.

@@ -92,7 +92,6 @@ func New(t TB, o sio.Options) *Server {
 	if o.OnError == nil {
 		o.OnError = s.failed
 	}
-	s.path = "/" + strings.Trim(path(o), "/") + "/"
 	s.watch = quiet.New()
 	s.watch.Now = func() time.Duration { return s.sim.Now() }
 	s.watch.Drive = func() { _ = s.drive() }
@@ -102,19 +101,13 @@ func New(t TB, o sio.Options) *Server {
 	if s.Server, s.sim, err = sio.NewWatched(o, s.watch); err != nil {
 		s.fatal("%v", err)
 	}
+	s.path = "/" + strings.Trim(s.watch.Path, "/") + "/"
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("siotest: %v", err)
 		}
 	})
 	return s
-}
-
-func path(o sio.Options) string {
-	if o.Engine.Path == "" {
-		return "socket.io"
-	}
-	return o.Engine.Path
 }
 
 // fatal ends the test.
@@ -137,6 +130,7 @@ func (panics) Cleanup(func())                    {}
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Patience)
 	defer cancel()
+	s.watch.Recall()
 	err := s.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errors.Join(err, s.drive()) // which says why
@@ -199,9 +193,15 @@ func (s *Server) turnAll() {
 // do calls f, which acts for a client, and runs the server until it is quiet.
 func (s *Server) do(f func()) {
 	s.t.Helper()
+	s.doUntil(s.watch.Settle, f)
+}
+
+// doUntil is do with another end.
+func (s *Server) doUntil(settle func(turn func(), limit time.Duration) error, f func()) {
+	s.t.Helper()
 	s.mu.Lock()
 	s.sim.Do(f)
-	err := s.settle()
+	err := settle(s.turn, s.Patience)
 	s.mu.Unlock()
 	if err != nil {
 		s.fatal("%v", err)
@@ -281,9 +281,6 @@ func (s *Server) step() time.Duration {
 	}
 	return step
 }
-
-// Now returns how far the clock has been moved.
-func (s *Server) Now() time.Duration { return s.sim.Now() }
 
 // failed is Options.OnError.
 func (s *Server) failed(socket sio.Socket, event string, err error) {

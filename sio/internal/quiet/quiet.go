@@ -28,6 +28,8 @@ type Watch struct {
 	Drive   func()               // has the driver run, for a goroutine that is no handler's and waits
 	Emitted func(*Emit)          // is told of each event that is about to be emitted
 	Left    func(id, reason string)
+	// Set by the server, before NewWatched returns.
+	Path string // of requests
 
 	changed chan struct{} // has one when something has happened
 
@@ -90,6 +92,8 @@ type actor struct {
 	// The function that has asked last for the channel of a socket's context.
 	looks string
 	at    context.Context
+
+	left string // the place at which it waits for the test: see SettleLeaving
 }
 
 type state uint8
@@ -216,7 +220,7 @@ func (w *Watch) Idle() bool {
 				return false
 			}
 		case loose:
-			if a.at == nil || a.at.Err() != nil {
+			if a.at == nil && a.left == "" || a.at != nil && a.at.Err() != nil {
 				return false
 			}
 		default:
@@ -229,16 +233,36 @@ func (w *Watch) Idle() bool {
 // Settle is the driver's: it calls turn, which turns the loops, and lets handlers
 // run, until the loops are idle and every handler has ended or waits. The error,
 // a *HangError, is that of handlers that did neither within limit, in real time.
-func (w *Watch) Settle(turn func(), limit time.Duration) error {
+func (w *Watch) Settle(turn func(), limit time.Duration) error { return w.settle(turn, limit, false) }
+
+// SettleLeaving is Settle, but handlers that are blocked are left alone: until they
+// go on they wait for the test, now and in each Settle to come.
+func (w *Watch) SettleLeaving(turn func(), limit time.Duration) error {
+	return w.settle(turn, limit, true)
+}
+
+// Recall has Settle wait for all handlers again.
+func (w *Watch) Recall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.actors {
+		a.left = ""
+	}
+}
+
+func (w *Watch) settle(turn func(), limit time.Duration, leave bool) error {
 	began := time.Now()
 	for {
 		turn()
-		active, hang := w.loose()
+		active, hang := w.loose(false)
 		if !active {
 			if a := w.next(); a != nil {
 				w.run(a)
 				began = time.Now()
 				continue
+			}
+			if leave {
+				_, hang = w.loose(true)
 			}
 		}
 		waited := time.Since(began)
@@ -322,9 +346,9 @@ func (w *Watch) run(a *actor) {
 
 // loose looks at the handlers that wait for what nobody here knows. It is true if
 // one of them does so no more; others are not let run then. hang is of all of them,
-// nil if there are none, but for who waits for the end of its socket's context, and
-// so for the test.
-func (w *Watch) loose() (active bool, hang error) {
+// nil if there are none, but for who waits for the test: for the end of its socket's
+// context, or because it was left. With leave those are left that are blocked.
+func (w *Watch) loose(leave bool) (active bool, hang error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !slices.ContainsFunc(w.actors, func(a *actor) bool { return a.state == loose }) {
@@ -337,7 +361,10 @@ func (w *Watch) loose() (active bool, hang error) {
 		}
 		g := all[a.goroutine]
 		active = active || !g.blocked()
-		if !g.blocked() || a.looks == "" || g.function() != a.looks {
+		if leave && g.blocked() {
+			a.left = g.place()
+		}
+		if !g.blocked() || a.left != g.place() && (a.looks == "" || g.function() != a.looks) {
 			e.Stacks = append(e.Stacks, g.stack)
 		}
 	}
@@ -403,6 +430,17 @@ func (g goroutine) blocked() bool {
 		}
 	}
 	return false
+}
+
+// place returns where it is, without what changes while it is there.
+func (g goroutine) place() string {
+	var lines []string
+	for line := range strings.Lines(g.stack) {
+		if strings.HasPrefix(line, "\t") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 // function returns the name of the function that it is in.
