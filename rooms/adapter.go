@@ -77,7 +77,8 @@ type Adapter interface {
 	Status() Status
 }
 
-// A Counter is an Adapter that can ask the other servers for numbers alone.
+// A Counter is an Adapter that can ask the other servers for numbers alone, if they
+// can answer so.
 type Counter interface {
 	// Count returns how many sockets Members would. Errors are as of that, and come
 	// with what is known.
@@ -107,6 +108,8 @@ type Host interface {
 	Disconnect(t Target, closing bool)
 	// Members returns the server's sockets. It waits for the loops.
 	Members(t Target) []Member
+	// Count returns how many they are. It waits for the loops too.
+	Count(t Target) int
 	// RoomNames returns the names of the server's rooms, the sockets' own ones
 	// included. It waits for the loops.
 	RoomNames(namespace string) []string

@@ -256,6 +256,15 @@ func (h *host) Members(t rooms.Target) []rooms.Member {
 	return b.members()
 }
 
+// Count counts sockets of this server.
+func (h *host) Count(t rooms.Target) int {
+	b, ok := h.at(t)
+	if !ok {
+		return 0
+	}
+	return b.Count()
+}
+
 // RoomNames returns the names of this server's rooms.
 func (h *host) RoomNames(namespace string) []string {
 	b, ok := h.at(rooms.Target{Namespace: namespace})

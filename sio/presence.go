@@ -53,8 +53,9 @@ func (b BroadcastOperator) Count() (n int) {
 
 // CountAll is Count over all servers of the cluster. It waits for the others, or for
 // ctx; errors are as in [BroadcastOperator.FetchSockets], with the number of those
-// that are known. An adapter that can ask for numbers alone is a [rooms.Counter]; of
-// others, all that is known of each socket is fetched, and counted here.
+// that are known. The adapters of this module ask for numbers alone. Node's servers
+// cannot be asked so, nor by an adapter that is no [rooms.Counter]: of each of their
+// sockets all that is known is fetched, and counted here.
 func (b BroadcastOperator) CountAll(ctx context.Context) (int, error) {
 	if b.server().waits() {
 		return 0, ErrInline

@@ -117,7 +117,11 @@ func (c *classic) query(ns string, t rooms.Target, r wire.Request) {
 	case wire.RequestRooms:
 		answer.Rooms = append([]string{}, c.host.RoomNames(ns)...)
 	case wire.RequestFetch:
-		answer.Sockets = infosOf(c.host.Members(t))
+		if answer.CountOnly = r.CountOnly; r.CountOnly {
+			answer.Count = c.host.Count(t)
+		} else {
+			answer.Sockets = infosOf(c.host.Members(t))
+		}
 	case wire.RequestBroadcast:
 		ctx, cancel := context.WithTimeout(c.b.ctx, timeoutOf(r.Options.Flags))
 		defer cancel()
@@ -164,6 +168,8 @@ func (c *classic) responded(r wire.Response) {
 		ok = q.server(r.UID, 0, answer{kind: aValue, value: valueOf(r.Value)})
 	case r.Sockets != nil:
 		ok = q.server(r.UID, 0, answer{kind: aMembers, members: membersOf(r.Sockets)})
+	case r.CountOnly:
+		ok = q.server(r.UID, 0, answer{kind: aTotal, total: r.Count})
 	case r.Rooms != nil:
 		ok = q.server(r.UID, 0, answer{kind: aNames, names: r.Rooms})
 	}

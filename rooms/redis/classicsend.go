@@ -100,6 +100,15 @@ func (c *classic) Members(ctx context.Context, t rooms.Target) (all []rooms.Memb
 	return all, err
 }
 
+// Count asks for numbers; servers of Node give sockets.
+func (c *classic) Count(ctx context.Context, t rooms.Target) (n int, err error) {
+	ctx, cancel := deadline(ctx, c.o.Timeout)
+	defer cancel()
+	r := wire.Request{Type: wire.RequestFetch, Options: optionsOf(t, rooms.Event{}), CountOnly: true}
+	err = c.request(ctx, t.Namespace, r, aTotal, func(a answer) { n += a.total + len(a.members) })
+	return n, err
+}
+
 // RoomNames asks for rooms.
 func (c *classic) RoomNames(ctx context.Context, ns string) (all []string, err error) {
 	ctx, cancel := deadline(ctx, c.o.Timeout)

@@ -69,7 +69,13 @@ func (f *family) handle(m wire.Message) {
 		f.host.Disconnect(t, m.Close)
 	case wire.FetchSockets:
 		f.answer(func() {
-			f.respond(m, wire.Message{Type: wire.FetchSocketsResponse, Sockets: infosOf(f.host.Members(t))})
+			answer := wire.Message{Type: wire.FetchSocketsResponse, CountOnly: m.CountOnly}
+			if m.CountOnly {
+				answer.Count = f.host.Count(t)
+			} else {
+				answer.Sockets = infosOf(f.host.Members(t))
+			}
+			f.respond(m, answer)
 		})
 	case wire.ServerSideEmit:
 		var answer func(rooms.Value)
@@ -114,7 +120,11 @@ func (f *family) responded(m wire.Message) {
 	case wire.ServerSideEmitResponse:
 		ok = q.server(m.UID, 0, answer{kind: aValue, value: valueOf(m.Value)})
 	case wire.FetchSocketsResponse:
-		ok = q.server(m.UID, 0, answer{kind: aMembers, members: membersOf(m.Sockets)})
+		a := answer{kind: aMembers, members: membersOf(m.Sockets)}
+		if m.CountOnly {
+			a = answer{kind: aTotal, total: m.Count}
+		}
+		ok = q.server(m.UID, 0, a)
 	}
 	if !ok {
 		f.b.malformed.Add(1)
@@ -196,6 +206,16 @@ func (f *family) Members(ctx context.Context, t rooms.Target) (all []rooms.Membe
 	defer cancel()
 	err = f.request(ctx, f.message(wire.FetchSockets, t, rooms.Event{}), aMembers, func(a answer) { all = append(all, a.members...) })
 	return all, err
+}
+
+// Count asks for numbers; servers of Node give sockets.
+func (f *family) Count(ctx context.Context, t rooms.Target) (n int, err error) {
+	ctx, cancel := deadline(ctx, f.o.Timeout)
+	defer cancel()
+	m := f.message(wire.FetchSockets, t, rooms.Event{})
+	m.CountOnly = true
+	err = f.request(ctx, m, aTotal, func(a answer) { n += a.total + len(a.members) })
+	return n, err
 }
 
 // RoomNames asks for sockets, since there is no message for rooms alone.

@@ -98,6 +98,7 @@ func (f *fake) Join(t rooms.Target, names []string)     { f.note("join %v %v", t
 func (f *fake) Leave(t rooms.Target, names []string)    { f.note("leave %v %v", t, names) }
 func (f *fake) Disconnect(t rooms.Target, closing bool) { f.note("disconnect %v %t", t, closing) }
 func (f *fake) RoomNames(ns string) []string            { return []string{f.node, "r"} }
+func (f *fake) Count(rooms.Target) int                  { return 50 } // more than Members
 
 func (f *fake) Members(t rooms.Target) []rooms.Member {
 	if f.hang != nil {
@@ -279,6 +280,9 @@ func TestAdaptersAskEachOther(t *testing.T) {
 			slices.SortFunc(members, func(a, b rooms.Member) int { return strings.Compare(a.ID, b.ID) })
 			if got := fmt.Sprintf("%s", members); err != nil || got != `[{nod11 {"url":"/"} [r] {"a":1}} {nod21 {"url":"/"} [r] {"a":1}}]` {
 				t.Errorf("Members = %v, %s", err, got)
+			}
+			if n, err := a.(rooms.Counter).Count(ctx, all); n != 100 || err != nil {
+				t.Errorf("Count = %d, %v, want the numbers of two, 100", n, err)
 			}
 			names, err := a.RoomNames(ctx, "/")
 			if err != nil || !slices.Contains(names, "r") {

@@ -35,6 +35,7 @@ const (
 	aNames
 	aValue
 	aCount // how many clients will answer, each with a value
+	aTotal // how many sockets there are; of servers that do not know this question, aMembers
 )
 
 // An answer is what a server, or a client of one, has said: the field of its kind.
@@ -43,6 +44,12 @@ type answer struct {
 	members []rooms.Member
 	names   []string
 	value   rooms.Value
+	total   int
+}
+
+// is tells whether it is one to a question for want.
+func (a *answer) is(want answerKind) bool {
+	return a.kind == want || want == aTotal && a.kind == aMembers
 }
 
 func newRequest(want answerKind, each func(answer)) *request {
@@ -72,7 +79,7 @@ const maxClients = 1 << 30
 func (r *request) server(uid string, clients int, a answer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if a.kind != r.want || clients < 0 || clients > maxClients {
+	if !a.is(r.want) || clients < 0 || clients > maxClients {
 		return false
 	}
 	if _, named := r.named[uid]; named {

@@ -180,6 +180,8 @@ func (n *ours) perform(c command) (any, error) {
 		return names, err
 	case "fetch":
 		return n.fetch(ctx, b)
+	case "count":
+		return b.CountAll(ctx)
 	case "remote":
 		return n.remote(ctx, b, c)
 	default:

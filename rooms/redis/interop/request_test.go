@@ -170,6 +170,13 @@ func (m *mixed) testFetches(t *testing.T, s *peer) {
 			if a, b := sorted(t, got), sorted(t, want); !slices.Equal(a, b) {
 				t.Errorf("the sockets are\n%s, want\n%s", a, b)
 			}
+			if s == m.g0 || s == m.g1 {
+				c.Op = "count"
+				n := -1
+				if s.do(t, c, &n); n != len(want) {
+					t.Errorf("CountAll = %d, want %d", n, len(want))
+				}
+			}
 		})
 	}
 	if s == m.g0 || s == m.g1 || m.kind.classic {

@@ -59,7 +59,7 @@ func FuzzParseBroadcast(f *testing.F) {
 func FuzzParseRequest(f *testing.F) {
 	seeds(f, `{"uid":"u","requestId":"r","type":7,"packet":{"type":2,"data":["ask","<bin 05>"],"nsp":"/"},"opts":{"rooms":["a"],"except":[],"flags":{"timeout":1500}}}`,
 		`{"type":2,"opts":{"rooms":["a"],"except":[]},"rooms":["b",7]}`, `{"uid":"u","requestId":"r","type":4,"sid":"s","close":true}`, `{"uid":"u","type":6,"data":["sse",{"x":2}]}`,
-		`{"uid":"u","requestId":"r","type":0,"rooms":[]}`, `{"type":3,"sid":"s","room":5}`)
+		`{"uid":"u","requestId":"r","type":0,"rooms":[]}`, `{"type":3,"sid":"s","room":5}`, `{"uid":"u","requestId":"r","type":5,"opts":{"rooms":["a"],"except":[]},"countOnly":true}`)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		checkAgain(t, b, func(b []byte) (Request, error) {
 			r, err := ParseRequest(b)
@@ -73,7 +73,7 @@ func FuzzParseRequest(f *testing.F) {
 
 func FuzzParseResponse(f *testing.F) {
 	seeds(f, `{"requestId":"r","sockets":[{"id":"s","handshake":{"auth":{}},"rooms":["s",4],"data":{"k":1}}]}`, `{"requestId":"r","sockets":["a"],"uid":"u"}`,
-		`{"type":9,"requestId":"r","packet":"<bin 01>"}`, `{"type":6,"requestId":"r","data":{"from":"B"}}`, `{"type":8,"requestId":"r","clientCount":2}`, `{"requestId":"r","rooms":[]}`)
+		`{"type":9,"requestId":"r","packet":"<bin 01>"}`, `{"type":6,"requestId":"r","data":{"from":"B"}}`, `{"type":8,"requestId":"r","clientCount":2}`, `{"requestId":"r","rooms":[]}`, `{"requestId":"r","clientCount":3,"uid":"u"}`)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		checkAgain(t, b, func(b []byte) (Response, error) {
 			r, err := ParseResponse(b)
@@ -108,7 +108,7 @@ var messageSeeds = []string{
 	`{"type":4,"data":{"opts":{"rooms":["a"]},"rooms":["b"]},"uid":"u","nsp":"/"}`, `{"type":6,"data":{"opts":{},"close":true},"uid":"u","nsp":"/"}`,
 	`{"type":8,"data":{"requestId":"r","sockets":[{"id":"a","handshake":{"x":"<bin 01>"},"rooms":[],"data":"<bin 02>"}]},"uid":"u","nsp":"/"}`,
 	`{"type":9,"data":{"packet":["sse",1]},"uid":"u","nsp":"/"}`, `{"type":11,"data":{"requestId":"r","clientCount":2},"uid":"u","nsp":"/"}`,
-	`{"type":12,"data":{"requestId":"r","packet":"<bin 0102ff>"},"uid":"u","nsp":"/"}`, `{"type":10,"data":{"requestId":"r"}}`, `{"type":1,"uid":"u","nsp":"/"}`,
+	`{"type":12,"data":{"requestId":"r","packet":"<bin 0102ff>"},"uid":"u","nsp":"/"}`, `{"type":10,"data":{"requestId":"r"}}`, `{"type":7,"data":{"requestId":"r","opts":{},"countOnly":true},"uid":"u","nsp":"/"}`, `{"type":8,"data":{"requestId":"r","clientCount":2},"uid":"u","nsp":"/"}`, `{"type":1,"uid":"u","nsp":"/"}`,
 }
 
 func FuzzParseEntry(f *testing.F) {

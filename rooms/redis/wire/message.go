@@ -13,8 +13,8 @@ const (
 	SocketsJoin                                   // Options, Rooms
 	SocketsLeave                                  // Options, Rooms
 	DisconnectSockets                             // Options, Close
-	FetchSockets                                  // Options, RequestID
-	FetchSocketsResponse                          // RequestID, Sockets
+	FetchSockets                                  // Options, RequestID, CountOnly
+	FetchSocketsResponse                          // RequestID, Sockets; or, if CountOnly, Count
 	ServerSideEmit                                // Packet; with a RequestID it is to be answered
 	ServerSideEmitResponse                        // RequestID, Value
 	BroadcastClientCount                          // RequestID, Count
@@ -39,6 +39,7 @@ type Message struct {
 	Sockets   []SocketInfo
 	Count     int
 	Value     Value // absent if the client, or the server, had no argument
+	CountOnly bool  // as of [Request] and [Response]
 }
 
 // A Form is how a message is written.
@@ -97,8 +98,8 @@ func (m *Message) setData(v value.View) error {
 	if !m.hasData() {
 		return nil
 	}
-	var f [7]value.View
-	if !v.Object(f[:], "packet", "requestId", "opts", "rooms", "close", "sockets", "clientCount") {
+	var f [8]value.View
+	if !v.Object(f[:], "packet", "requestId", "opts", "rooms", "close", "sockets", "clientCount", "countOnly") {
 		return errShape
 	}
 	packet, requestID, opts := f[0], f[1], f[2]
@@ -121,7 +122,12 @@ func (m *Message) setData(v value.View) error {
 		m.Rooms, _, err = rooms(f[3])
 	case DisconnectSockets:
 		m.Close, _ = f[4].Bool()
+	case FetchSockets:
+		m.CountOnly, _ = f[7].Bool()
 	case FetchSocketsResponse:
+		if m.CountOnly = f[5].Missing() && !f[6].Missing(); m.CountOnly {
+			return setCount(&m.Count, f[6])
+		}
 		var ids []string
 		if m.Sockets, ids, err = sockets(f[5]); err == nil && ids != nil {
 			err = errSockets
@@ -189,13 +195,19 @@ func (w *writer) data(m *Message) {
 		w.key("close")
 		w.bool(m.Close)
 	case FetchSockets:
-		w.object(1 + one(hasID))
+		w.object(1 + one(hasID) + one(m.CountOnly))
 		w.key("opts")
 		w.options(&m.Options)
 		w.optional("requestId", m.RequestID)
+		w.flag("countOnly", m.CountOnly)
 	case FetchSocketsResponse:
 		w.object(1 + one(hasID))
 		w.optional("requestId", m.RequestID)
+		if m.CountOnly {
+			w.key("clientCount")
+			w.number(uint64(max(m.Count, 0)))
+			break
+		}
 		w.key("sockets")
 		w.sockets(m.Sockets)
 	case ServerSideEmit:

@@ -18,7 +18,7 @@ const (
 	RequestLeave
 	// RequestDisconnect disconnects them, and their connections if Close.
 	RequestDisconnect
-	// RequestFetch asks for descriptions of them.
+	// RequestFetch asks for descriptions of them, or how many they are if CountOnly.
 	RequestFetch
 	// RequestServerSideEmit is an event for the servers: Packet.
 	RequestServerSideEmit
@@ -45,6 +45,9 @@ type Request struct {
 	Options   Options
 	Rooms     []string
 	Close     bool
+	// CountOnly is of RequestFetch: a number will do. Servers of Node, which do not
+	// look at it, answer with the sockets.
+	CountOnly bool
 	// Packet is an event and its arguments, of RequestServerSideEmit and
 	// RequestBroadcast. The former loses what its bytes are: it arrives with
 	// {"type":"Buffer","data":[…]} in their place.
@@ -59,8 +62,8 @@ func ParseRequest(b []byte) (r Request, err error) {
 	if err != nil {
 		return Request{}, err
 	}
-	var f [10]value.View
-	if !v.Object(f[:], "uid", "requestId", "type", "opts", "rooms", "close", "data", "packet", "sid", "room") {
+	var f [11]value.View
+	if !v.Object(f[:], "uid", "requestId", "type", "opts", "rooms", "close", "data", "packet", "sid", "room", "countOnly") {
 		return Request{}, errShape
 	}
 	t, ok := f[2].Integer()
@@ -76,6 +79,9 @@ func ParseRequest(b []byte) (r Request, err error) {
 	}
 	if err != nil {
 		return Request{}, err
+	}
+	if r.Type == RequestFetch {
+		r.CountOnly, _ = f[10].Bool()
 	}
 	return r, nil
 }
@@ -158,6 +164,8 @@ func AppendRequest(dst []byte, r *Request) ([]byte, error) {
 	case RequestDisconnect:
 		w.key("close")
 		w.bool(r.Close)
+	case RequestFetch:
+		w.flag("countOnly", r.CountOnly)
 	case RequestServerSideEmit:
 		w.key("data")
 		w.json(r.Packet.Data, r.Packet.Attachments)

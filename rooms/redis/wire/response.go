@@ -17,8 +17,10 @@ type Response struct {
 	Sockets []SocketInfo
 	SIDs    []string // the answer to RequestSockets
 	Rooms   []string
-	// Count is how many clients will acknowledge, of ResponseClientCount.
-	Count int
+	// Count is how many clients will acknowledge, of ResponseClientCount; or, of an
+	// answer to RequestFetch that is CountOnly, how many sockets there are.
+	Count     int
+	CountOnly bool
 	// Value is the acknowledgement of ResponseAck, or the answer to
 	// RequestServerSideEmit, whose bytes arrive as {"type":"Buffer","data":[…]}.
 	Value Value
@@ -38,7 +40,7 @@ func ParseResponse(b []byte) (r Response, err error) {
 		err = setText(&r.UID, f[2])
 	}
 	if err == nil && f[0].Missing() {
-		err = r.setLists(f[3], f[4])
+		err = r.setLists(f[3], f[4], f[5])
 	} else if err == nil {
 		err = r.setTyped(f[0], f[5], f[6], f[7])
 	}
@@ -48,13 +50,16 @@ func ParseResponse(b []byte) (r Response, err error) {
 	return r, nil
 }
 
-func (r *Response) setLists(list, names value.View) (err error) {
-	if !list.Missing() {
+func (r *Response) setLists(list, names, count value.View) (err error) {
+	switch {
+	case !list.Missing():
 		r.Sockets, r.SIDs, err = sockets(list)
-	} else if !names.Missing() {
+	case !names.Missing():
 		if r.Rooms, _, err = rooms(names); r.Rooms == nil {
 			r.Rooms = []string{}
 		}
+	case !count.Missing():
+		r.CountOnly, err = true, setCount(&r.Count, count)
 	}
 	return err
 }
@@ -97,10 +102,10 @@ func AppendResponse(dst []byte, r *Response) ([]byte, error) {
 		w.sockets(r.Sockets)
 	case !r.HasType && r.Rooms != nil:
 		w.rooms("rooms", r.Rooms)
-	case !r.HasType:
+	case !r.HasType && !r.CountOnly:
 	case r.Type == RequestServerSideEmit:
 		w.value("data", &r.Value)
-	case r.Type == ResponseClientCount:
+	case r.CountOnly || r.Type == ResponseClientCount:
 		w.key("clientCount")
 		w.number(uint64(max(r.Count, 0)))
 	case r.Type == ResponseAck:

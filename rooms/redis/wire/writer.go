@@ -206,6 +206,14 @@ func (w *writer) optional(name, text string) {
 	}
 }
 
+// flag writes a member that is true, unless it is false.
+func (w *writer) flag(name string, is bool) {
+	if is {
+		w.key(name)
+		w.bool(is)
+	}
+}
+
 // one is how many members an optional one adds.
 func one(is bool) int {
 	if is {
