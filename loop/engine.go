@@ -97,6 +97,9 @@ func (l *Loop) open() (err error) {
 	return l.poller.AddRead(&l.pa, false)
 }
 
+// KeepProcessors is Options.KeepProcessors, set before Run.
+func (e *Engine) KeepProcessors() { e.o.KeepProcessors = true }
+
 // Loops returns the engine's loops. The slice must not be modified.
 func (e *Engine) Loops() []*Loop { return e.loops }
 

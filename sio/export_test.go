@@ -160,3 +160,14 @@ func (srv *Server) Deadlines() (n int) {
 
 // Server returns the one that the namespace is of.
 func (n *Namespace) Server() *Server { return n.srv }
+
+// Passed returns the names of options that are passed on, here and in Engine.
+func Passed() (names [][2]string) {
+	for _, p := range passed {
+		names = append(names, [2]string{p.name, p.engine})
+	}
+	return names
+}
+
+// Complete returns o as New takes it.
+func Complete(o Options) (Options, error) { return o.complete() }

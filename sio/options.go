@@ -2,27 +2,75 @@ package sio
 
 import (
 	"cmp"
-	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/memory"
 	"github.com/sioedge/sioedge/sio/internal/relay"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
-// Options of a Server. The zero value is Node's default.
+// Options of a Server. The zero value is Node's default, but for KeepHandshake and
+// MemoryLimit. What is passed is not copied, and must not be changed after New.
 type Options struct {
-	// Engine holds the options of Engine.IO: path, heartbeat, limits. Its Path
-	// is "/socket.io/" here when zero; its Route belongs to the Server.
+	// Engine holds the further options of Engine.IO: timeouts, queues, bounds of
+	// sessions, hooks for headers and requests. What has a name of Node's here too may
+	// be set in either place, but not differently in both. Its Route is the
+	// Server's, see Handler; with an Adapter so are Forward, Tunnel, Seek and Proven.
 	Engine eio.Options
-	// Loop holds the options of the event loops and of their sockets.
+	// Loop holds the options of the event loops and of their sockets. Its SlowAfter is
+	// never more than PingTimeout: who takes nothing for that long is gone.
 	Loop loop.Options
+
+	// Path of the HTTP requests, with or without a slash at its end. Zero means
+	// "/socket.io/". Node: path.
+	Path string
+	// PingInterval is the time between a pong, or the opening, and the next ping.
+	// Zero means 25 s. Node: pingInterval.
+	PingInterval time.Duration
+	// PingTimeout is how long after a ping a client may stay silent. Zero means 20 s.
+	// Node: pingTimeout.
+	PingTimeout time.Duration
+	// UpgradeTimeout bounds an upgrade that was begun. Zero means 10 s. Node:
+	// upgradeTimeout.
+	UpgradeTimeout time.Duration
+	// MaxHTTPBufferSize bounds an incoming message or request body, in bytes; it is
+	// MaxPayload of Engine. Zero means 1,000,000. Node: maxHttpBufferSize.
+	MaxHTTPBufferSize int
+	// Transports that are served, of "polling" and "websocket". Nil means both.
+	// Node: transports.
+	Transports []string
+	// NoUpgrades neither offers nor accepts upgrades. Node: allowUpgrades, the other
+	// way round.
+	NoUpgrades bool
+	// AllowEIO3 serves clients of Socket.IO 2 as well. Node: allowEIO3.
+	AllowEIO3 bool
+	// AllowRequest, unless nil, decides on each new session, on a goroutine; see
+	// [eio.Options]. Node: allowRequest.
+	AllowRequest func(r *http.Request) error
+	// CORS says from where pages may use the server. Nil: from anywhere, but no
+	// browser is told so. Node: cors.
+	CORS *eio.CORS
+	// Cookie, unless nil, is a template of the cookie that opens a session over
+	// polling; see [eio.Options]. Node: cookie.
+	Cookie *http.Cookie
+	// PerMessageDeflate has WebSocket messages compressed with clients that offer it;
+	// it is Compression of Engine. Nil: no compression. Node: perMessageDeflate.
+	PerMessageDeflate *eio.Compression
+	// HTTPCompression has answers to polls compressed. Nil: from 1 KiB on. Node:
+	// httpCompression.
+	HTTPCompression *eio.HTTPCompression
+	// InitialPacket is a message that each session gets right behind its open packet.
+	// Nil: none. Node: initialPacket.
+	InitialPacket []byte
 
 	// ConnectTimeout closes a connection that has joined no namespace by then.
 	// Zero means 45 s. Node: connectTimeout.
@@ -53,7 +101,8 @@ type Options struct {
 	// It is looked at each second while Serve runs. Above it new sessions get 503 and
 	// volatile events are dropped; at the next look the sessions for which most is
 	// held are closed, first those that take nothing or whose handlers do nothing, until
-	// a tenth is free. Zero: no bound.
+	// a tenth is free. Zero means three quarters of what the control group or the
+	// machine has, on Linux; math.MaxInt64: no bound.
 	MemoryLimit int64
 
 	// MaxBroadcasts bounds the bytes of events that were emitted to rooms or
@@ -129,8 +178,45 @@ type Options struct {
 // of a socket that joined as many before it was recovered.
 const maxMaxRooms = math.MaxUint16
 
+// passed are the options that have Node's names and are those of Engine.
+var passed = []struct{ name, engine string }{
+	{"Path", "Path"}, {"PingInterval", "PingInterval"}, {"PingTimeout", "PingTimeout"}, {"UpgradeTimeout", "UpgradeTimeout"},
+	{"MaxHTTPBufferSize", "MaxPayload"}, {"Transports", "Transports"}, {"NoUpgrades", "NoUpgrades"}, {"AllowEIO3", "AllowEIO3"},
+	{"AllowRequest", "AllowRequest"}, {"CORS", "CORS"}, {"Cookie", "Cookie"}, {"PerMessageDeflate", "Compression"},
+	{"HTTPCompression", "HTTPCompression"}, {"InitialPacket", "InitialPacket"},
+}
+
+// complete returns o with what is passed on, and what its zero values mean, or tells
+// what is wrong with it.
+func (o Options) complete() (Options, error) {
+	here, engine := reflect.ValueOf(&o).Elem(), reflect.ValueOf(&o.Engine).Elem()
+	for _, p := range passed {
+		v, to := here.FieldByName(p.name), engine.FieldByName(p.engine)
+		switch {
+		case v.IsZero():
+		case to.IsZero():
+			to.Set(v)
+		case !reflect.DeepEqual(v.Interface(), to.Interface()): // functions never are equal
+			return o, fmt.Errorf("sio: Options.%s and Options.Engine.%s are both set, and differ", p.name, p.engine)
+		}
+	}
+	for _, name := range []string{"Route", "Forward", "Tunnel", "Seek", "Proven"} {
+		if (name == "Route" || o.Adapter != nil) && !engine.FieldByName(name).IsZero() {
+			return o, fmt.Errorf("sio: Options.Engine.%s is the Server's own (with an Adapter; Route always: see Options.Handler)", name)
+		}
+	}
+	o = o.withDefaults()
+	return o, o.check()
+}
+
 // withDefaults returns o with what its zero values mean.
 func (o Options) withDefaults() Options {
+	switch {
+	case o.MemoryLimit == 0:
+		o.MemoryLimit = memory.Available("/") / 4 * 3
+	case o.MemoryLimit == math.MaxInt64:
+		o.MemoryLimit = 0 // none
+	}
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
 	o.MaxRooms = cmp.Or(o.MaxRooms, 10_000)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
@@ -152,17 +238,26 @@ func (o Options) withDefaults() Options {
 
 // check tells what is wrong with o, which has its defaults.
 func (o Options) check() error {
-	if o.MaxRooms < 0 || o.MaxRooms > maxMaxRooms || min(o.MaxNamespaces, o.MaxPendingAcks, o.MaxEventName, o.MaxBroadcasts, o.MaxLeftBehind, o.MaxForwards, o.MaxTunnels) < 1 {
-		return errors.New("sio: a bound is negative, or MaxRooms is over 65535")
+	if o.MaxRooms > maxMaxRooms {
+		return fmt.Errorf("sio: Options.MaxRooms is %d, more than %d", o.MaxRooms, maxMaxRooms)
 	}
-	if o.MemoryLimit < 0 {
-		return errors.New("sio: MemoryLimit is negative")
-	}
-	if r := o.Recovery; min(o.ConnectTimeout, r.Window, r.Patience) < 0 || r.MaxBytes < 0 {
-		return errors.New("sio: a time, or Recovery.MaxBytes, is negative")
-	}
-	if l := o.Limits; min(o.MaxInstances, l.MaxAttachments, l.MaxAttachmentBytes, l.MaxDepth, l.MaxArgs) < 0 {
-		return errors.New("sio: a bound is negative")
+	r, l := o.Recovery, o.Limits
+	for _, x := range []struct {
+		name string
+		n    int64
+	}{
+		{"MaxRooms", int64(o.MaxRooms)}, {"MaxNamespaces", int64(o.MaxNamespaces)}, {"MaxPendingAcks", int64(o.MaxPendingAcks)},
+		{"MaxEventName", int64(o.MaxEventName)}, {"MaxBroadcasts", int64(o.MaxBroadcasts)}, {"MaxLeftBehind", int64(o.MaxLeftBehind)},
+		{"MaxForwards", int64(o.MaxForwards)}, {"MemoryLimit", o.MemoryLimit}, {"MaxTunnels", int64(o.MaxTunnels)}, {"MaxInstances", int64(o.MaxInstances)},
+		{"ConnectTimeout", int64(o.ConnectTimeout)}, {"Recovery.Window", int64(r.Window)}, {"Recovery.Patience", int64(r.Patience)},
+		{"Recovery.MaxBytes", r.MaxBytes}, {"Limits.MaxAttachments", int64(l.MaxAttachments)},
+		{"Limits.MaxAttachmentBytes", int64(l.MaxAttachmentBytes)}, {"Limits.MaxDepth", int64(l.MaxDepth)}, {"Limits.MaxArgs", int64(l.MaxArgs)},
+		{"PingInterval", int64(o.Engine.PingInterval)}, {"PingTimeout", int64(o.Engine.PingTimeout)},
+		{"UpgradeTimeout", int64(o.Engine.UpgradeTimeout)}, {"MaxHTTPBufferSize", int64(o.Engine.MaxPayload)},
+	} {
+		if x.n < 0 {
+			return fmt.Errorf("sio: Options.%s is negative", x.name)
+		}
 	}
 	if o.Advertise != "" {
 		if _, err := relay.ParseURL(o.Advertise); err != nil {

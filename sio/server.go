@@ -62,6 +62,7 @@ type Server struct {
 	served   atomic.Bool    // Serve was called
 	down     atomic.Bool    // Shutdown was called
 	stopped  chan struct{}  // closed when it has returned
+	tuned    atomic.Bool    // Tune was called
 	parted   atomic.Bool    // from the cluster
 }
 
@@ -71,7 +72,7 @@ const maxRoomName = 1 << 10
 
 // New returns a Server. It listens to nothing yet.
 func New(o Options) (*Server, error) {
-	srv, err := newServer(o.withDefaults())
+	srv, err := newServer(o)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,8 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
-	if err := o.check(); err != nil {
+	o, err := o.complete()
+	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -117,19 +119,12 @@ func newServer(o Options) (*Server, error) {
 		srv.client = files
 	}
 	srv.o.Engine.Route = srv.route
-	if o.Adapter != nil && o.Engine.Forward == nil {
-		srv.o.Engine.Forward = srv.relay.Forward
-	}
-	if o.Adapter != nil && o.Engine.Tunnel == nil {
-		srv.o.Engine.Tunnel = srv.relay.Tunnel
-	}
-	if o.Adapter != nil && o.Engine.Seek == nil {
-		srv.o.Engine.Seek = srv.relay.Seek
+	if e := &srv.o.Engine; o.Adapter != nil {
+		e.Forward, e.Tunnel, e.Seek = srv.relay.Forward, srv.relay.Tunnel, srv.relay.Seek
 	}
 	if o.Engine.Proven == nil {
 		srv.o.Engine.Proven = srv.relay.Proven
 	}
-	var err error
 	if srv.eio, err = eio.NewServer(srv, srv.o.Engine); err != nil {
 		return nil, err
 	}
@@ -245,6 +240,11 @@ func (srv *Server) Serve(ctx context.Context) error {
 		guarding, ended := context.WithCancel(ctx)
 		defer ended()
 		go srv.memory.Run(guarding) // ends with Serve
+	}
+	if srv.tuned.Load() {
+		trimming, ended := context.WithCancel(ctx)
+		defer ended()
+		go memory.Trim(trimming, func() int64 { return srv.engine.Stats().Open }) // ends with Serve
 	}
 	err := srv.engine.Run(ctx)
 	if errors.Is(err, loop.ErrClosed) {

@@ -20,7 +20,6 @@ const (
 // overdue is what breaks a rule of the house today. A line goes when it is true no more.
 var overdue = []string{
 	"sio has over 25 files",
-	"sio/leave.go has over 450 lines",
 }
 
 func TestHouseRules(t *testing.T) {

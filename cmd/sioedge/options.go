@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -199,6 +200,18 @@ func (c *config) compression() (*eio.Compression, error) {
 		return nil, fmt.Errorf("--compress: %q is not off, broadcast or all", c.compress)
 	}
 	return o, nil
+}
+
+// memoryLimit returns what --memory-limit says, as Options.MemoryLimit has it.
+func (c *config) memoryLimit() (int64, error) {
+	if c.memory == "auto" {
+		return 0, nil
+	}
+	n, err := size("memory-limit", c.memory)
+	if n == 0 {
+		return math.MaxInt64, err // none
+	}
+	return int64(n), err
 }
 
 // client returns the browser client's files; nil if the binary has none.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -48,15 +47,11 @@ func serve(ctx context.Context, c *config) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if o.Loop.Loops == 0 {
-		o.Loop.Loops = min(runtime.GOMAXPROCS(0), 256)
-	}
-	o.Loop.KeepProcessors = true
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + o.Loop.Loops)
 	srv, err := sio.New(o)
 	if err != nil {
 		return usageError{err}
 	}
+	srv.Tune()
 	if err := c.open(srv); err != nil {
 		return usageError{err}
 	}
@@ -87,9 +82,6 @@ func serve(ctx context.Context, c *config) error {
 			o.Logger.Warn("stopped before everything was sent", "error", err)
 		}
 	}()
-	running, ended := context.WithCancel(context.Background())
-	defer ended()
-	go trim(running, srv) // ends with serve
 	err = srv.Serve(context.Background())
 	o.Logger.Info("stopped")
 	return err

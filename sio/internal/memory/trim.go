@@ -1,21 +1,19 @@
-package main
+package memory
 
 import (
 	"context"
 	"runtime/debug"
 	"time"
-
-	"github.com/sioedge/sioedge/sio"
 )
 
-// trimEvery is how often trim looks at the number of connections.
+// trimEvery is how often Trim looks at the number of connections.
 const trimEvery = 2 * time.Second
 
-// trim gives memory back to the system when many clients have come or gone and
+// Trim gives memory back to the system when many clients have come or gone and
 // it has become calm again: what they needed for a moment would otherwise stay
-// resident for minutes. It costs one garbage collection. It returns when ctx is
-// done.
-func trim(ctx context.Context, srv *sio.Server) {
+// resident for minutes. It costs one garbage collection. open tells how many there
+// are. It returns when ctx is done.
+func Trim(ctx context.Context, open func() int64) {
 	tick := time.NewTicker(trimEvery)
 	defer tick.Stop()
 	var trimmed, last int64
@@ -25,12 +23,12 @@ func trim(ctx context.Context, srv *sio.Server) {
 			return
 		case <-tick.C:
 		}
-		open := srv.Engine().Stats().Open
-		if calm := within(open, last, 100); calm && !within(open, trimmed, 10) {
+		n := open()
+		if calm := within(n, last, 100); calm && !within(n, trimmed, 10) {
 			debug.FreeOSMemory()
-			trimmed = open
+			trimmed = n
 		}
-		last = open
+		last = n
 	}
 }
 

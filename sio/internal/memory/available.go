@@ -1,4 +1,4 @@
-package main
+package memory
 
 import (
 	"fmt"
@@ -9,19 +9,10 @@ import (
 	"strings"
 )
 
-// memoryLimit returns what --memory-limit says, in bytes; 0 for none.
-func (c *config) memoryLimit() (int64, error) {
-	if c.memory == "auto" {
-		return availableMemory("/") / 4 * 3, nil
-	}
-	n, err := size("memory-limit", c.memory)
-	return int64(n), err
-}
-
-// availableMemory returns how much memory the process may use: its control
+// Available returns how much memory the process may use: its control
 // group's limit, or that of one of the groups around it, or the machine's memory;
 // 0 if none is known. root is where the file system begins.
-func availableMemory(root string) int64 {
+func Available(root string) int64 {
 	least := int64(math.MaxInt64)
 	bound := func(n int64) {
 		if n > 0 {
