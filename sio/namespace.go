@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -337,3 +338,76 @@ func (b BroadcastOperator) Socket() (s Socket, only bool) {
 
 // Namespace returns the namespace that b's sockets are in.
 func (b BroadcastOperator) Namespace() *Namespace { return b.namespace() }
+
+// Of returns a namespace, which is made if it is new. A leading slash is added
+// if it is missing; "" is "/". It panics if name cannot be one: a comma would
+// end it on the wire, and with a # it would be a room's name between servers.
+//
+// A segment ":name" is a parameter, one of any value, and a last segment
+// "*name" takes all that follows:
+//
+//	trends := srv.Of("/campaigns/:id/trends")
+//	trends.OnConnect(func(s sio.Socket) error { return subscribe(s.Param("id")) })
+//
+// Such a namespace has an instance for each name that clients have joined, as
+// long as they are there. Its handlers and middlewares serve all of them, its
+// operators address all of them, and [Namespace.Instance] one. Rooms belong to
+// an instance. For a name that several namespaces have, the first segment in
+// which they differ decides: a literal goes before a parameter, and that before
+// a wildcard. A literal namespace shares nothing with a pattern that has its
+// name, the middlewares included.
+//
+// Each value of a parameter has one spelling, that of a path in an IRI (RFC 3987),
+// and [Socket.Param] decodes it: a space, for one, is %20, and ä, : and @ are
+// themselves. Clients that spell it otherwise are refused, as are those that
+// escape a slash, and "." and ".." as a segment: so two names never mean the same,
+// nor what is elsewhere.
+func (srv *Server) Of(name string) *Namespace {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	if strings.ContainsAny(name, ",#") {
+		panic("sio: namespace " + name + " has a comma or a #")
+	}
+	p := pattern.Parse(name)
+	r := &srv.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ns := range *r.all.Load() {
+		switch {
+		case ns.name == name && ns.match == nil:
+			return ns
+		case p != nil && ns.pattern != nil && p.Alike(ns.pattern):
+			panic("sio: namespaces " + name + " and " + ns.name + " have the same names")
+		}
+	}
+	ns := &Namespace{srv: srv, name: name, pattern: p}
+	ns.table.Store(srv.emptyTable())
+	if p == nil {
+		ns.in = r.newInstance(ns, name, nil)
+	}
+	r.add(ns)
+	return ns
+}
+
+// OfFunc returns a namespace with an instance for each name that match allows,
+// given the client's auth as JSON (nil if there is none). Functions are asked
+// last, in the order of registration, on the event loop: they must not block.
+func (srv *Server) OfFunc(match func(name string, auth json.RawMessage) bool) *Namespace {
+	r := &srv.registry
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns := &Namespace{srv: srv, name: "(function)", match: match}
+	ns.table.Store(srv.emptyTable())
+	r.add(ns)
+	return ns
+}
+
+// emptyTable is a namespace's before anything is registered. If the server is
+// watched, every emit passes through its wrappers, where it is seen.
+func (srv *Server) emptyTable() *table {
+	if srv.watch == nil {
+		return &table{}
+	}
+	return &table{outgoing: []func(EmitFunc) EmitFunc{func(next EmitFunc) EmitFunc { return next }}}
+}

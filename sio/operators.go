@@ -10,6 +10,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/quiet"
 )
 
 // matching returns the slots of this loop's sockets that b addresses, each
@@ -400,4 +401,35 @@ func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
 	}
 	srv.registry.announce(s.in)
 	return srv.cluster.Await(ctx, s.in.name, rooms)
+}
+
+// watched emits an event and tells of it. Who it reaches is asked in the mailbox of
+// each loop, behind what was done before.
+func (b BroadcastOperator) watched(event string, args []any, emit func(BroadcastOperator, string, []any) error) error {
+	srv := b.server()
+	a, err := srv.encodeArgs(args)
+	if err != nil {
+		return err
+	}
+	e := &quiet.Emit{Namespace: b.address(), Event: event, Args: a.raw, Attachments: a.buffers,
+		Direct: b.direct, Volatile: b.volatile, Plain: b.plain, Local: b.local}
+	e.Rooms, e.Except = b.Rooms()
+	if b.sender != 0 {
+		e.Socket = b.socket().ID()
+	}
+	for _, sh := range srv.shards {
+		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
+			for _, in := range b.targets() {
+				for _, slot := range sh.matching(b, in) {
+					e.Reaches(sh.id(slot))
+				}
+			}
+		}))
+	}
+	srv.watch.Emitted(e)
+	err = emit(b, event, args)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		e.Fail() // it was not sent; of a question it is the answer that did not come
+	}
+	return err
 }

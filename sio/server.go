@@ -1,11 +1,15 @@
 package sio
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +21,6 @@ import (
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/clientfiles"
 	"github.com/sioedge/sioedge/sio/internal/memory"
-	"github.com/sioedge/sioedge/sio/internal/pattern"
 	"github.com/sioedge/sioedge/sio/internal/quiet"
 	"github.com/sioedge/sioedge/sio/internal/relay"
 )
@@ -133,6 +136,45 @@ func newServer(o Options) (*Server, error) {
 	return srv, err
 }
 
+// NewSim returns a Server on simulated loops: no sockets and a clock of its own,
+// for benchmarks with more connections than a machine has descriptors for, and for
+// tests that speak the protocol themselves. Handlers must be inline, unless the
+// caller waits for their goroutines by other means. See loop.Sim. Tests of
+// applications use package siotest.
+//
+// A simulation is of one server: Options.Adapter is an error.
+func NewSim(o Options) (*Server, *loop.Sim, error) {
+	if o.Adapter != nil {
+		return nil, nil, errors.New("sio: a simulated server is in no cluster")
+	}
+	srv, err := newServer(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if srv.seq, err = newSequencer(srv, nil); err != nil {
+		return nil, nil, err
+	}
+	sim := loop.NewSim(srv.eio, srv.o.Loop)
+	srv.engine, srv.simulated = sim.Engine(), true
+	srv.now = func() int64 { return sim.Now().Milliseconds() }
+	srv.served.Store(true)
+	srv.bind(sim.Engine().Loops())
+	began := time.Now().Round(0)
+	srv.wall = func() time.Time { return began.Add(sim.Now()) }
+	return srv, sim, nil
+}
+
+// NewWatched is NewSim for package siotest, which alone can use it: w sees what the
+// server does, whose Sim is shared.
+func NewWatched(o Options, w *quiet.Watch) (*Server, *loop.Sim, error) {
+	srv, sim, err := NewSim(o)
+	if err == nil {
+		srv.watch, w.Path = w, srv.o.Engine.Path
+		sim.Share(w.Notify)
+	}
+	return srv, sim, err
+}
+
 // bind makes the server's part of each loop, before the loops run.
 func (srv *Server) bind(loops []*loop.Loop) {
 	srv.rooms = rooms.NewDirectory(len(loops))
@@ -156,70 +198,6 @@ func (srv *Server) route(path string) http.Handler {
 		return nil
 	}
 	return srv.o.Handler
-}
-
-// Of returns a namespace, which is made if it is new. A leading slash is added
-// if it is missing; "" is "/". It panics if name cannot be one: a comma would
-// end it on the wire, and with a # it would be a room's name between servers.
-//
-// A segment ":name" is a parameter, one of any value, and a last segment
-// "*name" takes all that follows:
-//
-//	trends := srv.Of("/campaigns/:id/trends")
-//	trends.OnConnect(func(s sio.Socket) error { return subscribe(s.Param("id")) })
-//
-// Such a namespace has an instance for each name that clients have joined, as
-// long as they are there. Its handlers and middlewares serve all of them, its
-// operators address all of them, and [Namespace.Instance] one. Rooms belong to
-// an instance. For a name that several namespaces have, the first segment in
-// which they differ decides: a literal goes before a parameter, and that before
-// a wildcard. A literal namespace shares nothing with a pattern that has its
-// name, the middlewares included.
-//
-// Each value of a parameter has one spelling, that of a path in an IRI (RFC 3987),
-// and [Socket.Param] decodes it: a space, for one, is %20, and ä, : and @ are
-// themselves. Clients that spell it otherwise are refused, as are those that
-// escape a slash, and "." and ".." as a segment: so two names never mean the same,
-// nor what is elsewhere.
-func (srv *Server) Of(name string) *Namespace {
-	if !strings.HasPrefix(name, "/") {
-		name = "/" + name
-	}
-	if strings.ContainsAny(name, ",#") {
-		panic("sio: namespace " + name + " has a comma or a #")
-	}
-	p := pattern.Parse(name)
-	r := &srv.registry
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, ns := range *r.all.Load() {
-		switch {
-		case ns.name == name && ns.match == nil:
-			return ns
-		case p != nil && ns.pattern != nil && p.Alike(ns.pattern):
-			panic("sio: namespaces " + name + " and " + ns.name + " have the same names")
-		}
-	}
-	ns := &Namespace{srv: srv, name: name, pattern: p}
-	ns.table.Store(srv.emptyTable())
-	if p == nil {
-		ns.in = r.newInstance(ns, name, nil)
-	}
-	r.add(ns)
-	return ns
-}
-
-// OfFunc returns a namespace with an instance for each name that match allows,
-// given the client's auth as JSON (nil if there is none). Functions are asked
-// last, in the order of registration, on the event loop: they must not block.
-func (srv *Server) OfFunc(match func(name string, auth json.RawMessage) bool) *Namespace {
-	r := &srv.registry
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ns := &Namespace{srv: srv, name: "(function)", match: match}
-	ns.table.Store(srv.emptyTable())
-	r.add(ns)
-	return ns
 }
 
 // Listen binds an address: "host:port", "tcp://host:port", "unix:/path" or "unix:/path?mode=0660". Port
@@ -278,6 +256,99 @@ func (srv *Server) ended(err error) error {
 	return err
 }
 
+// ServeHTTP lets a server of net/http have Socket.IO on its port:
+//
+//	mux.Handle("/socket.io/", srv)
+//	go srv.Serve(ctx) // without it there are no loops to serve anybody
+//	log.Fatal(http.ListenAndServe(":3000", mux))
+//
+// The request's connection leaves net/http for good: it is taken over by the
+// event loops, with everything that is yet to come on it. If Options.Handler is
+// set it answers whatever else clients ask for on that connection; otherwise the
+// connection of a request that is no WebSocket ends behind the answer, so that
+// other requests always reach who they are for.
+//
+// The path must be that of Options.Engine, not one that a handler before this
+// has shortened; what such a handler has added to the request's header is seen,
+// the body must be unread. Only plain TCP and Unix connections can be taken over:
+// TLS is answered with 501, and HTTP/2 with 505. Let a proxy speak those, or
+// listen with Listen. Until Serve runs, and during Shutdown, it is 503.
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.ProtoMajor != 1:
+		http.Error(w, "Socket.IO is served over HTTP/1.1 here, not over "+r.Proto, http.StatusHTTPVersionNotSupported)
+		return
+	case r.TLS != nil:
+		http.Error(w, "Socket.IO cannot take over a TLS connection of net/http: end TLS in a proxy, or let the server listen itself", http.StatusNotImplemented)
+		return
+	case !srv.served.Load() || srv.down.Load():
+		unavailable(w.Header())
+		http.Error(w, "the Socket.IO server is not running", http.StatusServiceUnavailable)
+		return
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, "Socket.IO cannot take over the connection: "+err.Error(), http.StatusNotImplemented)
+		return
+	}
+	_ = conn.SetDeadline(time.Time{}) // net/http's are not ours
+	head := requestHead(r, srv.o.Handler == nil)
+	rest, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // cannot fail
+	if err := srv.Adopt(conn, append(head, rest...)); err != nil {
+		refuseHijacked(conn, err)
+	}
+}
+
+// Adopt takes over a *net.TCPConn or *net.UnixConn, on which a client speaks
+// HTTP, and closes it: the connection goes on under the event loops. buffered is
+// what has been read of it, from the start of a request; it is copied. On an
+// error conn is still the caller's. Serve must be running.
+func (srv *Server) Adopt(conn net.Conn, buffered []byte) error {
+	return srv.engine.Adopt(conn, buffered)
+}
+
+// requestHead returns the head of a request as its client may have sent it; with
+// last, as that of the connection's last one, unless it is to become a
+// WebSocket.
+func requestHead(r *http.Request, last bool) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s %s HTTP/1.%d\r\n", r.Method, r.RequestURI, r.ProtoMinor)
+	if r.Host != "" || r.ProtoMinor > 0 {
+		fmt.Fprintf(&b, "Host: %s\r\n", r.Host)
+	}
+	out := map[string]bool{"Host": true, "Content-Length": true, "Transfer-Encoding": true}
+	if last = last && r.Header.Get("Upgrade") == ""; last {
+		out["Connection"] = true
+		b.WriteString("Connection: close\r\n")
+	}
+	switch {
+	case len(r.TransferEncoding) > 0: // net/http knows no other
+		b.WriteString("Transfer-Encoding: chunked\r\n")
+	case r.ContentLength > 0 || r.Header.Get("Content-Length") != "":
+		b.WriteString("Content-Length: " + strconv.FormatInt(r.ContentLength, 10) + "\r\n")
+	}
+	_ = r.Header.WriteSubset(&b, out) // writing to a Buffer cannot fail
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// refuseHijacked answers on a connection that could not be taken over.
+func refuseHijacked(conn net.Conn, err error) {
+	defer conn.Close()
+	header, status := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, http.StatusNotImplemented
+	text := "Socket.IO cannot take over the connection: " + err.Error() + "\n"
+	if errors.Is(err, loop.ErrClosed) {
+		status = http.StatusServiceUnavailable
+		unavailable(header)
+	}
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	_ = (&http.Response{ProtoMajor: 1, ProtoMinor: 1, StatusCode: status, Header: header, Close: true,
+		ContentLength: int64(len(text)), Body: io.NopCloser(bytes.NewReader([]byte(text)))}).Write(conn)
+}
+
+// unavailable adds what tells proxies when to try again.
+func unavailable(h http.Header) { h.Set("Retry-After", "5") }
+
 // Shutdown stops accepting, ends every session (its sockets see the reason
 // [ServerShuttingDown], and clients will reconnect elsewhere), sends what is
 // queued, and waits for that and for the handlers that run, those of
@@ -332,3 +403,20 @@ func (srv *Server) Engine() *loop.Engine { return srv.engine }
 
 // CompressionStats returns what compression did, of all connections.
 func (srv *Server) CompressionStats() eio.CompressionStats { return srv.eio.CompressionStats() }
+
+// Tune has the process serve this server as well as it can, for a program that does
+// little else, as sioedge does. It is called once, before Serve; later calls, and
+// those on a simulation, do nothing.
+//
+// GOMAXPROCS is raised by the number of event loops, each of which keeps a processor
+// of Go's while it sleeps for a moment (on Linux, see KeepProcessors of
+// [loop.Options]): what wakes it costs a third less. And when many clients have come
+// or gone and it has become calm again, memory that they needed for a moment is given
+// back to the system, which would take minutes by itself and costs one collection.
+func (srv *Server) Tune() {
+	if srv.engine == nil || srv.tuned.Swap(true) {
+		return
+	}
+	srv.engine.KeepProcessors()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(srv.engine.Loops()))
+}
