@@ -1,14 +1,13 @@
 package sio_test
 
 import (
-	"encoding/hex"
 	"fmt"
 	"log"
 	"strings"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio"
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/sio/siotest"
 )
 
 // Bytes in arguments travel as they are, wherever they stand.
@@ -17,89 +16,57 @@ func ExampleBinary() {
 		Name string     `json:"name"`
 		Data sio.Binary `json:"data"` // []byte would do too
 	}
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	sio.On(srv.Of("/"), "upload", func(s sio.Socket, f File) error {
 		fmt.Println(f.Name, "has", len(f.Data), "bytes")
 		return s.Emit("stored", map[string]any{"first": f.Data[:2], "name": f.Name})
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		c.send(`51-["upload",{"name":"a.png","data":{"_placeholder":true,"num":0}}]`, "<89504e47>")
-		fmt.Println(c.receive())
-		fmt.Println(c.receive())
-	})
+	c := srv.Connect("/")
+	c.Emit("upload", File{"a.png", sio.Binary("\x89PNG")})
+	stored := siotest.Expect[struct{ First []byte }](c, "stored")
+	fmt.Printf("%q\n", stored.First)
 	// Output:
 	// a.png has 4 bytes
-	// 51-["stored",{"first":{"_placeholder":true,"num":0},"name":"a.png"}]
-	// <8950>
+	// "\x89P"
 }
 
 // What is incompressible is left as it is, where messages are compressed.
 func ExampleBroadcastOperator_Compress() {
-	srv, err := sio.New(sio.Options{
+	srv := siotest.New(nil, sio.Options{
 		Engine: eio.Options{Compression: &eio.Compression{Threshold: 100}},
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer srv.Close()
 	ns := srv.Of("/")
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect("Sec-WebSocket-Extensions: permessage-deflate")
-		c.join("/")
-		long := strings.Repeat("long ", 100)
-		if err := ns.Emit("text", long); err != nil {
-			log.Fatal(err)
-		}
-		if err := ns.All().Compress(false).Emit("picture", long); err != nil {
-			log.Fatal(err)
-		}
-		c.receive()
-		fmt.Println(c.receive()[:12])
-		fmt.Println(srv.CompressionStats().Deflated, "was compressed")
-	})
+	long := strings.Repeat("long ", 100)
+	if err := ns.Emit("text", long); err != nil {
+		log.Fatal(err)
+	}
+	if err := ns.All().Compress(false).Emit("picture", long); err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range srv.Emits() {
+		fmt.Println(e.Name, "may be compressed:", !e.Uncompressed)
+	}
 	// Output:
-	// 2["picture",
-	// 1 was compressed
+	// text may be compressed: true
+	// picture may be compressed: false
 }
 
 // Clients of both parsers in one room. Handlers see no difference.
 func ExampleParser() {
-	srv, err := sio.New(sio.Options{Parser: sio.EitherParser})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{Parser: sio.EitherParser})
+	defer srv.Close()
 	ns := srv.Of("/")
 	sio.On(ns, "say", func(s sio.Socket, text string) error { return ns.Emit("said", text) })
 
-	demonstrate(srv, func(p *port) {
-		ann, bob := p.connect(), p.connect()
-		ann.join("/")
-		bob.send(packed("0"))
-		bob.receive()
-		bob.send(packed(`2["say","hi from MessagePack"]`))
-		fmt.Println(ann.receive())
-		fmt.Println(strings.Contains(bob.receive(), hex.EncodeToString([]byte("hi from MessagePack"))))
-	})
+	ann, bob := srv.Connect("/"), srv.ConnectWith("/", siotest.Options{MessagePack: true})
+	bob.Emit("say", "hi from MessagePack")
+	fmt.Println(ann.Next())
+	fmt.Println(bob.Next())
 	// Output:
-	// 2["said","hi from MessagePack"]
-	// true
-}
-
-// packed turns a packet in JSON into one in MessagePack, as <hex>.
-func packed(packet string) string {
-	var p parser.Packet
-	if err := parser.Parse([]byte(packet), parser.Limits{}, &p); err != nil {
-		log.Fatal(err)
-	}
-	b, err := parser.AppendMsgpackPacket(nil, &p)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return "<" + hex.EncodeToString(b) + ">"
+	// "said" "hi from MessagePack"
+	// "said" "hi from MessagePack"
 }

@@ -2,20 +2,21 @@ package sio_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"strings"
 
 	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/sio/siotest"
 )
 
 // Namespaces with parameters. Each name that clients join is an instance of its
 // own.
 func ExampleServer_Of() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	trends := srv.Of("/campaigns/:id/trends")
 	trends.OnConnect(func(s sio.Socket) error {
 		return s.Emit("trends of", s.Param("id"))
@@ -25,55 +26,40 @@ func ExampleServer_Of() {
 		return s.Emit("changes below", s.Param("path"))
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/campaigns/42/trends")
-		fmt.Println(c.receive())
-		c.join("/files/music/2026")
-		fmt.Println(c.receive())
-		c.send("0/campaigns,")
-		fmt.Println(c.receive())
-	})
+	fmt.Println(srv.Connect("/campaigns/42/trends").Next())
+	fmt.Println(srv.Connect("/files/music/2026").Next())
+	_, err := srv.Try("/campaigns", siotest.Options{})
+	fmt.Println(err)
 	// Output:
-	// 2/campaigns/42/trends,["trends of","42"]
-	// 2/files/music/2026,["changes below","music/2026"]
-	// 4/campaigns,{"message":"Invalid namespace"}
+	// "trends of" "42"
+	// "changes below" "music/2026"
+	// connect_error: Invalid namespace
 }
 
 // To all instances of a namespace, and to one.
 func ExampleNamespace_Instance() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	boards := srv.Of("/boards/:id")
 
-	demonstrate(srv, func(p *port) {
-		ann, bob := p.connect(), p.connect()
-		ann.join("/boards/1")
-		bob.join("/boards/2")
-		if err := boards.Instance("/boards/2").Emit("only", "in 2"); err != nil {
-			log.Fatal(err)
-		}
-		if err := boards.Emit("closing", "soon"); err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(ann.receive())
-		fmt.Println(bob.receive())
-		fmt.Println(bob.receive())
-	})
+	ann, bob := srv.Connect("/boards/1"), srv.Connect("/boards/2")
+	if err := boards.Instance("/boards/2").Emit("only", "in 2"); err != nil {
+		log.Fatal(err)
+	}
+	if err := boards.Emit("closing", "soon"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ann.Received())
+	fmt.Println(bob.Received())
 	// Output:
-	// 2/boards/1,["closing","soon"]
-	// 2/boards/2,["only","in 2"]
-	// 2/boards/2,["closing","soon"]
+	// ["closing" "soon"]
+	// ["only" "in 2" "closing" "soon"]
 }
 
 // Namespaces whose names only a function can tell.
 func ExampleServer_OfFunc() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	tenants := map[string]bool{"acme": true}
 	ns := srv.OfFunc(func(name string, auth json.RawMessage) bool {
 		tenant, ok := strings.CutPrefix(name, "/tenant-")
@@ -81,24 +67,18 @@ func ExampleServer_OfFunc() {
 	})
 	ns.OnConnect(func(s sio.Socket) error { return s.Emit("welcome to", s.Name()) })
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.send("0/tenant-nobody,")
-		fmt.Println(c.receive())
-		c.join("/tenant-acme")
-		fmt.Println(c.receive())
-	})
+	_, err := srv.Try("/tenant-nobody", siotest.Options{})
+	fmt.Println(err)
+	fmt.Println(srv.Connect("/tenant-acme").Next())
 	// Output:
-	// 4/tenant-nobody,{"message":"Invalid namespace"}
-	// 2/tenant-acme,["welcome to","/tenant-acme"]
+	// connect_error: Invalid namespace
+	// "welcome to" "/tenant-acme"
 }
 
 // A namespace that admits who knows the word, and tells the others why not.
 func ExampleNamespace_Use() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	admin := srv.Of("/admin")
 	admin.Use(func(s sio.Socket) error {
 		var login struct{ Name, Token string }
@@ -110,35 +90,29 @@ func ExampleNamespace_Use() {
 	})
 	admin.OnConnect(func(s sio.Socket) error { return s.Emit("welcome", s.Data()) })
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.send(`0/admin,{"token":"guess"}`)
-		fmt.Println(c.receive())
-		c.send(`0/admin,{"name":"Ann","token":"secret"}`)
-		c.receive() // the answer, with an id
-		fmt.Println(c.receive())
-	})
+	_, err := srv.Try("/admin", siotest.Options{Auth: map[string]string{"token": "guess"}})
+	var refused *siotest.ConnectError
+	if errors.As(err, &refused) {
+		fmt.Println(refused.Message, string(refused.Data))
+	}
+	c := srv.ConnectWith("/admin", siotest.Options{Auth: map[string]string{"name": "Ann", "token": "secret"}})
+	fmt.Println(c.Next())
 	// Output:
-	// 4/admin,{"message":"not authorized","data":{"code":401}}
-	// 2/admin,["welcome","Ann"]
+	// not authorized {"code":401}
+	// "welcome" "Ann"
 }
 
 // What the client's first request said.
 func ExampleSocket_Handshake() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	srv.Of("/").OnConnect(func(s sio.Socket) error {
 		h := s.Handshake()
-		return s.Emit("you are", h.Header().Get("User-Agent"), h.Query().Get("transport"), h.Address().Addr().IsLoopback())
+		return s.Emit("you are", h.Header().Get("User-Agent"), h.Query().Get("transport"), h.Address().IsValid())
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect("User-Agent: example")
-		c.join("/")
-		fmt.Println(c.receive())
-	})
+	c := srv.ConnectWith("/", siotest.Options{Header: http.Header{"User-Agent": {"example"}}})
+	fmt.Println(c.Next())
 	// Output:
-	// 2["you are","example","websocket",true]
+	// "you are" "example", "websocket", true
 }

@@ -22,14 +22,14 @@ func ExampleNewSim() {
 	ns.OnDisconnect(func(s sio.Socket, why sio.Reason) { left <- why })
 
 	peer := sim.Connect(0)
-	c := simulated(peer)
-	c.join("/")
-	c.send(`21["ask"]`)
-	fmt.Println(c.receive())
+	c := &extra{peer: peer} // speaks in packets, as a client over WebSocket
+	c.begin()
+	c.send(`421["ask"]`)
+	fmt.Println(c.received())
 	sim.Advance(time.Minute) // the client answers no pings
 	fmt.Println(<-left, peer.Closed())
 	// Output:
-	// 31["answered"]
+	// [431["answered"]]
 	// ping timeout true
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/sio/siotest"
 )
 
 // A chat with rooms.
@@ -38,37 +39,30 @@ func ExampleOn() {
 		Piece string `json:"piece"`
 		To    string `json:"to"`
 	}
-	srv, err := sio.New(sio.Options{
+	srv := siotest.New(nil, sio.Options{
 		OnError: func(s sio.Socket, event string, err error) {
 			var e *sio.DecodeError
 			fmt.Println(event, "was not handled:", errors.As(err, &e) && e.Arg == 0)
 		},
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer srv.Close()
 	sio.On(srv.Of("/"), "move", func(s sio.Socket, m Move) error {
 		return s.Emit("moved", m.Piece+m.To)
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		c.send(`2["move","to the left"]`)
-		c.send(`2["move",{"piece":"N","to":"f3"}]`)
-		fmt.Println(c.receive())
-	})
+	c := srv.Connect("/")
+	c.Emit("move", "to the left")
+	c.Emit("move", Move{"N", "f3"})
+	fmt.Println(c.Next())
 	// Output:
 	// move was not handled: true
-	// 2["moved","Nf3"]
+	// "moved" "Nf3"
 }
 
 // Several arguments, of which the client may leave some out.
 func ExampleNamespace_Handle() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	srv.Of("/").Handle("sum", func(s sio.Socket, m *sio.Msg) error {
 		x, y := 0.0, 1.0
 		if err := m.Decode(&x, &y); err != nil {
@@ -77,71 +71,53 @@ func ExampleNamespace_Handle() {
 		return m.Ack(x+y, m.Len())
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		c.send(`21["sum",40,2]`)
-		fmt.Println(c.receive())
-		c.send(`22["sum",40]`)
-		fmt.Println(c.receive())
-	})
+	c := srv.Connect("/")
+	fmt.Println(c.EmitAck("sum", 40, 2).Args())
+	fmt.Println(c.EmitAck("sum", 40).Args())
 	// Output:
-	// 31[42,2]
-	// 32[41,1]
+	// 42, 2
+	// 41, 1
 }
 
 // A relay: events that have no handler of their own go to the others as they
 // came, attachments included, and are not decoded.
 func ExampleNamespace_HandleAny() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	srv.Of("/").HandleAny(func(s sio.Socket, m *sio.Msg) error {
 		return s.Broadcast().Emit(m.Event(), m.Args)
 	})
 
-	demonstrate(srv, func(p *port) {
-		ann, bob := p.connect(), p.connect()
-		ann.join("/")
-		bob.join("/")
-		ann.send(`2["anything",{"at":[1,2]},"now"]`, `51-["file",{"_placeholder":true,"num":0}]`, "<0102>")
-		fmt.Println(bob.receive())
-		fmt.Println(bob.receive(), bob.receive())
-	})
+	ann, bob := srv.Connect("/"), srv.Connect("/")
+	ann.Emit("anything", map[string][]int{"at": {1, 2}}, "now")
+	ann.Emit("file", []byte{1, 2})
+	fmt.Println(bob.Next())
+	fmt.Println(bob.Next().Binary())
 	// Output:
-	// 2["anything",{"at":[1,2]},"now"]
-	// 51-["file",{"_placeholder":true,"num":0}] <0102>
+	// "anything" {"at":[1,2]}, "now"
+	// [[1 2]]
 }
 
 // What comes often and takes no time is handled on the event loop, without a
 // goroutine and without decoding.
 func ExampleNamespace_HandleInline() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	srv.Of("/").HandleInline("cursor", func(s sio.Socket, m *sio.Msg) error {
 		return s.Broadcast().Volatile().Emit("cursor", m.Raw(0))
 	})
 
-	demonstrate(srv, func(p *port) {
-		ann, bob := p.connect(), p.connect()
-		ann.join("/")
-		bob.join("/")
-		ann.send(`2["cursor",{"x":17,"y":4}]`)
-		fmt.Println(bob.receive())
-	})
+	ann, bob := srv.Connect("/"), srv.Connect("/")
+	ann.Emit("cursor", map[string]int{"x": 17, "y": 4})
+	fmt.Println(bob.Next())
 	// Output:
-	// 2["cursor",{"x":17,"y":4}]
+	// "cursor" {"x":17,"y":4}
 }
 
 // A wrapper around the handlers of all events.
 func ExampleNamespace_UseEvent() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	ns := srv.Of("/")
 	ns.UseEvent(func(next sio.Handler) sio.Handler {
 		return func(s sio.Socket, m *sio.Msg) error {
@@ -155,18 +131,13 @@ func ExampleNamespace_UseEvent() {
 	ns.Handle("admin:stop", func(s sio.Socket, m *sio.Msg) error { return m.Ack("stopped") })
 	ns.Handle("ask", func(s sio.Socket, m *sio.Msg) error { return m.Ack("answered") })
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		c.send(`21["admin:stop"]`)
-		fmt.Println(c.receive())
-		c.send(`22["ask"]`)
-		fmt.Println(c.receive())
-	})
+	c := srv.Connect("/")
+	fmt.Println(c.EmitAck("admin:stop").Args())
+	fmt.Println(c.EmitAck("ask").Args())
 	// Output:
-	// 31["not for you"]
+	// "not for you"
 	// handling ask
-	// 32["answered"]
+	// "answered"
 }
 
 // A span for each event, with what its handler does below it, as OpenTelemetry's
@@ -178,10 +149,8 @@ func ExampleNamespace_UseEvent_tracing() {
 		path := above + "/" + name
 		return context.WithValue(ctx, parent{}, path), func(err error) { fmt.Println(path, "ended:", err) }
 	}
-	srv, err := sio.New(sio.Options{OnError: func(sio.Socket, string, error) {}})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{OnError: func(sio.Socket, string, error) {}})
+	defer srv.Close()
 	ns := srv.Of("/")
 	ns.UseEvent(func(next sio.Handler) sio.Handler {
 		return func(s sio.Socket, m *sio.Msg) error {
@@ -197,12 +166,9 @@ func ExampleNamespace_UseEvent_tracing() {
 		return errors.New("sold out")
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		c.send(`2["order",1]`, `2["nobody handles this"]`)
-		c.send("1") // leave
-	})
+	c := srv.Connect("/")
+	c.Emit("order", 1)
+	c.Emit("nobody handles this")
 	// Output:
 	// /order/SELECT ended: <nil>
 	// /order ended: sold out
@@ -211,10 +177,8 @@ func ExampleNamespace_UseEvent_tracing() {
 
 // A wrapper around all that is emitted.
 func ExampleNamespace_UseEmit() {
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	ns := srv.Of("/")
 	ns.UseEmit(func(next sio.EmitFunc) sio.EmitFunc {
 		return func(to sio.BroadcastOperator, event string, args ...any) error {
@@ -231,13 +195,9 @@ func ExampleNamespace_UseEmit() {
 		return s.Emit("welcome")
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		fmt.Println(c.receive())
-	})
+	fmt.Println(srv.Connect("/").Next())
 	// Output:
-	// 2["welcome","v2"]
+	// "welcome" "v2"
 }
 
 // An event whose argument the compiler checks where it is emitted and where it
@@ -249,22 +209,17 @@ func ExampleEvent() {
 	}
 	const Moved = sio.Event[Move]("moved")
 
-	srv, err := sio.New(sio.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
 	board := srv.Of("/")
 	Moved.On(board, func(s sio.Socket, m Move) error {
 		m.X++
 		return Moved.Emit(board, m)
 	})
 
-	demonstrate(srv, func(p *port) {
-		c := p.connect()
-		c.join("/")
-		c.send(`2["moved",{"x":1,"y":2}]`)
-		fmt.Println(c.receive())
-	})
+	c := srv.Connect("/")
+	c.Emit("moved", Move{1, 2})
+	fmt.Println(c.Next())
 	// Output:
-	// 2["moved",{"x":2,"y":2}]
+	// "moved" {"x":2,"y":2}
 }

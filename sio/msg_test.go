@@ -2,6 +2,7 @@ package sio_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -199,4 +200,17 @@ func TestMaxAttachmentsOfWhatIsSent(t *testing.T) {
 			t.Errorf("with at most %d the client of MessagePack received %s, want 12 byte strings", most, p)
 		}
 	}
+}
+
+// packed turns a packet in JSON into one in MessagePack, as <hex>.
+func packed(packet string) string {
+	var p parser.Packet
+	if err := parser.Parse([]byte(packet), parser.Limits{}, &p); err != nil {
+		return err.Error()
+	}
+	b, err := parser.AppendMsgpackPacket(nil, &p)
+	if err != nil {
+		return err.Error()
+	}
+	return "<" + hex.EncodeToString(b) + ">"
 }

@@ -56,10 +56,7 @@ func (st *stage) enter(loop int) *extra {
 	st.t.Helper()
 	before := st.ns.All().Sockets()
 	x := &extra{t: st.t, peer: st.sim.Connect(loop)}
-	x.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
-	x.peer.Received()
-	x.send("40")
-	if got := x.received(); len(got) != 1 || !strings.HasPrefix(got[0], "40{") {
+	if got := x.begin(); len(got) != 1 || !strings.HasPrefix(got[0], "40{") {
 		st.t.Fatalf("the answer to CONNECT is %q", got)
 	}
 	for _, s := range st.ns.All().Sockets() {
@@ -68,6 +65,14 @@ func (st *stage) enter(loop int) *extra {
 		}
 	}
 	return x
+}
+
+// begin joins the main namespace, and returns the answer.
+func (x *extra) begin() []string {
+	x.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket", [16]byte{1}))
+	x.peer.Received()
+	x.send("40")
+	return x.received()
 }
 
 func contains(all []sio.Socket, s sio.Socket) bool {
@@ -89,7 +94,6 @@ func (x *extra) send(packets ...string) {
 
 // received returns the packets that came since the last call.
 func (x *extra) received() (packets []string) {
-	x.t.Helper()
 	b := x.peer.Received()
 	for len(b) > 0 {
 		h, n, err := wsframe.ParseHeader(b)
