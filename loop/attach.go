@@ -87,7 +87,7 @@ func (l *Loop) depart(slot uint32, r *record) {
 	l.uncount(x)
 	l.exts[r.ext], r.ext = nil, l.recycle(r.ext)
 	a := arrival{fd: l.unwatch(r), label: r.label, x: x, addr: l.addrs.get(slot)}
-	l.release(slot, r)
+	l.release(slot, r, false)
 	if !to.Post(a) {
 		l.discard(a.fd, x)
 	}
@@ -107,8 +107,9 @@ func (l *Loop) recycle(i uint32) uint32 {
 	return 0
 }
 
-// release frees the record of a connection whose descriptor lives on.
-func (l *Loop) release(slot uint32, r *record) {
+// release frees the record of a connection whose descriptor lives on. leaves says
+// that it may come back under its name.
+func (l *Loop) release(slot uint32, r *record, leaves bool) {
 	if r.fd >= 0 {
 		l.engine.fds.set(int(r.fd), 0) // before the number can be used again
 	}
@@ -117,7 +118,11 @@ func (l *Loop) release(slot uint32, r *record) {
 		r.become(free)
 	}
 	*r = record{fd: noFD}
-	l.conns.Free(slot)
+	if leaves {
+		l.conns.Leave(slot)
+	} else {
+		l.conns.Free(slot)
+	}
 }
 
 // discard closes what no record has.

@@ -24,6 +24,14 @@ func (l *Loop) admitted(slot uint32, r *record) {
 	if !c.Valid() {
 		return
 	}
+	l.begins(slot, r)
+	if l.draining {
+		c.Close()
+	}
+}
+
+// begins has what a connection brings with it looked at.
+func (l *Loop) begins(slot uint32, r *record) {
 	if r.ext != 0 {
 		x := l.exts[r.ext]
 		if x.carry != nil {
@@ -35,9 +43,6 @@ func (l *Loop) admitted(slot uint32, r *record) {
 		if x.link != nil {
 			l.deferFor(slot, r, ready)
 		}
-	}
-	if l.draining {
-		c.Close()
 	}
 }
 
@@ -118,8 +123,9 @@ func (l *Loop) settleOne(slot uint32, r *record) {
 	case leaving:
 		l.depart(slot, r)
 		return
-	case opening:
-		l.settleOpening(slot, r)
+	case entering:
+		l.enter(slot, r)
+		return // what is due is deferred anew
 	}
 	if r.due&drained != 0 {
 		r.due &^= drained
@@ -134,6 +140,9 @@ func (l *Loop) settleOne(slot uint32, r *record) {
 	}
 	if r.due&ready != 0 {
 		r.due &^= ready
+		if r.flow&linked != 0 && l.link(r).Blocked() { // it may be new here
+			l.interest(slot, r, r.flow|wantWrite)
+		}
 		l.writable(slot)
 		l.readable(slot)
 	}
@@ -256,7 +265,7 @@ func (l *Loop) drop(slot uint32, r *record) {
 		l.shed(r)
 	}
 	fd := r.fd
-	l.release(slot, r)
+	l.release(slot, r, false)
 	l.discard(fd, x)
 }
 
@@ -283,9 +292,9 @@ func (l *Loop) closeSlot(slot uint32) {
 	r := l.conns.At(slot)
 	switch {
 	case r.life == free:
-	case l.ending || r.life == opening:
+	case l.ending || r.life.in(unopenedSet):
 		l.fail(slot, r, ErrClosed)
-	case r.life.in(livingSet) && !l.finishes(slot):
+	case r.life.in(livingSet) && !l.finishes(slot) && r.life.in(livingSet): // it may be detached there
 		l.turnTo(slot, r, closing)
 	}
 }

@@ -195,7 +195,7 @@ func (c Conn) Abort() {
 // yet, and of a Stream, which stays where its owner is.
 func (c Conn) Move(to *Loop) bool {
 	r := c.living()
-	if r == nil || r.life == opening || r.fd == noFD || to == nil || to.engine != c.l.engine {
+	if r == nil || r.life.in(unopenedSet) || r.fd == noFD || to == nil || to.engine != c.l.engine {
 		return false
 	}
 	c.l.extend(c.slot, r).to = to
@@ -210,6 +210,15 @@ func (c Conn) Listener() uint8 {
 		return r.label
 	}
 	return 0
+}
+
+// Link returns what the connection's bytes go through, for what it knows of the
+// peer, or nil: that is the socket.
+func (c Conn) Link() Link {
+	if r := c.record(); r != nil && r.ext != 0 {
+		return c.l.exts[r.ext].link
+	}
+	return nil
 }
 
 // RemoteAddr returns the peer's address, that which an Opener has said or else the

@@ -55,12 +55,11 @@ type PortableLink interface {
 
 // Detach takes the connection out of the engine, at once and without a call of
 // Handler.Close: c is stale when it returns, and the socket the state's. What is
-// queued is not lost, nor is what came and was not consumed. It must not be called
-// within the handler's Data of c, whose bytes are nobody's yet.
+// queued is not lost, nor is what came and was not consumed.
 //
 // The error is ErrStays, and nothing has changed, of one that is not open yet or
 // ends or moves, that has no socket (a Stream, a Sim's), or a Link that is not
-// portable.
+// portable, and within the handler's Data of c, whose bytes are nobody's yet.
 func (c Conn) Detach() (s ConnState, err error) {
 	r := c.record()
 	switch {
@@ -68,6 +67,8 @@ func (c Conn) Detach() (s ConnState, err error) {
 		return s, fmt.Errorf("%w: it is not open", ErrStays)
 	case r.fd < 0:
 		return s, fmt.Errorf("%w: it has no socket", ErrStays)
+	case c.l.giving == c.slot:
+		return s, fmt.Errorf("%w: its handler is looking at what came", ErrStays)
 	}
 	l := c.l
 	if r.flow&linked != 0 {
@@ -93,7 +94,7 @@ func (c Conn) Detach() (s ConnState, err error) {
 	}
 	s.FD = int(l.unwatch(r))
 	r.become(closing)
-	l.release(c.slot, r)
+	l.release(c.slot, r, true)
 	l.tally.Open--
 	l.tally.Moved++
 	l.engine.gone()
@@ -121,7 +122,8 @@ func (e *ext) pieces() [][]byte {
 // step what is queued is sent, and what was not consumed is given to Handler.Data.
 // k is the Link that was made of s.Link; nil: the socket. On an error the socket
 // is still the caller's: ErrClosed when the engine shuts down, and others when
-// there are MaxConns already or the name is taken or old.
+// there are MaxConns already or the name is taken or old. The engine may be the
+// one that it was in before.
 func (l *Loop) Attach(s ConnState, k Link) (Conn, error) {
 	l.owner.check()
 	if l.draining || l.engine.sim != nil {

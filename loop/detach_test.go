@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -132,7 +133,89 @@ func TestWhatCannotLeaveItsEngineSaysSo(t *testing.T) {
 	})
 }
 
-// What is paused, held and awaited goes along, and a link that is data.
+// carried is a link whose state is data.
+type carried struct{ frames }
+
+func (k *carried) Detach() ([]byte, error) {
+	return json.Marshal([][]byte{k.in, k.plain, k.out})
+}
+
+func carriedFrom(b []byte) *carried {
+	var all [3][]byte
+	if err := json.Unmarshal(b, &all); err != nil {
+		panic(err)
+	}
+	return &carried{frames{in: all[0], plain: all[1], out: all[2], most: 1000}}
+}
+
+// A connection goes to and fro between two engines with its link, after each piece
+// that comes, while its output is blocked.
+func TestALinkThatIsDataGoesAlong(t *testing.T) {
+	var loops [2]*Loop
+	var conn Conn
+	large := noise(100_000)
+	h := &hooks{open: func(c Conn) { conn = c; c.WriteShared(large) }, data: lines}
+	for i := range loops {
+		e, err := New(h, Options{Loops: 1, Logger: quiet, SendBuffer: 4 << 10, LingerTimeout: time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loops[i] = e.Loops()[0]
+	}
+	a, err := loops[0].engine.ListenWith("127.0.0.1:0", ListenOptions{Opener: opens(func(c Conn) {
+		c.Opened(Opened{Link: &carried{frames{most: 1000}}})
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, loops[0].engine)
+	run(t, loops[1].engine)
+	c := dial(t, a)
+	wire := append(append(frame([]byte("first\nsec")), frame([]byte("ond\nthird\n"))...), 0, 0)
+	for i := range wire {
+		if _, err := c.Write(wire[i : i+1]); err != nil {
+			t.Fatal(err)
+		}
+		var s ConnState
+		from, to := loops[i%2], loops[1-i%2]
+		from.Ask(func() {
+			if s, err = conn.Detach(); i < len(wire)-1 && (err != nil || s.Link == nil) {
+				t.Errorf("Detach() = %v, %v, want a link's state", s, err)
+			}
+		})
+		if err != nil { // the end has come before
+			break
+		}
+		to.Ask(func() { conn, err = to.Attach(s, carriedFrom(s.Link)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := append(bytes.Clone(large), "first\nsecond\nthird\n"...)
+	if got, end := unframe(t, b); !bytes.Equal(got, want) || !end {
+		t.Errorf("%d bytes came, ended %v, want %d as they were and the end", len(got), end, len(want))
+	}
+}
+
+func TestDetachWithinDataIsRefused(t *testing.T) {
+	errs := make(chan error, 1)
+	_, a := start(t, &hooks{data: func(c Conn, b []byte) int {
+		_, err := c.Detach()
+		errs <- err
+		c.Write(b)
+		return len(b)
+	}}, Options{Loops: 1}, "127.0.0.1:0")
+	roundTrip(t, dial(t, a))
+	if err := <-errs; !errors.Is(err, ErrStays) {
+		t.Errorf("Detach() = %v, want ErrStays", err)
+	}
+}
+
+// What is paused, held and awaited goes along.
 func TestStateGoesAlong(t *testing.T) {
 	var conn Conn
 	opened := make(chan struct{}, 1)

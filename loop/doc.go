@@ -35,13 +35,15 @@
 //
 // # The life of a connection
 //
-//	accept ─► opening ──────► open ──────► leaving ─► (another loop: open)
-//	            │  Opener      │ Handler
-//	            ▼              ▼
+//	accept ─► opening ─► entering ─► open ──────► leaving ─► (another loop: open)
+//	            │  Opener   │          │ Handler
+//	            ▼           ▼          ▼
 //	          closing ───► flushing ──► waiting ──► free
 //	          cutting ──────────────────────────► free
 //
-// An [Opener] of the listener has it first, if there is one. Then the handler:
+// An [Opener] of the listener has it first, if there is one: a preface, a handshake,
+// one behind the other. What that writes is sent as it is; then comes the [Link]
+// that it has named, if there is one, and the handler:
 // Open, Data with what came (a view that is good until Data returns; what it leaves
 // comes again), Drained, Close. After [Conn.Close] the handler is told at the end
 // of the step, what is queued is sent, our end is sent, and the peer's is waited

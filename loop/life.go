@@ -6,6 +6,7 @@ type life uint8
 const (
 	free     life = iota // the record is not in use
 	opening              // an Opener is at it; the handler does not know it
+	entering             // the Opener is done: open when what it wrote is sent
 	open                 // Handler.Open was called
 	leaving              // open, and moves to another loop at the end of the step
 	closing              // Handler.Close, or Opener.End, is due at the end of the step; then flushing
@@ -21,7 +22,8 @@ var lives = [...]struct {
 	next lifeSet
 }{
 	free:     {"free", setOf(opening, open)},
-	opening:  {"opening", setOf(open, closing, cutting)},
+	opening:  {"opening", setOf(entering, closing, cutting)},
+	entering: {"entering", setOf(opening, open, closing, cutting)},
 	open:     {"open", setOf(leaving, closing, cutting, free)},
 	leaving:  {"leaving", setOf(closing, cutting)},
 	closing:  {"closing", setOf(cutting, flushing, free)},
@@ -49,12 +51,13 @@ func setOf(all ...life) (s lifeSet) {
 }
 
 const (
-	toldLives  lifeSet = 1<<free | 1<<flushing | 1<<waiting | 1<<dropping // nobody is to be told of the end any more
-	livingSet  lifeSet = 1<<opening | 1<<open | 1<<leaving                // may be written to
-	readingSet lifeSet = 1<<opening | 1<<open | 1<<flushing | 1<<waiting  // is read from
-	dyingSet   lifeSet = 1<<closing | 1<<cutting | 1<<dropping            // is ended at the end of the step
-	cutSet     lifeSet = 1<<cutting | 1<<dropping                         // and at once
-	lingerSet  lifeSet = 1<<flushing | 1<<waiting                         // closes gracefully
+	toldLives   lifeSet = 1<<free | 1<<flushing | 1<<waiting | 1<<dropping // nobody is to be told of the end any more
+	livingSet   lifeSet = 1<<opening | 1<<entering | 1<<open | 1<<leaving  // may be written to
+	unopenedSet lifeSet = 1<<opening | 1<<entering                         // the handler does not know it
+	readingSet  lifeSet = 1<<opening | 1<<open | 1<<flushing | 1<<waiting  // is read from
+	dyingSet    lifeSet = 1<<closing | 1<<cutting | 1<<dropping            // is ended at the end of the step
+	cutSet      lifeSet = 1<<cutting | 1<<dropping                         // and at once
+	lingerSet   lifeSet = 1<<flushing | 1<<waiting                         // closes gracefully
 )
 
 func (x life) in(s lifeSet) bool { return s>>x&1 != 0 }

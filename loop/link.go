@@ -178,7 +178,11 @@ func (l *Loop) linkRead(slot uint32, r *record, p []byte) (n int, errno unix.Err
 func (l *Loop) linkWrite(slot uint32, r *record, p []byte) (n int, errno unix.Errno) {
 	defer l.linkGuard(slot, r, &errno)
 	l.inLink++
-	n, err := l.link(r).Write(l.socket(r), p)
+	k := l.link(r)
+	n, err := k.Write(l.socket(r), p)
+	if k.Blocked() { // though it took everything
+		l.interest(slot, r, r.flow|wantWrite)
+	}
 	if n > 0 {
 		return n, 0
 	}

@@ -116,12 +116,11 @@ func (k *frames) Close()        { k.closed = true }
 // framed is an opener that puts frames on each connection.
 type framed struct{ last *frames }
 
-func (f *framed) Begin(c Conn) {
+func (f *framed) Begin(c Conn) Opening {
 	f.last = &frames{most: 1000}
 	c.Opened(Opened{Link: f.last})
+	return nil
 }
-func (f *framed) Data(Conn, []byte) int { panic("data before it is open") }
-func (f *framed) End(Conn, error)       {}
 
 // unframe returns what is in frames, and whether their end is.
 func unframe(t *testing.T, b []byte) (p []byte, end bool) {
@@ -210,6 +209,132 @@ func TestLinkWhosePeerTakesNothingIsSlow(t *testing.T) {
 	}
 	checkGauges(t, s.Engine())
 }
+
+// What a link has taken and the socket has not is sent when there is room, on
+// whatever loop, though nothing is queued any more.
+func TestLinkSendsWhatItKeeps(t *testing.T) {
+	for _, moves := range []bool{false, true} {
+		var conn Conn
+		s, _ := framedSim(&hooks{open: func(c Conn) { conn = c }}, Options{Loops: 2})
+		p := s.Connect(0)
+		p.Stall(true)
+		conn.Write([]byte("hello"))
+		s.Turn()
+		if moves {
+			conn.Move(s.e.loops[1])
+			s.Turn()
+		}
+		p.Stall(false)
+		if got, _ := unframe(t, p.Received()); string(got) != "hello" {
+			t.Errorf("moves %v: got %q, want hello", moves, got)
+		}
+		p.Close()
+		s.Advance(time.Minute)
+		checkGauges(t, s.Engine())
+	}
+}
+
+// The peer ends its direction while our end waits for room.
+func TestLinkWhoseEndIsBlocked(t *testing.T) {
+	for _, first := range []bool{true, false} { // the peer ends before we do
+		var conn Conn
+		s, f := framedSim(&hooks{open: func(c Conn) { conn = c }}, Options{})
+		p := s.Connect(0)
+		p.Stall(true)
+		conn.Write([]byte("bye"))
+		s.Turn()
+		if !first {
+			conn.Close()
+			s.Turn()
+		}
+		p.Send([]byte{0, 0})
+		if p.Closed() || f.last.closed {
+			t.Fatalf("peer first %v: the link has ended with its output", first)
+		}
+		p.Take(2)
+		p.Stall(false)
+		if got, end := unframe(t, p.Received()); string(got) != "bye" || !end || !p.closed || !f.last.closed {
+			t.Errorf("peer first %v: got %q, ended %v, closed %v, want bye and all of it", first, got, end, p.closed)
+		}
+		checkGauges(t, s.Engine())
+	}
+}
+
+// opens is an Opener of a function.
+type opens func(c Conn)
+
+func (f opens) Begin(c Conn) Opening      { f(c); return f }
+func (f opens) Data(_ Conn, b []byte) int { return 0 }
+func (f opens) End(Conn, error)           {}
+
+// What an opener has written is sent as it is, and what comes meanwhile is the
+// link's; pauses and the tag are the opener's own.
+func TestWhatAnOpenerWritesDoesNotGoThroughTheLink(t *testing.T) {
+	var got, tag = "", uint32(9)
+	s := newSim(&hooks{open: func(c Conn) { tag = c.Tag() }, data: func(c Conn, b []byte) int {
+		got += string(b)
+		c.Write(b)
+		return len(b)
+	}}, Options{SoftOutbound: 1000})
+	raw := noise(5000)
+	s.Listen(ListenOptions{Opener: opens(func(c Conn) {
+		c.SetTag(7)
+		c.PauseRead()
+		c.HoldData(true)
+		c.Write(raw)
+		c.Opened(Opened{Link: &frames{most: 1000}})
+	})})
+	p := stalledPeer(s)
+	p.Send(frame([]byte("hello")))
+	for range 4 {
+		p.Take(1000)
+	}
+	if got != "" || tag != 9 {
+		t.Fatalf("it is open before what the opener wrote is sent: %q", got)
+	}
+	p.Take(5000)
+	b := p.Received()
+	if !bytes.Equal(b[:5000], raw) {
+		t.Fatal("what the opener wrote has not come as it was")
+	}
+	if back, _ := unframe(t, b[5000:]); got != "hello" || string(back) != "hello" || tag != 0 {
+		t.Errorf("data %q, answer %q, tag %d, want hello, hello and 0", got, back, tag)
+	}
+	p.Close()
+	s.Advance(time.Minute)
+	checkGauges(t, s.Engine())
+}
+
+func TestOpenerThatLeavesInputOfItsLink(t *testing.T) {
+	var k frames
+	opened := 0
+	s := newSim(&hooks{open: func(Conn) { opened++ }}, Options{})
+	s.Listen(ListenOptions{Opener: leaves{&k}})
+	p := s.Connect(0)
+	p.Send([]byte("abc"))
+	if !p.Closed() || !k.closed || opened != 0 {
+		t.Errorf("closed %v, link closed %v, %d opened, want both closed and none", p.Closed(), k.closed, opened)
+	}
+	checkGauges(t, s.Engine())
+}
+
+// stalledPeer is Sim.Connect of a peer that has taken nothing yet.
+func stalledPeer(s *Sim) (p *Peer) {
+	s.e.loops[0].Post(TaskFunc(func(*Loop) { p = s.Connect(0); p.stalled = true }))
+	s.Turn()
+	return p
+}
+
+type leaves struct{ k *frames }
+
+func (o leaves) Begin(Conn) Opening { return o }
+func (o leaves) Data(c Conn, b []byte) int {
+	if !c.Opened(Opened{Link: o.k}) || c.Opened(Opened{}) {
+		panic("Opened is true once")
+	}
+	return 1
+}
+func (leaves) End(Conn, error) {}
 
 // A write that waits for input does not ask for room, which would be there all
 // the time, and goes on when the input has come.
@@ -318,9 +443,10 @@ func TestLinkOverSocketsMoves(t *testing.T) {
 // shared1000 is framed without a memory, for several loops.
 type shared1000 struct{}
 
-func (shared1000) Begin(c Conn)          { c.Opened(Opened{Link: &frames{most: 1000}}) }
-func (shared1000) Data(Conn, []byte) int { panic("data before it is open") }
-func (shared1000) End(Conn, error)       {}
+func (shared1000) Begin(c Conn) Opening {
+	c.Opened(Opened{Link: &frames{most: 1000}})
+	return nil
+}
 
 // mux is a handler of connections that carry streams: a byte names the stream,
 // the next how many bytes follow, which are its; none is its end. Other

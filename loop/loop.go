@@ -114,8 +114,9 @@ type Loop struct {
 	onWork   []func() bool
 	onTurn   func()
 	needWork bool
-	inLink   int  // nesting of calls of a Link's methods
-	yield    bool // goroutines were woken, which are to run before the loop sleeps
+	giving   uint32 // the connection that Data is called for
+	inLink   int    // nesting of calls of a Link's methods
+	yield    bool   // goroutines were woken, which are to run before the loop sleeps
 	started  bool
 	closing  uint32 // a shutdown's cursor over conns, counting down
 	draining bool   // no connection stays

@@ -19,17 +19,25 @@ var (
 // and Detach refuse. An Opener is shared by all loops, and called on the
 // connection's; it must not block. It may have a goroutine work and post back to
 // Conn.Loop what came of it: Opened and Refuse of a connection that has ended
-// meanwhile do nothing.
+// meanwhile do nothing. It then has reading paused (Conn.PauseRead) but when that
+// goroutine waits for input, so that a peer that ends its direction behind what it
+// has sent is not lost before that was looked at, and what comes is bounded.
 //
 // Options.OpeningTimeout bounds how long it takes, Options.MaxOpening how many are
 // at it, Options.OpeningBytes what is kept of the bytes that Data leaves; what
 // the Opener keeps itself is its own to bound.
 type Opener interface {
-	// Begin is called when c was accepted.
-	Begin(c Conn)
+	// Begin is called when c was accepted, or another Opener names this one as the
+	// next. It returns what is told of c from then on; nil only if it has called
+	// Opened or Refuse.
+	Begin(c Conn) Opening
+}
 
-	// Data is Handler.Data. What it leaves when it, or somebody before, has
-	// called Opened goes to Handler.Data.
+// An Opening is what an Opener has for one connection, or for all if it has
+// nothing to remember.
+type Opening interface {
+	// Data is Handler.Data. What it leaves when it has called Opened goes to
+	// Handler.Data, or to the next Opener.
 	Data(c Conn, b []byte) (n int)
 
 	// End is called when c ends before it was opened, and c is stale when it
@@ -44,21 +52,26 @@ type Opened struct {
 	Addr netip.AddrPort
 
 	// Link is what the connection's bytes go through from now on. The Opener must
-	// then have consumed all that came: what is the link's, it gives to it. Nil:
-	// the socket as it is.
+	// then have consumed all that came: what is the link's, it gives to it. What
+	// it has written does not go through the link, and is sent before there is one.
+	// Nil: nothing changes.
 	Link Link
 
-	// Input is given to Handler.Data in front of what is left. It is the loop's
-	// from now on.
+	// Next is an Opener that has the connection now, in what is left of
+	// OpeningTimeout, such as that of TLS behind a preface. Nil: it is open.
+	Next Opener
+
+	// Input is given to Handler.Data, or to Next, in front of what is left. It is
+	// the loop's from now on.
 	Input []byte
 }
 
 // openingConn is a connection that is not open yet.
 type openingConn struct {
-	opener Opener
-	timer  Timer
-	late   func()
-	done   *Opened // it is to be opened at the end of the step
+	side  Opening
+	timer Timer
+	late  func()
+	done  *Opened // of one that is entering
 }
 
 // admitOpening counts a connection that begins, if there may be one more.
@@ -75,17 +88,22 @@ func (l *Loop) admitOpening() bool {
 // begun gives a connection to its opener.
 func (l *Loop) begun(slot uint32, r *record, o Opener) {
 	r.become(opening)
-	op := &openingConn{opener: o}
+	op := &openingConn{}
 	if l.openings == nil {
 		l.openings = map[uint32]*openingConn{}
 	}
 	l.openings[slot] = op
 	op.late = func() { l.openingLate(slot, r) }
 	l.Schedule(&op.timer, l.engine.o.OpeningTimeout, op.late)
+	l.pass(slot, r, op, o)
+}
+
+// pass has an opener begin with a connection.
+func (l *Loop) pass(slot uint32, r *record, op *openingConn, o Opener) {
 	l.interest(slot, r, r.flow|wantRead)
 	c := l.conn(slot)
 	defer l.guard(c)
-	o.Begin(c)
+	op.side = o.Begin(c)
 }
 
 func (l *Loop) openingLate(slot uint32, r *record) {
@@ -99,12 +117,8 @@ func (l *Loop) give(slot uint32, r *record, b []byte) int {
 	if r.life != opening {
 		return l.callData(l.conn(slot), b)
 	}
-	op := l.openings[slot]
-	if op.done != nil {
-		return 0 // the handler's, which comes to it at the end of the step
-	}
-	n := l.openerData(l.conn(slot), op, b)
-	if op.done == nil && len(b)-n > l.engine.o.OpeningBytes && r.life == opening {
+	n := l.openerData(l.conn(slot), l.openings[slot], b)
+	if len(b)-n > l.engine.o.OpeningBytes && r.life == opening {
 		l.engine.notes.Warn("a client that sent too much before its connection was open was closed", "option", "OpeningBytes",
 			"most", l.engine.o.OpeningBytes, "addr", l.conn(slot).RemoteAddr())
 		l.fail(slot, r, ErrOpeningTooLong)
@@ -115,7 +129,7 @@ func (l *Loop) give(slot uint32, r *record, b []byte) int {
 
 func (l *Loop) openerData(c Conn, op *openingConn, b []byte) (n int) {
 	defer l.guard(c)
-	n = op.opener.Data(c, b)
+	n = op.side.Data(c, b)
 	if uint(n) > uint(len(b)) {
 		n = 0
 		panic("loop: an opener consumed what was not there")
@@ -131,13 +145,18 @@ func (c Conn) unopened() *openingConn {
 	return nil
 }
 
-// Opened says that the connection is open: Handler.Open is called at the end of
-// the step. It is for Openers.
-func (c Conn) Opened(o Opened) {
-	if op := c.unopened(); op != nil && op.done == nil {
-		op.done = &o
-		c.l.deferFor(c.slot, c.record(), 0)
+// Opened says that the opener is done: Handler.Open is called at the end of the
+// step or, with a Link, of that in which what was written is sent. Pauses of reading
+// end with it, and the tag is 0 again. It is for Openers, and false of a connection
+// that has ended meanwhile or was opened before: o.Link is then the caller's.
+func (c Conn) Opened(o Opened) bool {
+	op := c.unopened()
+	if op == nil {
+		return false
 	}
+	op.done = &o
+	c.l.turnTo(c.slot, c.record(), entering)
+	return true
 }
 
 // Refuse closes a connection that is not open yet gracefully, as Close does, after
@@ -155,15 +174,26 @@ func (c Conn) Refuse(why string, answer []byte) {
 	}
 }
 
-// settleOpening opens a connection whose opener has said so.
-func (l *Loop) settleOpening(slot uint32, r *record) {
+// errLeft is why a connection ends whose opener has not done its part.
+var errLeft = errors.New("loop: an opener has left input that is its link's")
+
+// enter goes on with a connection whose opener is done with it.
+func (l *Loop) enter(slot uint32, r *record) {
 	op := l.openings[slot]
-	if op.done == nil {
-		return
-	}
 	o := op.done
-	l.forgetOpening(slot, op)
-	l.tally.Openings.Opened++
+	if o.Link != nil && r.ext != 0 {
+		switch e := l.exts[r.ext]; {
+		case e.queued > 0: // must not go through the link
+			r.due |= awaited
+			return
+		case e.carry != nil:
+			l.fail(slot, r, errLeft)
+			return
+		}
+	}
+	op.done = nil
+	r.flow &^= paused | holding | heldFull
+	r.due &^= redeliver | drained | awaited
 	if o.Addr.IsValid() {
 		l.addrs.set(slot, o.Addr)
 	}
@@ -175,7 +205,15 @@ func (l *Loop) settleOpening(slot uint32, r *record) {
 		e := l.extend(slot, r)
 		e.carry = append(o.Input[:len(o.Input):len(o.Input)], e.carry...)
 	}
-	r.due &^= redeliver
+	r.tag = 0
+	if o.Next != nil {
+		r.become(opening)
+		l.pass(slot, r, op, o.Next)
+		l.begins(slot, r)
+		return
+	}
+	l.forgetOpening(slot, op)
+	l.tally.Openings.Opened++
 	l.admitted(slot, r)
 }
 
@@ -195,8 +233,11 @@ func (l *Loop) endOpening(slot uint32, op *openingConn, err error) {
 	default:
 		l.tally.Openings.Ended++
 	}
+	if op.side == nil {
+		return
+	}
 	defer l.recovered()
-	op.opener.End(l.conn(slot), err)
+	op.side.End(l.conn(slot), err)
 }
 
 func (l *Loop) forgetOpening(slot uint32, op *openingConn) {

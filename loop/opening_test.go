@@ -17,11 +17,12 @@ import (
 type preface struct {
 	mu    sync.Mutex
 	ended []string
+	next  Opener
 }
 
-func (*preface) Begin(Conn) {}
+func (p *preface) Begin(Conn) Opening { return p }
 
-func (*preface) Data(c Conn, b []byte) int {
+func (p *preface) Data(c Conn, b []byte) int {
 	if !strings.HasPrefix("PROXY ", string(b[:min(len(b), 6)])) {
 		c.Refuse("it has no preface", []byte("no\r\n"))
 		return len(b)
@@ -35,7 +36,7 @@ func (*preface) Data(c Conn, b []byte) int {
 		c.Refuse("its preface is no address", []byte("no\r\n"))
 		return len(b)
 	}
-	c.Opened(Opened{Addr: addr})
+	c.Opened(Opened{Addr: addr, Next: p.next})
 	return len(line) + 2
 }
 
@@ -162,7 +163,7 @@ func TestOpenerThatPanics(t *testing.T) {
 
 type panics struct{}
 
-func (panics) Begin(Conn)            {}
+func (p panics) Begin(Conn) Opening  { return p }
 func (panics) Data(Conn, []byte) int { panic("data") }
 func (panics) End(Conn, error)       {}
 
@@ -172,7 +173,10 @@ type handshakes struct {
 	max chan struct{} // bounds how many work
 }
 
-func (h *handshakes) Begin(c Conn) { c.Write([]byte("hi?")) }
+func (h *handshakes) Begin(c Conn) Opening {
+	c.Write([]byte("hi?"))
+	return h
+}
 
 func (h *handshakes) Data(c Conn, b []byte) int {
 	if len(b) < 3 {

@@ -10,8 +10,11 @@ import (
 // readable serves a connection that has input, or an error to be read.
 func (l *Loop) readable(slot uint32) {
 	r := l.conns.At(slot)
-	if !r.life.in(readingSet) {
-		return // by an earlier event of the same batch
+	if !r.life.in(readingSet) { // by an earlier event of the same batch
+		if r.life == entering { // what comes is the link's, which is not there yet
+			l.interest(slot, r, r.flow&^wantRead)
+		}
+		return
 	}
 	if r.flow&(mute|peerEnded) != 0 {
 		l.interest(slot, r, r.flow&^wantRead)
@@ -90,7 +93,9 @@ func (l *Loop) deliver(slot uint32, r *record, b []byte, carried bool) {
 			r.flow |= heldFull
 		}
 	} else {
+		l.giving = slot
 		n = l.give(slot, r, b)
+		l.giving = 0
 	}
 	rest := b[n:]
 	if len(rest) == 0 {

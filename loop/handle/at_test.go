@@ -41,12 +41,23 @@ func TestAllocAt(t *testing.T) {
 	if table.AllocAt(5, 3) {
 		t.Error("a slot is allocated in a generation that it was in")
 	}
+	if !table.AllocAt(5, 4) {
+		t.Error("a slot is not allocated in a newer generation")
+	}
+	table.Leave(5)
+	if table.Find(5, 4) != nil || table.AllocAt(5, 3) || !table.AllocAt(5, 4) || table.AllocAt(5, 4) || table.Find(5, 4) == nil {
+		t.Error("a record that has left does not come back, once")
+	}
+	table.Free(5)
+	if table.AllocAt(5, 4) {
+		t.Error("a record that was freed comes back")
+	}
 	var all []uint32 // skipped, freed, never used
 	for slot, ok := table.Alloc(); ok; slot, ok = table.Alloc() {
 		all = append(all, slot)
 	}
-	if len(all) != 8 || table.Gen(5) != 4 {
-		t.Errorf("Alloc() gives %v, want all but 2 and 3, and 5 in generation 4", all)
+	if len(all) != 8 || table.Gen(5) != 5 {
+		t.Errorf("Alloc() gives %v, want all but 2 and 3, and 5 in generation 5", all)
 	}
 }
 

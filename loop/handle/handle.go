@@ -56,10 +56,12 @@ const (
 )
 
 // A slot's word: the generation of its latest use, live while that is named,
-// vacant while the slot may be allocated, and the mark.
+// vacant while the slot may be allocated, left while its record may come back, and
+// the mark.
 const (
 	live   = 1 << 24
 	vacant = 1 << 25
+	left   = 1 << 26
 	mark   = 1 << 31
 )
 
@@ -116,7 +118,8 @@ func (t *Table[T]) Alloc() (slot uint32, ok bool) {
 // AllocAt allocates a slot in a generation, both as a handle has them that was
 // made elsewhere: by a table whose records are restored in this one, so that their
 // handles go on being right. It is false if the slot is taken, retired or beyond
-// Limit, or the generation is not newer than what the slot has had here. Slots
+// Limit, or the generation is not newer than what the slot has had here; but the
+// record that was last here may come back if it has gone by Leave. Slots
 // below that were never used can be allocated afterwards, by either method; who
 // restores records in the order of their slots leaves the fewest behind.
 func (t *Table[T]) AllocAt(slot, gen uint32) bool {
@@ -127,7 +130,8 @@ func (t *Table[T]) AllocAt(slot, gen uint32) bool {
 		t.vacate(t.grow())
 	}
 	w := &t.at(slot).word
-	if old := w.Load(); old&vacant == 0 || gen <= old&MaxGen {
+	old := w.Load()
+	if back := old&left != 0 && gen == old&MaxGen; old&vacant == 0 || gen <= old&MaxGen && !back {
 		return false
 	}
 	w.Store(gen | live)
@@ -207,6 +211,15 @@ func (t *Table[T]) Free(slot uint32) {
 		return
 	}
 	t.vacate(slot)
+}
+
+// Leave is Free of a record that goes elsewhere with its handles: AllocAt takes it
+// back, unless the slot was used again meanwhile or this was its last generation.
+func (t *Table[T]) Leave(slot uint32) {
+	t.Free(slot)
+	if w := &t.at(slot).word; w.Load()&vacant != 0 {
+		w.Store(w.Load() | left)
+	}
 }
 
 // Len returns how many slots are allocated.
