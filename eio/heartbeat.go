@@ -34,7 +34,9 @@ func (sh *shard) expectPing(slot uint32) {
 	}
 	sh.deadlines.set(slot, sh.loop.Now()+wait.Milliseconds())
 	sh.keepTurning()
-	_ = sh.transport(s).taking(slot) // from now on
+	if s.is(overWS) { // of all that it sends
+		_ = (*webSocket)(sh).taking(slot) // from now on
+	}
 }
 
 // keepTurning keeps the wheel turning while anything hangs on it. All loops turn at the

@@ -83,7 +83,10 @@ func (s Session) Writable() bool {
 	if r == nil || r.is(closing) {
 		return false
 	}
-	return s.sh.transport(r).writable(s.slot)
+	if r.is(overWS) {
+		return (*webSocket)(s.sh).writable(s.slot)
+	}
+	return (*polling)(s.sh).writable(s.slot)
 }
 
 // Send sends frames made by AppendText and AppendBinary, which are copied.

@@ -5,7 +5,8 @@ import "github.com/sioedge/sioedge/loop"
 // A server stops in three steps. Drain refuses new sessions, so that clients go
 // elsewhere. CloseSome ends those that are open, some at a time. Then the engine's
 // Shutdown closes connections, some at a time, and asks Finish about each: a request
-// that has been read is answered first, with the end of its connection behind it.
+// that has been read is answered first, with the end of its connection behind it; what
+// else comes of it, a poll that waits or a WebSocket, ends at once.
 // Only the deadline of the Shutdown, or the peer's end, cuts one off.
 
 // Drain refuses new sessions from now on with 503; those that are open go on.

@@ -151,3 +151,62 @@ func TestStopLetsAnswersFinish(t *testing.T) {
 		t.Errorf("Run() = %v", err)
 	}
 }
+
+// TestStopEndsWhatComesOfAFunction: a request that an application's function lets go on
+// while the engine shuts down may have become a poll that waits, or a WebSocket; these
+// end as others have.
+func TestStopEndsWhatComesOfAFunction(t *testing.T) {
+	release, asked := make(chan struct{}), make(chan struct{}, 2)
+	wait := func(r *http.Request) {
+		if r.Header.Get("X-Client") != "" {
+			asked <- struct{}{}
+			<-release
+		}
+	}
+	srv, err := NewServer(&hooks{}, Options{Logger: quiet,
+		Middleware:   func(_ http.ResponseWriter, r *http.Request) bool { wait(r); return true },
+		AllowRequest: func(*http.Request) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := loop.New(srv, loop.Options{Loops: 1, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Bind(e.Loops())
+	a, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := make(chan error, 1)
+	// ends with the engine
+	go func() { ran <- e.Run(context.Background()) }()
+	poll, socket, idle := dial(t, a.String()), dial(t, a.String()), dial(t, a.String())
+	query := "EIO=4&transport=polling&sid=" + idle.open()
+	for w, b := range map[*wire][]byte{poll: getRequest(query), socket: wsRequest("EIO=4&transport=websocket")} {
+		if _, err := w.Write(from(b, "x")); err != nil {
+			t.Fatal(err)
+		}
+		<-asked
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	down := make(chan error, 1)
+	// ends when all connections have
+	go func() { down <- e.Shutdown(ctx) }()
+	if _, err := idle.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("an idle connection: %v, want the end", err)
+	}
+	close(release)
+	poll.must(nil, 503)
+	if _, err := io.ReadAll(socket.Conn); err != nil {
+		t.Errorf("the WebSocket: %v, want the end", err)
+	}
+	if err := <-down; err != nil {
+		t.Errorf("Shutdown() = %v", err)
+	}
+	if err := <-ran; err != nil {
+		t.Errorf("Run() = %v", err)
+	}
+}

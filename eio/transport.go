@@ -6,8 +6,8 @@ import (
 
 // A transport is how a session and its client talk. There is one value of each kind a
 // shard, the shard itself, so that having one costs nothing; which is a session's, its
-// record says. What almost all sends go through, SendPrepared over a WebSocket and
-// dataWS, does without: see there.
+// record says. What is done for each recipient or frame, SendPrepared, send, Writable
+// and dataWS, goes by the session's flags instead.
 //
 // What may be called in which state of a session, and by whom, is in the package
 // comment; TestWhoMayEndWhat goes through it.
@@ -62,7 +62,7 @@ func (sh *shard) send(slot uint32, frames []byte, share, plain bool) {
 	case s.is(overWS): // most are
 		(*webSocket)(sh).send(slot, frames, share, plain)
 	default:
-		sh.transport(s).send(slot, frames, share, plain)
+		(*polling)(sh).send(slot, frames, share, plain)
 	}
 }
 

@@ -95,6 +95,9 @@ func (x *work) Run(*loop.Loop) {
 	x.sh.unwait(h)
 	h.req, h.query, h.work = x.req, queryOf(x.req), nil
 	x.sh.workDone(h, x)
+	if x.sh.loop.Draining() && !x.sh.srv.Finish(h.conn) {
+		h.conn.Close() // it waits for more than its answer: a poll, a WebSocket
+	}
 }
 
 // drop is for work that is done when nobody waits for it any more.
