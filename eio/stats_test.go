@@ -1,6 +1,7 @@
 package eio
 
 import (
+	"context"
 	"reflect"
 	"strings"
 	"testing"
@@ -111,14 +112,66 @@ func TestStatsSayWhatThereIs(t *testing.T) {
 	checkEmpty(t, srv, sim.Engine())
 }
 
-// TestStatsOfRunningLoops are read on each of them; the race detector looks on.
-func TestStatsOfRunningLoops(t *testing.T) {
-	m, addr := start(t, &hooks{}, Options{}, 2)
-	for range 4 {
-		dial(t, addr).open()
+// TestStatsWhileLoopsComeAndGo: at no moment of a server's life do Stats wait for a loop
+// that will not come, or touch what is another goroutine's; of a loop that is stuck they
+// are what they were.
+func TestStatsWhileLoopsComeAndGo(t *testing.T) {
+	srv, err := NewServer(&hooks{}, Options{Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if st := m.Stats(); st.Opened.Polling != 4 || st.Open.Polling != 4 {
-		t.Errorf("Stats() = %+v, want 4 sessions", st)
+	if st := srv.Stats(); st != (Stats{}) {
+		t.Errorf("before Bind: %+v", st)
 	}
-	_ = m.CompressionStats()
+	e, err := loop.New(srv, loop.Options{Loops: 2, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Bind(e.Loops())
+	_ = srv.Stats()
+	a, err := e.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, asked := make(chan struct{}), make(chan struct{})
+	// ends when stop is closed
+	go func() {
+		defer close(asked)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = srv.Stats(), srv.CompressionStats()
+			}
+		}
+	}()
+	ran := make(chan error, 1)
+	// ends with the engine
+	go func() { ran <- e.Run(context.Background()) }()
+	for range 6 {
+		dial(t, a.String()).open()
+	}
+	eventually(t, "all are counted", func() bool { return srv.Stats().Open.Polling == 6 })
+	stuck, release := make(chan struct{}), make(chan struct{})
+	e.Loops()[0].Post(loop.TaskFunc(func(*loop.Loop) { close(stuck); <-release }))
+	<-stuck
+	if st := srv.Stats(); st.Opened.Polling != 6 {
+		t.Errorf("while a loop is stuck %d sessions were opened, want 6", st.Opened.Polling)
+	}
+	close(release)
+	for _, l := range e.Loops() {
+		l.Ask(func() { srv.CloseAll(l) })
+	}
+	if err := e.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown() = %v", err)
+	}
+	if err := <-ran; err != nil {
+		t.Errorf("Run() = %v", err)
+	}
+	if st := srv.Stats(); st.Closed.ForcedClose != 6 || st.Open.Sum() != 0 {
+		t.Errorf("afterwards: %+v", st)
+	}
+	close(stop)
+	<-asked
 }
