@@ -102,9 +102,11 @@
 //
 // # Where to look
 //
-//	who disconnects a client that does not poll         pollqueue.go, watchSlow
+//	who disconnects a slow client, over a WebSocket     loop/slow.go, lookSlow
+//	and one that does not poll                          pollqueue.go, watchSlow
 //	who disconnects a silent one                        heartbeat.go, deadlinePassed
-//	what an unknown session gets                        forward.go, sessionElsewhere
+//	until when a view is valid                          eio.go, Handler
+//	what an unknown session gets                        forward.go, sessionElsewhere: 400, code 1
 //	which address a client has                          client.go
 //	what a client that sends too fast meets             budget.go, pause.go, step.go
 //	how a server stops                                  stop.go

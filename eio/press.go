@@ -62,8 +62,8 @@ func (sh *shard) load(slot uint32) Load {
 	return x
 }
 
-// Cut ends the session with TransportError at once: what is queued is discarded,
-// and its client not told.
+// Cut ends the session with TransportError at once: what is queued is discarded. Its
+// client is not told, unless it has a poll that waits, or is upgrading.
 func (s Session) Cut() {
 	r := s.at()
 	if r == nil || r.is(closing) {

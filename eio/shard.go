@@ -68,19 +68,19 @@ type ext struct {
 	queued   int            // bytes that it holds
 	counted  backlog        // of the queue, in the tally of the shard
 	asked    int64          // when the client last asked for more, while swamped, in ms on the loop's clock
-	moving   bool           // an answer was on its way when that was last looked at, while swamped
 	gave     loop.Conn      // what was last queued was given to it, and the client has not come back since
-	relayed  bool           // it is another server's
 	via      loop.Conn      // another server's, on which the last answer to a poll was given
 	answered uint64         // pollOf that poll
-	flush    bool           // is on shard.pollers
-	overflow bool           // the queue overflowed; to be closed
 	rest     *remainder     // of a body that is being handled; nil: none
 	charged  int            // bytes that reader holds, and those that it has not been given yet
 	callback string         // the function that polls' answers are given to: JSONP; "" if they are not
 	probing  loop.Conn      // the WebSocket of an upgrade in progress
 	prober   netip.AddrPort // its client, if not its peer
 	upgrade  flags          // what the session is to have of noBinary, inflates and deflates then
+	moving   bool           // an answer was on its way when that was last looked at, while swamped
+	relayed  bool           // gave is another server's
+	flush    bool           // is on shard.pollers
+	overflow bool           // the queue overflowed; to be closed
 	timer    loop.Timer     // the end of the probe, or of the wait for a poll while closing
 	slow     loop.Timer     // the end of a client that does not ask for what waits
 	release  loop.Timer     // answers polls with noop while probing
