@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/sioedge/sioedge/loop/handle"
+	"github.com/sioedge/sioedge/loop/notice"
 )
 
 // Held counts what the server keeps for its clients, on all loops together: all
@@ -50,6 +51,10 @@ func (srv *Server) Held() map[string]int {
 	}
 	return held
 }
+
+// NoticeOnce has the server's lines about a cause written once. It is called before
+// there are clients.
+func (srv *Server) NoticeOnce() { *srv.notice = *notice.New(srv.o.Logger, math.MaxInt64) }
 
 // Guard has memory be what sample says, and looks at it when look is called.
 func (srv *Server) Guard(sample func() int64) (look func()) {

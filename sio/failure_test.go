@@ -38,7 +38,10 @@ func (j *journal) lines() []string {
 // serveLogged is serve with a log and without OnError.
 func serveLogged(t *testing.T, register func(srv *sio.Server)) (*server, *journal) {
 	j := &journal{}
-	srv := serve(t, sio.Options{Logger: slog.New(slog.NewTextHandler(j, nil))}, register)
+	srv := serve(t, sio.Options{Logger: slog.New(slog.NewTextHandler(j, nil))}, func(srv *sio.Server) {
+		srv.NoticeOnce() // a test may take longer than the usual interval
+		register(srv)
+	})
 	return srv, j
 }
 
