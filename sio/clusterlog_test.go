@@ -246,6 +246,11 @@ func TestRecoveryAtAnotherServer(t *testing.T) {
 	if got := s.Rooms(); !slices.Equal(got, []string{r.sid, "r1"}) {
 		t.Errorf("Rooms = %q, want those that it was in", got)
 	}
+	for room, n := range c.ns[1].All().RoomCounts() {
+		if room != "r1" || n != 1 {
+			t.Errorf("room %s has %d, want r1 alone: the other is its own", room, n)
+		}
+	}
 	r.events = nil
 	c.ns[0].To("r1").Emit("live", 9)
 	c.ns[0].To(r.sid).Emit("live", 10)

@@ -66,6 +66,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		return
 	}
 	if sh.srv.jammed(in.ns) {
+		sh.tally.jammed++
 		sh.srv.registry.release(in)
 		sh.reject(es, string(p.Namespace), &Error{Message: "server is overloaded"})
 		return
@@ -167,9 +168,7 @@ func (sh *shard) connected(es eio.Session, slot uint32) {
 	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
 	sh.tellOwn(slot, true)
 	if sh.instance(slot).ns.table.Load().rooms != nil {
-		if names := sh.otherRooms(slot); len(names) > 0 {
-			sh.moved(slot, true, names)
-		}
+		sh.follow(slot)
 	}
 }
 

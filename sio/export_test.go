@@ -41,6 +41,9 @@ func (srv *Server) Held() map[string]int {
 	if q, ok := srv.seq.(interface{ Named() int }); ok {
 		held["recoveries"] += q.Named()
 	}
+	srv.given.mu.Lock()
+	held["given ids"] = len(srv.given.m)
+	srv.given.mu.Unlock()
 	srv.registry.mu.Lock()
 	held["patterns' namespaces"] = len(srv.registry.live)
 	last := srv.registry.last

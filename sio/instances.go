@@ -400,3 +400,40 @@ func (s Socket) setValue(key *key, change func(list []keyed) []keyed) (err error
 	})
 	return err
 }
+
+// isSomeonesOwn tells whether a room's name is a socket's id.
+func (srv *Server) isSomeonesOwn(room string) bool {
+	_, ok := srv.idRef(room)
+	return ok || srv.named.Load() && srv.given.has(room)
+}
+
+// givenIDs are the ids of sockets that are not those of their Refs, with how many
+// have each: two, while a client takes a socket over. Of Socket.IO 2, or recovered.
+type givenIDs struct {
+	mu sync.Mutex
+	m  map[string]int
+}
+
+// count notes that one more socket has an id, or one less; "" is none.
+func (g *givenIDs) count(id string, by int) {
+	if id == "" {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.m == nil {
+		g.m = map[string]int{}
+	}
+	if g.m[id] += by; g.m[id] == 0 {
+		delete(g.m, id)
+	}
+	if len(g.m) == 0 {
+		g.m = nil // maps do not shrink
+	}
+}
+
+func (g *givenIDs) has(id string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.m[id] > 0
+}

@@ -54,7 +54,7 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 		return
 	}
 	var names []string
-	if t.rooms != nil {
+	if r.is&followed != 0 {
 		names = sh.otherRooms(slot)
 	}
 	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
@@ -76,7 +76,7 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
 	var names []string
-	if t.rooms != nil {
+	if sh.sockets.At(slot).is&followed != 0 {
 		names = sh.otherRooms(slot)
 	}
 	sh.local.Remove(slot)
@@ -308,6 +308,7 @@ func (sh *shard) lookAtDeadlines() {
 // expire is the end of a socket's time.
 func (sh *shard) expire(slot uint32, f func(Socket)) {
 	sh.sockets.At(slot).is |= expired
+	sh.tally.expired++
 	if f == nil {
 		_ = sh.session(slot).CloseWith(ExpiredCode, "expired") // its one error is about these
 		return

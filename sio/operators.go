@@ -90,12 +90,13 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 		sh.tooManyRooms(slot)
 	case sh.srv.jammed(sh.instance(slot).ns) && !sh.local.Has(slot, id, room):
 		sh.tally.rooms++
+		sh.tally.jammed++
 		sh.srv.fail(sh.socket(slot), "join", ErrOverloaded)
 	case sh.local.Join(slot, id, room):
 		r.rooms++
 		sh.instances[r.instance].space.joins++
 		sh.srv.seq.changed(sh, slot, room, true, effect)
-		if sh.instance(slot).ns.table.Load().rooms != nil && r.state != connecting {
+		if r.is&followed != 0 {
 			sh.moved(slot, true, []string{strings.Clone(room)})
 		}
 	}
@@ -120,11 +121,12 @@ func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
 	if sh.isOwn(slot, room) || !sh.local.Leave(slot, sh.instance(slot).id, room) {
 		return
 	}
-	if r := sh.sockets.At(slot); r.rooms > 0 {
+	r := sh.sockets.At(slot)
+	if r.rooms > 0 {
 		r.rooms--
 	}
 	sh.srv.seq.changed(sh, slot, room, false, effect)
-	if r := sh.sockets.At(slot); sh.instance(slot).ns.table.Load().rooms != nil && r.state != connecting {
+	if r.is&followed != 0 {
 		sh.moved(slot, false, []string{strings.Clone(room)})
 	}
 }

@@ -80,7 +80,7 @@ func (b BroadcastOperator) RoomCounts() iter.Seq2[string, int] {
 		for _, in := range b.targets() {
 			srv.rooms.Each(in.id, func(part []rooms.RoomCount) bool {
 				for _, r := range part {
-					if _, own := srv.ids.Parse([]byte(r.Name)); !own && more {
+					if more && !srv.isSomeonesOwn(r.Name) {
 						more = yield(r.Name, r.Count)
 					}
 				}
@@ -165,7 +165,8 @@ type roomHooks struct {
 // pairs. They run on a goroutine, may block, and may call anything; but they hold up
 // each other, not the sockets, until so much waits that the clients whose sockets
 // join are not read from, or rooms are not joined any more ([Options].MaxLeftBehind).
-// What has happened before a function is added it is not told of.
+// Sockets that are there when the first of them is added are told of as if they joined
+// their rooms then; to one that is added later, what has happened before is not told.
 func (n *Namespace) OnJoin(h func(s Socket, room string)) {
 	n.hook(func(x *roomHooks) { x.join = append(slices.Clip(x.join), h) })
 }
@@ -192,14 +193,32 @@ func (n *Namespace) OnRoomDeleted(h func(namespace, room string)) {
 }
 
 func (n *Namespace) hook(f func(x *roomHooks)) {
+	first := false
 	n.change(func(t *table) {
 		x := roomHooks{}
-		if t.rooms != nil {
+		if first = t.rooms == nil; !first {
 			x = *t.rooms
 		}
 		f(&x)
 		t.rooms = &x
 	})
+	if first && n.Count() > 0 { // who is not counted yet will see the table
+		b := n.All()
+		b.each(b.targets(), (*shard).follow, nil)
+	}
+}
+
+// follow has the functions of rooms told of a connected socket from now on, and of
+// the rooms that it is in.
+func (sh *shard) follow(slot uint32) {
+	r := sh.sockets.At(slot)
+	if r.state != connected || r.is&followed != 0 {
+		return
+	}
+	r.is |= followed
+	if names := sh.otherRooms(slot); len(names) > 0 {
+		sh.moved(slot, true, names)
+	}
 }
 
 // Recoverable tells, of a socket that leaves, whether its client is given it again if
@@ -234,9 +253,17 @@ type moveLane struct {
 	running bool
 
 	// Owned by the goroutine that runs.
-	move    move // being told
-	next    int  // of move.rooms
+	move    move       // being told
+	next    int        // of move.rooms
+	calls   []roomCall // for the room before it; a function that ends the goroutine ends none but its own
 	members map[place]int
+}
+
+// A roomCall is a call of a function of rooms.
+type roomCall struct {
+	event  string
+	moved  func(s Socket, room string)  // or
+	turned func(namespace, room string) // created, or deleted
 }
 
 // A place is a room of an instance.
@@ -299,9 +326,15 @@ func (l *moveLane) work(srv *Server) {
 		l.start(srv) // a function has ended this goroutine: the next one goes on behind it
 	}()
 	for {
+		if len(l.calls) > 0 {
+			c := l.calls[0]
+			l.calls = l.calls[1:]
+			c.do(srv, l.move.s, l.move.rooms[l.next-1])
+			continue
+		}
 		if l.next < len(l.move.rooms) {
 			l.next++
-			l.tell(srv, l.move.rooms[l.next-1])
+			l.tell(l.move.rooms[l.next-1])
 			continue
 		}
 		l.done(srv)
@@ -340,39 +373,55 @@ func (l *moveLane) take() bool {
 	return true
 }
 
-// tell tells of one room of the move.
-func (l *moveLane) tell(srv *Server, room string) {
-	s, at, h := l.move.s, place{l.move.s.in.name, room}, l.move.s.in.ns.table.Load().rooms
+// tell has the calls made for one room of the move.
+func (l *moveLane) tell(room string) {
+	in := l.move.s.in
+	at, h := place{in.name, room}, in.ns.table.Load().rooms
+	l.calls = nil
 	if l.move.joined {
 		if l.members == nil {
 			l.members = map[place]int{}
 		}
 		if l.members[at]++; l.members[at] == 1 {
-			tellAll(srv, s, "join", h.created, at.namespace, room)
+			l.turn("join", h.created)
 		}
-		tellAll(srv, s, "join", h.join, s, room)
+		l.step("join", h.join)
 		return
 	}
-	n := l.members[at]
-	if n > 0 { // else somebody who came before the functions were added
-		l.members[at] = n - 1
+	if l.members[at] == 0 { // it has left while the loop ended
+		return
 	}
-	if n == 1 {
-		delete(l.members, at)
+	l.step("leave", h.leave)
+	if l.members[at]--; l.members[at] > 0 {
+		return
 	}
-	tellAll(srv, s, "leave", h.leave, s, room)
-	if n == 1 {
-		tellAll(srv, s, "leave", h.deleted, at.namespace, room)
-	}
-	if len(l.members) == 0 {
+	l.turn("leave", h.deleted)
+	if delete(l.members, at); len(l.members) == 0 {
 		l.members = nil // maps do not shrink
 	}
 }
 
-func tellAll[T any](srv *Server, s Socket, event string, all []func(T, string), who T, room string) {
+func (l *moveLane) step(event string, all []func(s Socket, room string)) {
 	for _, h := range all {
-		_ = srv.call(s, event, func() error { h(who, room); return nil }) // which has told OnError
+		l.calls = append(l.calls, roomCall{event: event, moved: h})
 	}
+}
+
+func (l *moveLane) turn(event string, all []func(namespace, room string)) {
+	for _, h := range all {
+		l.calls = append(l.calls, roomCall{event: event, turned: h})
+	}
+}
+
+func (c *roomCall) do(srv *Server, s Socket, room string) {
+	_ = srv.call(s, c.event, func() error { // which has told OnError
+		if c.moved != nil {
+			c.moved(s, room)
+		} else {
+			c.turned(s.in.name, room)
+		}
+		return nil
+	})
 }
 
 // jammed tells whether so much waits for the functions of rooms, if a namespace has

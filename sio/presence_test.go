@@ -302,3 +302,25 @@ func TestCountAllIsOfTheCluster(t *testing.T) {
 		t.Errorf("Pages with a server that does not answer have %d, %v, want 1 and its name", n, last)
 	}
 }
+
+// Sockets' own rooms are left out, whatever the ids look like.
+func TestRoomCountsAreWithoutOwnRoomsOfOldClients(t *testing.T) {
+	srv := serve(t, old(), func(srv *sio.Server) {
+		for _, name := range []string{"/", "/a"} {
+			srv.Of(name).OnConnect(func(s sio.Socket) error { s.Join("mine", "/a#mine"); return s.Emit("in") })
+		}
+	})
+	c := srv.joinOld()
+	c.expect(`42["in"]`)
+	c.send("40/a,")
+	c.expect("40/a,", `42/a,["in"]`)
+	for _, name := range []string{"/", "/a"} {
+		var got []string
+		for room := range srv.Of(name).All().RoomCounts() {
+			got = append(got, room)
+		}
+		if slices.Sort(got); !slices.Equal(got, []string{"/a#mine", "mine"}) {
+			t.Errorf("the rooms of %s are %q, want those that were joined", name, got)
+		}
+	}
+}

@@ -314,6 +314,9 @@ func TestWhatWaitsForFunctionsOfRoomsIsBounded(t *testing.T) {
 	d := srv.dial()
 	d.send("40")
 	d.expect(`44{"message":"server is overloaded"}`)
+	if st := srv.Stats(); st.Drops.Jammed < st.Drops.Rooms+1 || st.Drops.Rooms == 0 || st.Backlog.Moves <= 1<<20 {
+		t.Errorf("Stats() has %+v and %+v, want the rooms and the namespace that were refused, and what waits", st.Drops, st.Backlog)
+	}
 	close(goOn)
 	eventually(t, "that rooms can be joined", func() bool { return s.JoinWait(within(patience), "again") == nil })
 	c.conn.Close()
@@ -353,4 +356,56 @@ func TestRoomsWithoutFunctionsCostNothing(t *testing.T) {
 	for range 101 {
 		take(t, told)
 	}
+}
+
+// Functions that are added while there are sockets are told of their rooms, and then
+// of what happens, in pairs.
+func TestFunctionsOfRoomsMayComeLate(t *testing.T) {
+	var joined chan sio.Socket
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/rooms/:id")) })
+	a, b := srv.dial(), srv.dial()
+	a.enter("/rooms/1", "a")
+	sa := take(t, joined)
+	sa.SetData("a")
+	sa.Join("x")
+	sa.Rooms()
+	told := make(chan string, 4)
+	srv.Of("/rooms/:id").OnJoin(func(s sio.Socket, room string) { told <- fmt.Sprint(room, " ", s.Data()) })
+	wantNews(t, told, "x a")
+	news := roomNews(srv.Of("/rooms/:id"))
+	b.enter("/rooms/1", "b")
+	sb := take(t, joined)
+	sb.SetData("b")
+	sb.Join("x")
+	wantNews(t, news, "join x b")
+	sa.Leave("x")
+	wantNews(t, news, "leave x a")
+	a.send("41/rooms/1,")
+	eventually(t, "the end of the socket", sa.Gone)
+	late := make(chan string, 4)
+	srv.Of("/rooms/:id").OnRoomDeleted(func(_, room string) { late <- room })
+	sb.Leave("x")
+	wantNews(t, news, "leave x b", "deleted /rooms/1 x")
+	wantNews(t, late, "x")
+}
+
+// One that ends its goroutine keeps none of the others from being called.
+func TestFunctionsOfRoomsMayExit(t *testing.T) {
+	var joined chan sio.Socket
+	var news chan string
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		ns := srv.Of("/")
+		exit := func(sio.Socket, string) { runtime.Goexit() }
+		ns.OnJoin(exit)
+		ns.OnLeave(exit)
+		ns.OnRoomCreated(func(string, string) { runtime.Goexit() })
+		ns.OnRoomDeleted(func(string, string) { runtime.Goexit() })
+		joined, news = sockets(ns), roomNews(ns)
+	})
+	srv.join("40")
+	s := take(t, joined)
+	s.SetData("s")
+	s.Join("a", "b")
+	s.Leave("a")
+	wantNews(t, news, "created / a", "join a s", "created / b", "join b s", "leave a s", "deleted / a")
 }

@@ -60,6 +60,7 @@ type Server struct {
 	details  details
 	wall     func() time.Time // of deadlines; immutable once it serves
 	named    atomic.Bool      // some socket has had an id that is not that of its Ref
+	given    givenIDs         // those ids
 	failures failures
 	handlers sync.WaitGroup // goroutines that run handlers
 	served   atomic.Bool    // Serve was called

@@ -47,6 +47,7 @@ const (
 	crowded                    // a room was not joined for Options.MaxRooms, which was said
 	expiring                   // it has a deadline in shard.deadlines
 	expired                    // it has had one, and none since
+	followed                   // functions of rooms are told of its rooms
 )
 
 type state uint8
@@ -160,6 +161,8 @@ func (sh *shard) id(slot uint32) string { return sh.socket(slot).ID() }
 func (sh *shard) rename(slot uint32, id string) {
 	sh.srv.named.Store(true)
 	x := sh.ext(slot)
+	sh.srv.given.count(x.id, -1)
+	sh.srv.given.count(id, 1)
 	x.id = id
 	sh.shed(slot, x)
 }
@@ -280,9 +283,11 @@ func (sh *shard) count(es eio.Session) (n int) {
 func (sh *shard) free(slot uint32) {
 	r := sh.sockets.At(slot)
 	if r.is&extended != 0 {
-		if b := sh.exts[slot].inbox; b != nil {
-			sh.unwatch(b)
+		x := sh.exts[slot]
+		if x.inbox != nil {
+			sh.unwatch(x.inbox)
 		}
+		sh.srv.given.count(x.id, -1)
 		delete(sh.exts, slot)
 	}
 	sh.forgetDeadline(slot)

@@ -19,6 +19,7 @@ type Stats struct {
 	Violations int64 // connections closed for a packet that may not come when it came
 	Unfinished int64 // connections closed because attachments they had announced did not come within Engine.BodyTimeout
 	Timeouts   int64 // connections closed because they joined no namespace within ConnectTimeout
+	Expired    int64 // deadlines of sockets that came: Socket.ExpireAt
 	Refused    int64 // namespaces that clients were refused, for whatever reason
 	Errors     int64 // errors that handlers returned, but for ErrClosed
 	Panics     int64 // panics of handlers
@@ -57,6 +58,7 @@ type Drops struct {
 	Namespaces int64 // namespaces that were refused for MaxNamespaces or MaxInstances: of Stats.Refused
 	Full       int64 // namespaces that were refused for want of a place on the client's loop: of Stats.Refused
 	Rooms      int64 // rooms that were not joined for MaxRooms, or for their names
+	Jammed     int64 // what was refused since too much waits for functions of rooms (MaxLeftBehind): rooms, which are of Rooms too, and namespaces, of Stats.Refused
 	Acks       int64 // events that were not sent for MaxPendingAcks
 	Overloaded int64 // events that were not sent for MaxBroadcasts, volatile ones among them
 	Volatile   int64 // volatile events that were dropped, for each socket
@@ -70,6 +72,7 @@ type Drops struct {
 type Backlog struct {
 	Tasks      int64 // events and connections that wait for handlers on goroutines
 	LeftBehind int64 // bytes of events that wait of sockets that have left: MaxLeftBehind
+	Moves      int64 // bytes of what waits for functions of rooms, such as Namespace.OnJoin: MaxLeftBehind
 	Broadcasts int64 // bytes of events that wait for loops to visit their recipients: MaxBroadcasts
 }
 
@@ -100,6 +103,7 @@ func (x *space) add(y space) {
 type tally struct {
 	badPackets, violations, unfinished, timeouts, refused       int64
 	namespaces, full, rooms, acks, volatile, crossed, unhandled int64
+	expired, jammed                                             int64
 	tasks                                                       int64 // that were put into inboxes, but for those that were forgotten
 }
 
@@ -157,7 +161,7 @@ func (srv *Server) Stats() Stats {
 	st := Stats{
 		Errors: srv.failures.errors.Load(), Panics: srv.failures.panics.Load(),
 		Drops:    Drops{Overloaded: srv.overloaded.Load(), Unheard: srv.unheard.Load()},
-		Backlog:  Backlog{LeftBehind: srv.leftBehind.Load(), Broadcasts: srv.rooms.Waiting()},
+		Backlog:  Backlog{LeftBehind: srv.leftBehind.Load(), Moves: srv.moving.Load(), Broadcasts: srv.rooms.Waiting()},
 		Recovery: srv.Recoveries(),
 		Memory:   srv.memory.Used(), MemoryClosed: srv.memory.Closed(),
 		Forwarded: r.Forwarded, ForwardFailed: r.ForwardFailed, ForwardLimited: r.ForwardLimited, ForwardUnproven: r.ForwardUnproven,
@@ -191,12 +195,14 @@ func (st *Stats) add(t *tally) {
 	st.Violations += t.violations
 	st.Unfinished += t.unfinished
 	st.Timeouts += t.timeouts
+	st.Expired += t.expired
 	st.Refused += t.refused
 	st.Backlog.Tasks += t.tasks
 	d := &st.Drops
 	d.Namespaces += t.namespaces
 	d.Full += t.full
 	d.Rooms += t.rooms
+	d.Jammed += t.jammed
 	d.Acks += t.acks
 	d.Volatile += t.volatile
 	d.Crossed += t.crossed
