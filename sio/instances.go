@@ -38,7 +38,7 @@ type registry struct {
 	last uint32               // id
 	ids  map[uint32]struct{}  // of the instances there are
 	live map[string]*instance // of patterns and functions
-	most int                  // bound on live; 0: none
+	most int                  // bound on live
 }
 
 func (r *registry) init(most int) {
@@ -176,7 +176,7 @@ func (r *registry) open(ns *Namespace, name string, params []pattern.Param) (in 
 		return nil, false
 	}
 	if in == nil {
-		if r.most > 0 && len(r.live) >= r.most {
+		if len(r.live) >= r.most {
 			return nil, true
 		}
 		in = r.newInstance(ns, strings.Clone(name), params)

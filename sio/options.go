@@ -80,8 +80,8 @@ type Options struct {
 	// Limits bound what a packet may ask for.
 	Limits parser.Limits
 
-	// MaxInstances bounds the live namespaces of patterns and functions; a
-	// client is refused one more. Zero means no bound.
+	// MaxInstances bounds the live namespaces of patterns and functions together; a
+	// client is refused one more. Zero means 100,000; math.MaxInt: no bound.
 	MaxInstances int
 	// MaxNamespaces bounds the namespaces of one connection. Zero means 128.
 	MaxNamespaces int
@@ -219,6 +219,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
 	o.MaxRooms = cmp.Or(o.MaxRooms, 10_000)
+	o.MaxInstances = cmp.Or(o.MaxInstances, 100_000)
 	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
 	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
 	o.MaxBroadcasts = cmp.Or(o.MaxBroadcasts, 256<<20)

@@ -188,3 +188,12 @@ func TestTune(t *testing.T) {
 	st := newStage(t, sio.Options{})
 	st.Tune() // does nothing
 }
+
+// Zero bounds the live namespaces, as the server's flag does.
+func TestMaxInstancesOfOptions(t *testing.T) {
+	for most, want := range map[int]int{0: 100_000, 5: 5, math.MaxInt: math.MaxInt} {
+		if o, err := sio.Complete(sio.Options{MaxInstances: most}); err != nil || o.MaxInstances != want {
+			t.Errorf("MaxInstances %d becomes %d, %v, want %d", most, o.MaxInstances, err, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -79,8 +80,8 @@ func TestCompressionFlags(t *testing.T) {
 	for args, want := range map[string]*eio.Compression{
 		"":                     nil,
 		"--compress off":       nil,
-		"--compress all":       {Threshold: 1024, Level: 1, MaxInflated: 4_000_000},
-		"--compress broadcast": {Threshold: 1024, Level: 1, MaxInflated: 4_000_000, PreparedOnly: true},
+		"--compress all":       {Threshold: 1024, Level: 1},
+		"--compress broadcast": {Threshold: 1024, Level: 1, PreparedOnly: true},
 		"--compress all --compress-threshold 200 --compress-level 6 --max-inflated 2MB": {Threshold: 200, Level: 6, MaxInflated: 2_000_000},
 	} {
 		var c config
@@ -88,11 +89,24 @@ func TestCompressionFlags(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, err := c.options()
-		if err != nil || !reflect.DeepEqual(o.Engine.Compression, want) {
-			t.Errorf("sioedge %s: Compression = %+v, %v, want %+v", args, o.Engine.Compression, err, want)
+		if err != nil || !reflect.DeepEqual(o.PerMessageDeflate, want) {
+			t.Errorf("sioedge %s: Compression = %+v, %v, want %+v", args, o.PerMessageDeflate, err, want)
 		}
-		if got := o.Engine.HTTPCompression.Threshold; got != c.compressFrom {
+		if got := o.HTTPCompression.Threshold; got != c.compressFrom {
 			t.Errorf("sioedge %s: HTTPCompression.Threshold = %d, want %d", args, got, c.compressFrom)
+		}
+	}
+}
+
+// No bound is a number that nothing reaches, since zero of the library's is one.
+func TestInstancesFlag(t *testing.T) {
+	for args, want := range map[string]int{"": 100_000, "--max-instances 5": 5, "--max-instances 0": math.MaxInt} {
+		var c config
+		if err := flags(&c).Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := c.options(); err != nil || o.MaxInstances != want {
+			t.Errorf("sioedge %s: MaxInstances = %d, %v, want %d", args, o.MaxInstances, err, want)
 		}
 	}
 }
@@ -104,8 +118,8 @@ func TestOldClientsAreServedIfAsked(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, err := c.options()
-		if err != nil || o.Engine.AllowEIO3 != want {
-			t.Errorf("sioedge %s: AllowEIO3 = %v, %v, want %v", args, o.Engine.AllowEIO3, err, want)
+		if err != nil || o.AllowEIO3 != want {
+			t.Errorf("sioedge %s: AllowEIO3 = %v, %v, want %v", args, o.AllowEIO3, err, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -90,32 +91,9 @@ func (c *config) options() (sio.Options, error) {
 	if err != nil {
 		return sio.Options{}, err
 	}
-	o := sio.Options{
-		Engine: c.engine(s),
-		Loop: loop.Options{
-			Loops: c.loops, MaxConns: c.maxConns, SoftOutbound: s.queue, MaxOutbound: s.queueHard, SlowAfter: c.slowAfter,
-			UserTimeout: c.userTimeout, NotSentLowat: s.lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
-		},
-		ConnectTimeout: c.connect,
-		Parser:         packets,
-		MaxNamespaces:  c.maxNamespaces,
-		MemoryLimit:    memory,
-		MaxRooms:       c.maxRooms,
-		MaxPendingAcks: c.maxAcks,
-		MaxEventName:   c.maxEvent,
-		MaxInstances:   c.maxInstances,
-		MaxBroadcasts:  s.broadcasts,
-		MaxLeftBehind:  s.behind,
-		Advertise:      c.advertise,
-		ClusterSecret:  c.clusterSecret,
-		MaxForwards:    c.maxForwards,
-		MaxTunnels:     c.maxTunnels,
-		Recovery:       sio.Recovery{Window: c.recovery, MaxBytes: int64(s.recovery)},
-		Limits:         parser.Limits{MaxAttachments: c.attachments, MaxDepth: c.maxDepth},
-		KeepHandshake:  c.keepHandshake,
-		Logger:         logger,
-	}
-	if o.Engine.Compression, err = c.compression(); err != nil {
+	o := c.plain(s)
+	o.Logger, o.MemoryLimit, o.Parser = logger, memory, packets
+	if o.PerMessageDeflate, err = c.compression(); err != nil {
 		return sio.Options{}, err
 	}
 	if o.Adapter, err = c.cluster(logger); err != nil {
@@ -130,16 +108,43 @@ func (c *config) options() (sio.Options, error) {
 	return o, err
 }
 
-// engine returns what the flags say of Engine.IO, but for compression.
-func (c *config) engine(s sizes) eio.Options {
-	o := eio.Options{
-		Path: c.path, Transports: c.transports, AllowEIO3: c.eio3,
-		PingInterval: c.pingInterval, PingTimeout: c.pingTimeout, UpgradeTimeout: c.upgrade,
-		MaxPayload: c.maxPayload, MaxFragments: c.fragments, MaxQueue: s.queue, MaxQueueHard: s.queueHard, SlowAfter: c.slowAfter, ConnBudget: s.budget,
-		MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
-		HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
-		MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
-		CORS: c.cors(), HTTPCompression: &eio.HTTPCompression{Threshold: c.compressFrom},
+// plain returns the options that need no more than what the flags say.
+func (c *config) plain(s sizes) sio.Options {
+	o := sio.Options{
+		Engine: eio.Options{
+			MaxFragments: c.fragments, MaxQueue: s.queue, MaxQueueHard: s.queueHard, SlowAfter: c.slowAfter, ConnBudget: s.budget,
+			MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
+			HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
+			MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
+		},
+		Loop: loop.Options{
+			Loops: c.loops, MaxConns: c.maxConns, SoftOutbound: s.queue, MaxOutbound: s.queueHard, SlowAfter: c.slowAfter,
+			UserTimeout: c.userTimeout, NotSentLowat: s.lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
+		},
+		Path:              c.path,
+		PingInterval:      c.pingInterval,
+		PingTimeout:       c.pingTimeout,
+		UpgradeTimeout:    c.upgrade,
+		MaxHTTPBufferSize: c.maxPayload,
+		Transports:        c.transports,
+		AllowEIO3:         c.eio3,
+		CORS:              c.cors(),
+		HTTPCompression:   &eio.HTTPCompression{Threshold: c.compressFrom},
+		ConnectTimeout:    c.connect,
+		Limits:            parser.Limits{MaxAttachments: c.attachments, MaxDepth: c.maxDepth},
+		MaxInstances:      cmp.Or(c.maxInstances, math.MaxInt),
+		MaxNamespaces:     c.maxNamespaces,
+		MaxRooms:          c.maxRooms,
+		MaxPendingAcks:    c.maxAcks,
+		MaxEventName:      c.maxEvent,
+		MaxBroadcasts:     s.broadcasts,
+		MaxLeftBehind:     s.behind,
+		Recovery:          sio.Recovery{Window: c.recovery, MaxBytes: int64(s.recovery)},
+		Advertise:         c.advertise,
+		ClusterSecret:     c.clusterSecret,
+		MaxForwards:       c.maxForwards,
+		MaxTunnels:        c.maxTunnels,
+		KeepHandshake:     c.keepHandshake,
 	}
 	if c.cookie != "" {
 		o.Cookie = &http.Cookie{Name: c.cookie}
@@ -179,9 +184,6 @@ func (c *config) compression() (*eio.Compression, error) {
 	inflated, err := size("max-inflated", c.maxInflated)
 	if err != nil {
 		return nil, err
-	}
-	if inflated == 0 {
-		inflated = 4 * c.maxPayload
 	}
 	if c.compressFrom < 1 {
 		return nil, errors.New("--compress-threshold must be at least 1")

@@ -38,7 +38,7 @@ func TestOriginsOfTheFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cors := o.Engine.CORS
+		cors := o.CORS
 		if cors == nil || strings.Join(cors.Origins, ",") != c.origins || cors.Credentials != c.credentials || !strings.Contains(cors.Hint, "--origins") {
 			t.Errorf("%q %q give %+v, want %q and credentials %t", c.args, c.env, cors, c.origins, c.credentials)
 		}
@@ -64,8 +64,8 @@ func TestDefaultsServeWhatNodeServes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Engine.Cookie == nil || o.Engine.Cookie.Name != "sticky" {
-		t.Errorf("--cookie=sticky gives the cookie %v", o.Engine.Cookie)
+	if o.Cookie == nil || o.Cookie.Name != "sticky" {
+		t.Errorf("--cookie=sticky gives the cookie %v", o.Cookie)
 	}
 	e, l := o.Engine, o.Loop
 	for name, ok := range map[string]bool{
@@ -73,15 +73,15 @@ func TestDefaultsServeWhatNodeServes(t *testing.T) {
 		"namespaces of a connection":  o.MaxNamespaces >= 128,
 		"the main namespace":          slices.Contains(conf.namespaces, "/"),
 		"no recovery":                 o.Recovery.Window == 0,
-		"the interval of pings":       e.PingInterval == 25*time.Second && e.PingTimeout == 20*time.Second,
-		"time to upgrade":             e.UpgradeTimeout == 10*time.Second,
+		"the interval of pings":       o.PingInterval == 25*time.Second && o.PingTimeout == 20*time.Second,
+		"time to upgrade":             o.UpgradeTimeout == 10*time.Second,
 		"time to join":                o.ConnectTimeout == 45*time.Second,
-		"a payload":                   e.MaxPayload == 1e6,
+		"a payload":                   o.MaxHTTPBufferSize == 1e6,
 		"attachments":                 o.Limits.MaxAttachments == 10,
 		"idle connections of proxies": e.IdleTimeout > 60*time.Second,
 		"heads":                       e.MaxHeaderBytes >= 16<<10 && e.MaxHeaderFields >= 100,
-		"both transports":             len(e.Transports) == 2,
-		"no Socket.IO 2":              !e.AllowEIO3,
+		"both transports":             len(o.Transports) == 2,
+		"no Socket.IO 2":              !o.AllowEIO3,
 		"as many connections":         l.MaxConns == 0,
 	} {
 		if !ok {
