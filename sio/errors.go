@@ -227,7 +227,25 @@ func (srv *Server) report(s Socket, event string, err error) {
 // about returns the attributes of a line about an event of a socket, the same in all
 // lines.
 func about(s Socket, event string) []any {
-	return []any{"namespace", s.in.name, "event", event, "socket", later(s.ID)}
+	return []any{"namespace", s.in.name, "event", event, "socket", later(s.shown)}
+}
+
+// shown is what lines of a log call the socket: its id, unless that is one of a
+// client of Socket.IO 2, by which that could be taken over.
+func (s Socket) shown() string {
+	if _, ok := s.srv().idRef(s.own); s.own != "" && !ok && s.srv().o.Engine.AllowEIO3 {
+		s.own = ""
+	}
+	return s.ID()
+}
+
+// forgotten warns of a question for what the socket brought, which is not kept: its
+// answer would look like that of a client that brought nothing.
+func (s Socket) forgotten(method string) {
+	if !s.srv().o.KeepHandshake {
+		s.srv().notice.Warn("what a client brought is asked for after OnConnect: only Options.KeepHandshake keeps it that long",
+			"namespace", s.in.name, "method", method, "flag", "--keep-handshake")
+	}
 }
 
 // later is a text that is made when it is written.

@@ -313,3 +313,72 @@ func TestASecondShutdownWaits(t *testing.T) {
 }
 
 var _ json.Marshaler = unencodable{}
+
+// Whoever asks for what a client brought when that is not kept any more reads why in
+// the log, and not while it is, or when the socket has gone.
+func TestForgottenHandshakeIsLogged(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		j, joined := &journal{}, make(chan sio.Socket, 1)
+		srv := serve(t, sio.Options{KeepHandshake: keep, Logger: slog.New(slog.NewTextHandler(j, nil))}, func(srv *sio.Server) {
+			ns := srv.Of("/")
+			echo(ns)
+			look := func(s sio.Socket) error {
+				if s.Handshake().URL() == "" {
+					return errors.New("no handshake")
+				}
+				return s.Auth(new(any))
+			}
+			ns.Use(look)
+			ns.OnConnect(func(s sio.Socket) error { defer func() { joined <- s }(); return look(s) })
+			ns.Handle("auth", func(s sio.Socket, m *sio.Msg) error { s.Auth(new(any)); s.Handshake(); return m.Ack() })
+		})
+		c := srv.join(`40{"token":1}`)
+		s := take(t, joined)
+		srv.Of("/").All().Sockets() // behind what OnConnect has posted
+		c.quiet("")
+		if log := strings.Join(j.lines(), ""); log != "" {
+			t.Errorf("KeepHandshake %v: before, the log has %q", keep, log)
+		}
+		c.send(`421["auth"]`, `422["auth"]`)
+		c.expect("431[]", "432[]")
+		c.conn.Close()
+		eventually(t, "the end of the socket", func() bool { return s.Auth(new(any)) == sio.ErrClosed })
+		s.Handshake()
+		lines := strings.Join(j.lines(), "\n")
+		if got := strings.Count(lines, "Options.KeepHandshake"); keep != (got == 0) || got > 1 || !keep && !strings.Contains(lines, "method=Auth flag=--keep-handshake") {
+			t.Errorf("KeepHandshake %v: after two questions the log has %q", keep, lines)
+		}
+	}
+}
+
+// The id of a client of Socket.IO 2 is its session's, and in no line of a log.
+func TestOldIDsAreNotLogged(t *testing.T) {
+	for _, packet := range []string{"", "40/a,"} {
+		j := &journal{}
+		o := old()
+		o.Logger = slog.New(slog.NewTextHandler(j, nil))
+		sockets := make(chan sio.Socket, 1)
+		srv := serve(t, o, func(srv *sio.Server) {
+			for _, name := range []string{"/", "/a"} {
+				srv.Of(name).Handle("fail", func(s sio.Socket, m *sio.Msg) error {
+					o.Logger.Info("here", "socket", s)
+					sockets <- s
+					return errors.New("failed")
+				})
+			}
+		})
+		c := srv.joinOld()
+		if packet != "" {
+			c.send(packet)
+			c.expect(packet)
+		}
+		c.send("42" + strings.TrimPrefix(packet, "40") + `["fail"]`)
+		s := take(t, sockets)
+		eventually(t, "the line", func() bool { return strings.Contains(strings.Join(j.lines(), ""), "error=failed") })
+		_, sid, _ := strings.Cut("#"+s.ID(), "#")
+		sid = sid[strings.LastIndex(sid, "#")+1:]
+		if log := strings.Join(j.lines(), "\n"); strings.Contains(log, sid) || strings.Count(log, "socket") < 2 {
+			t.Errorf("the log of a client with the session %s is %q", sid, log)
+		}
+	}
+}

@@ -73,12 +73,13 @@ func (s Socket) ID() string {
 }
 
 // LogValue returns the socket as a group of a line of log/slog: its namespace and its
-// id, both cut to 256 bytes.
+// id, both cut to 256 bytes. In place of an id that is a secret (see ID) there is
+// another one, the same for the socket's life.
 func (s Socket) LogValue() slog.Value {
 	if s.in == nil {
 		return slog.GroupValue()
 	}
-	return slog.GroupValue(slog.String("namespace", notice.Cut(s.in.name)), slog.String("id", notice.Cut(s.ID())))
+	return slog.GroupValue(slog.String("namespace", notice.Cut(s.in.name)), slog.String("id", notice.Cut(s.shown())))
 }
 
 // Namespace returns the namespace whose handlers serve the socket.
@@ -331,28 +332,33 @@ func (s Socket) SetData(v any) {
 }
 
 // Auth decodes what the client gave as auth into dst, which stays as it is if
-// it gave nothing. It answers until OnConnect has returned; with
-// Options.KeepHandshake until the disconnect handlers have. The error is
+// it gave nothing. It answers until OnConnect has returned, with
+// Options.KeepHandshake until the disconnect handlers have: to be asked in between
+// without that is a mistake, which is logged, and leaves dst as it is. What
+// handlers need is better decoded once, and kept with a [Key]. The error is
 // json.Unmarshal's, or [ErrClosed] when the socket is gone.
 func (s Socket) Auth(dst any) error {
 	d := s.srv().details.get(s.ref)
 	switch {
-	case d != nil:
+	case d != nil && (d.request != nil || d.auth != ""):
 		return Handshake{d.request, d.auth}.Auth(dst)
 	case s.gone():
 		return ErrClosed
 	}
+	s.forgotten("Auth")
 	return nil
 }
 
 // Handshake returns the session's first request, as long as Auth answers; after
-// that it knows the address alone, for which the socket's loop is asked, and nothing
-// when the socket is gone.
+// that it knows the address alone, for which the socket's loop is asked and which is
+// logged as Auth says, and nothing when the socket is gone.
 func (s Socket) Handshake() (h Handshake) {
 	if h, ok := s.srv().details.handshake(s.ref); ok {
 		return h
 	}
-	s.ask(func(sh *shard, slot uint32) { h = sh.handshake(slot) })
+	if s.ask(func(sh *shard, slot uint32) { h = sh.handshake(slot) }) {
+		s.forgotten("Handshake")
+	}
 	return h
 }
 
