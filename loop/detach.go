@@ -28,6 +28,7 @@ type ConnState struct {
 	Paused bool           // by Conn.PauseRead
 	Held   bool           // by Conn.HoldData
 	Await  bool           // by Conn.AwaitDrained, which has not come
+	Slow   bool           // over SoftOutbound: Handler.Drained is to come
 
 	// Input was read, and not consumed by Handler.Data.
 	Input []byte
@@ -81,7 +82,8 @@ func (c Conn) Detach() (s ConnState, err error) {
 		}
 	}
 	s.Key, s.Tag, s.Label, s.Addr = c.Key(), r.tag, r.label, l.addrs.get(c.slot)
-	s.Paused, s.Held, s.Await = r.flow&paused != 0, r.flow&holding != 0, r.due&(awaited|drained) != 0
+	s.Paused, s.Held, s.Slow = r.flow&paused != 0, r.flow&holding != 0, r.flow&overSoft != 0
+	s.Await = r.due&(awaited|drained) != 0
 	if r.ext != 0 {
 		e := l.exts[r.ext]
 		l.keep(e)
@@ -128,6 +130,9 @@ func (l *Loop) Attach(s ConnState, k Link) (Conn, error) {
 	l.owner.check()
 	if l.draining || l.engine.sim != nil {
 		return Conn{}, ErrClosed
+	}
+	if s.FD < 0 {
+		return Conn{}, fmt.Errorf("loop: connection %v has no socket", s.Key)
 	}
 	if l.engine.live.Add(1) > int64(l.engine.o.MaxConns) {
 		l.engine.gone()
@@ -178,6 +183,10 @@ func (l *Loop) restore(slot uint32, r *record, s ConnState, k Link) {
 	}
 	if r.ext != 0 {
 		l.exts[r.ext].since = l.now - s.Quiet.Milliseconds()
+	}
+	if s.Slow && len(s.Output) > 0 { // until a flush finds that it is no more
+		r.flow |= overSoft
+		l.watchSlow(slot, r)
 	}
 	switch {
 	case s.Await && len(s.Output) > 0:

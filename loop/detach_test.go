@@ -171,6 +171,7 @@ func TestALinkThatIsDataGoesAlong(t *testing.T) {
 	run(t, loops[0].engine)
 	run(t, loops[1].engine)
 	c := dial(t, a)
+	eventually(t, "it is open", func() bool { return loops[0].engine.Stats().Open == 1 })
 	wire := append(append(frame([]byte("first\nsec")), frame([]byte("ond\nthird\n"))...), 0, 0)
 	for i := range wire {
 		if _, err := c.Write(wire[i : i+1]); err != nil {
@@ -246,4 +247,30 @@ func TestStateGoesAlong(t *testing.T) {
 		t.Errorf("%q came to %v, want hello to %v", b, conn.Key(), s.Key)
 	}
 	_ = c.Close()
+}
+
+// Who waits for Drained in one engine is told in the other, whose SoftOutbound the
+// backlog does not reach.
+func TestDrainedComesInTheOtherEngine(t *testing.T) {
+	var conn Conn
+	old, a := start(t, &hooks{open: func(c Conn) { conn = c; c.WriteShared(noise(1 << 20)) }},
+		Options{Loops: 1, SendBuffer: 4 << 10, SoftOutbound: 1000}, "127.0.0.1:0")
+	c := dial(t, a)
+	eventually(t, "it is open", func() bool { return old.Stats().Open == 1 })
+	var s ConnState
+	old.Loops()[0].Ask(func() { s, _ = conn.Detach() })
+	if !s.Slow {
+		t.Fatalf("Detach() = %+v, want that it is slow", s)
+	}
+	drained := make(chan struct{}, 1)
+	e, _ := start(t, &hooks{drained: func(Conn) { drained <- struct{}{} }}, Options{Loops: 1, SoftOutbound: 8 << 20}, "127.0.0.1:0")
+	l := e.Loops()[0]
+	l.Ask(func() { conn, _ = l.Attach(s, nil) })
+	readN(t, c, 1<<20)
+	<-drained
+	l.Ask(func() {
+		if _, err := l.Attach(ConnState{FD: -1}, nil); err == nil {
+			t.Error("what has no socket is attached")
+		}
+	})
 }

@@ -126,3 +126,79 @@ func TestOnlyListeningSocketsAreTakenOver(t *testing.T) {
 		t.Errorf("ListenWith(%s) = %v, want an error", f.Name(), a)
 	}
 }
+
+// Engines that listen, give away, take over twice, fail to, refuse and end leave no
+// descriptor behind.
+func TestNoDescriptorIsLeft(t *testing.T) {
+	count := func() int {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(all)
+	}
+	round := func() {
+		path := filepath.Join(t.TempDir(), "s")
+		old, err := New(&hooks{data: echo}, Options{Loops: 2, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := New(&hooks{data: echo}, Options{Loops: 2, MaxOpening: 1, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var o ListenOptions
+		a, err := old.Listen("127.0.0.1:0")
+		if err == nil {
+			_, err = old.Listen("unix:" + path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := old.ListenerFiles()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			o.Files = append(o.Files, f.File)
+		}
+		o.Opener = opens(func(Conn) {})
+		for range 2 {
+			if _, err := e.ListenWith("", o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bad, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Files = append(o.Files, bad)
+		if _, err := e.ListenWith("", o); err == nil {
+			t.Error("a file that does not listen is taken over")
+		}
+		for _, f := range o.Files {
+			_ = f.Close()
+		}
+		_ = old.Shutdown(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- e.Run(t.Context()) }()
+		for range 5 {
+			c, err := net.Dial("tcp", a.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+		}
+		eventually(t, "all but one are refused", func() bool { return e.Stats().Openings.Full == 4 })
+		_ = e.Shutdown(t.Context())
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	}
+	round() // what the process needs for itself
+	before := count()
+	for range 3 {
+		round()
+	}
+	eventually(t, "as many descriptors as before", func() bool { return count() <= before })
+}
