@@ -83,7 +83,7 @@ func TestAFunctionGetsTheAnswerOrWhyThereIsNone(t *testing.T) {
 
 func TestAFunctionIsNotCalledWhenNothingWasAsked(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
 	c := srv.join("40")
 	s := take(t, joined)
 	done, heard := told()
@@ -201,7 +201,7 @@ func TestAnswersThatWaitAreCharged(t *testing.T) {
 	goOn := make(chan struct{})
 	o := sio.Options{}
 	o.Engine.MaxPayload = 1 << 20
-	srv := serve(t, o, func(srv *sio.Server) {
+	srv := simulate(t, o, func(srv *sio.Server) {
 		srv.Of("/").Handle("hold", func(sio.Socket, *sio.Msg) error { <-goOn; return nil })
 		joined = sockets(srv.Of("/"))
 	})

@@ -96,8 +96,8 @@ func serve(t testing.TB, o sio.Options, register func(srv *sio.Server)) *server 
 	return &server{srv, t, addr.String(), nil, log}
 }
 
-// simulate is serve without a network. What a client sends has been handled when
-// send returns.
+// simulate is serve without a network. When send returns, what a client sends has
+// been handled, or waits for the test.
 func simulate(t testing.TB, o sio.Options, register func(srv *sio.Server)) *server {
 	t.Helper()
 	log := &errorLog{new: make(chan string, 64)}
@@ -281,7 +281,7 @@ func (c *client) write(b []byte) {
 func (c *client) send(packets ...string) {
 	c.t.Helper()
 	if c.raw != nil {
-		c.raw.Send(packets...)
+		c.raw.Start(packets...)
 		return
 	}
 	var b []byte

@@ -99,7 +99,7 @@ func TestEdge25And26AnswersOfAClient(t *testing.T) {
 // A handler may wait for an answer of its own client, whose other events wait.
 func TestAHandlerAsks(t *testing.T) {
 	seen := make(chan string, 10)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		sio.OnAck(ns, "ask me", func(s sio.Socket, _ any) (string, error) {
 			name, err := sio.Ask[string](within(patience), s, "who?", 1)
@@ -210,7 +210,7 @@ type answers struct {
 // A question to one socket by its id, and the same with a sender left out.
 func TestEdge32OneOfMany(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
 	a, b := srv.join("40"), srv.join("40")
 	sa := take(t, joined)
 	take(t, joined)
@@ -239,7 +239,7 @@ func TestEdge32OneOfMany(t *testing.T) {
 // Ids of acknowledgements are counted by namespace.
 func TestAcknowledgementIDs(t *testing.T) {
 	var root, chat chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		root, chat = sockets(srv.Of("/")), sockets(srv.Of("/chat"))
 	})
 	c := srv.join("40")
@@ -265,7 +265,7 @@ func TestAcknowledgementIDs(t *testing.T) {
 // After the end of the server nothing hangs.
 func TestAskingAServerThatHasEnded(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
 	c := srv.join("40")
 	s := take(t, joined)
 	got := ask(s, context.Background(), "ask")

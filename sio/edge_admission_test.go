@@ -18,7 +18,7 @@ import (
 func TestEdge6AMiddlewareAnswersOnce(t *testing.T) {
 	var asked atomic.Int32
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		echo(ns)
 		pass := func(sio.Socket) error { asked.Add(1); return nil }
@@ -60,7 +60,7 @@ func TestEdge7AMiddlewareThatNeverAnswers(t *testing.T) {
 func TestOnConnectWaitsForSlowMiddlewares(t *testing.T) {
 	in, out := make(chan struct{}), make(chan struct{})
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/a"))
 		for range 2 {
 			srv.Of("/").Use(func(sio.Socket) error { in <- struct{}{}; <-out; return nil })
@@ -84,7 +84,7 @@ func TestOnConnectWaitsForSlowMiddlewares(t *testing.T) {
 // What a client sends behind the answer is not handled if OnConnect refuses it.
 func TestNoHandlerRunsAfterOnConnectFailed(t *testing.T) {
 	gate, left := make(chan struct{}), make(chan sio.Reason, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		ns.OnConnect(func(sio.Socket) error { <-gate; return errors.New("no") })
 		never := func(_ sio.Socket, m *sio.Msg) error { t.Errorf("the handler of %s ran", m.Event()); return nil }
@@ -199,7 +199,7 @@ func TestEdge13TakeOver(t *testing.T) {
 // event carries an offset.
 func TestRecoveryThatIsOff(t *testing.T) {
 	seen := make(chan map[string]string, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").OnConnect(func(s sio.Socket) error {
 			auth := map[string]string{}
 			err := s.Auth(&auth)

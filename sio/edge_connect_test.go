@@ -38,7 +38,7 @@ func TestEdge1TheClientSeesTheAnswerFirst(t *testing.T) {
 
 func TestEdge2And50WithinAMiddleware(t *testing.T) {
 	var joined chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		echo(ns)
 		joined = sockets(ns)
@@ -171,7 +171,7 @@ func TestEdge7And8GoneDuringTheMiddleware(t *testing.T) {
 // A CONNECT that is pending can be taken back; the connection goes on.
 func TestEdge8LeavingAPendingNamespace(t *testing.T) {
 	in, out := make(chan sio.Socket), make(chan struct{})
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		srv.Of("/slow").Use(func(s sio.Socket) error { in <- s; <-out; return nil })
 	})
@@ -187,7 +187,7 @@ func TestEdge8LeavingAPendingNamespace(t *testing.T) {
 // Nothing but CONNECT may come before the answer to it.
 func TestPacketsBeforeTheAnswer(t *testing.T) {
 	in, out := make(chan sio.Socket, 10), make(chan struct{})
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Use(func(s sio.Socket) error { in <- s; <-out; return nil })
 	})
 	for _, packet := range []string{`42["x"]`, "431[]"} {
@@ -206,7 +206,7 @@ func TestPacketsBeforeTheAnswer(t *testing.T) {
 func TestASecondConnectReplacesThePending(t *testing.T) {
 	in, out := make(chan sio.Socket, 10), make(chan struct{})
 	var joined, free chan sio.Socket
-	srv := serve(t, sio.Options{KeepHandshake: true}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{KeepHandshake: true}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		echo(srv.Of("/slow"))
 		echo(srv.Of("/free"))
@@ -239,7 +239,7 @@ func TestASecondConnectReplacesThePending(t *testing.T) {
 }
 
 func TestEdge9DisconnectWithinAMiddleware(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		ns.Use(func(s sio.Socket) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 		ns.OnConnect(func(sio.Socket) error { t.Error("OnConnect ran"); return nil })

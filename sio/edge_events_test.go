@@ -104,7 +104,7 @@ func TestRegistrationWhileConnected(t *testing.T) {
 // A client that sends and leaves in one segment: Node may lose the event.
 func TestEdge16AnEventBeforeTheEnd(t *testing.T) {
 	seen := make(chan string, 10)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Handle("x", func(sio.Socket, *sio.Msg) error { seen <- "x"; return nil })
 		srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { seen <- string(r) })
 	})
@@ -216,7 +216,7 @@ func TestEdge22Order(t *testing.T) {
 	const n = 5000
 	var mu sync.Mutex
 	seen := map[string][]int{}
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		for _, ns := range []*sio.Namespace{srv.Of("/"), srv.Of("/a")} {
 			echo(ns)
 			sio.On(ns, "n", func(s sio.Socket, i int) error {
@@ -251,7 +251,7 @@ func TestInlineHandlersWaitForOnConnect(t *testing.T) {
 	var mu sync.Mutex
 	var seen []int
 	in, out := make(chan struct{}), make(chan struct{})
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		ns.OnConnect(func(s sio.Socket) error { close(in); <-out; s.SetData("set"); return nil })
 		ns.HandleInline("n", func(s sio.Socket, m *sio.Msg) error {

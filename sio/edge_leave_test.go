@@ -17,7 +17,7 @@ import (
 func TestEdge51Disconnect(t *testing.T) {
 	var joined chan sio.Socket
 	reasons := make(chan sio.Reason, 10)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		joined = sockets(srv.Of("/"))
 		srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { reasons <- r })
@@ -43,7 +43,7 @@ func TestEdge51Disconnect(t *testing.T) {
 func TestEdge53ClosingTheConnection(t *testing.T) {
 	var joined chan sio.Socket
 	reasons := make(chan sio.Reason, 10)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		joined = sockets(srv.Of("/"))
 		srv.Of("/").OnDisconnect(func(_ sio.Socket, r sio.Reason) { reasons <- r })
 	})
@@ -87,7 +87,7 @@ func TestEdge46OrderOfTheEnd(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
 	done := make(chan struct{})
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		note := func(what string, s sio.Socket) {
 			mu.Lock()
@@ -337,7 +337,7 @@ func TestShutdownBeforeServe(t *testing.T) {
 // cannot be said is refused, and nobody is disconnected.
 func TestDisconnectOptions(t *testing.T) {
 	var joined, admin chan sio.Socket
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		joined, admin = sockets(srv.Of("/")), sockets(srv.Of("/admin"))
 	})
 	for name, disconnect := range map[string]func(s sio.Socket, o sio.DisconnectOptions) error{

@@ -187,7 +187,7 @@ func TestLimitsOfPackets(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := serve(t, sio.Options{Limits: x.limits}, func(srv *sio.Server) { echo(srv.Of("/")) })
+			srv := simulate(t, sio.Options{Limits: x.limits}, func(srv *sio.Server) { echo(srv.Of("/")) })
 			c := srv.join("40")
 			c.send(x.fits...)
 			c.expect(x.answered)
@@ -242,7 +242,7 @@ func TestFragments(t *testing.T) {
 // its connection, and all clients together as far as that of the server.
 func TestEdge66MaxInstancesHostile(t *testing.T) {
 	const each, most = 8, 20
-	srv := serve(t, sio.Options{MaxNamespaces: each, MaxInstances: most, Loop: loop.Options{Loops: 2}}, func(srv *sio.Server) { echo(srv.Of("/x/:id")) })
+	srv := simulate(t, sio.Options{MaxNamespaces: each, MaxInstances: most, Loop: loop.Options{Loops: 2}}, func(srv *sio.Server) { echo(srv.Of("/x/:id")) })
 	accepted := 0
 	for i := range 4 {
 		c := srv.dial()

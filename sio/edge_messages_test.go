@@ -14,7 +14,7 @@ import (
 // An event that nobody handles is ignored, with its acknowledgement and its
 // attachments.
 func TestEdge19EventsThatNobodyHandles(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	c := srv.join("40")
 	c.send(`42["unknown"]`, `421["unknown",{}]`, `451-2["unknown",{"_placeholder":true,"num":0}]`, "<01>", `423["Echo"]`, `424[""]`)
 	c.quiet("")
@@ -99,7 +99,7 @@ func TestEdge23ErrorsAreNotEvents(t *testing.T) {
 func TestEdge54EventsAfterTheDisconnect(t *testing.T) {
 	for _, packet := range []string{`42["echo"]`, `427["fence"]`, "430[]", "41", `451-["echo",{"_placeholder":true,"num":0}]` + " <01>"} {
 		var joined chan sio.Socket
-		srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 			echo(srv.Of("/"))
 			echo(srv.Of("/a"))
 			joined = sockets(srv.Of("/"))
@@ -211,7 +211,7 @@ func TestEdge61Attachments(t *testing.T) {
 // come again.
 func TestNoEventIsDoubledByComingAgain(t *testing.T) {
 	seen := make(chan string, 100)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		srv.Of("/").Handle("x", func(s sio.Socket, _ *sio.Msg) error { seen <- s.ID(); return s.Emit("once") })
 	})

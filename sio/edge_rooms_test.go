@@ -330,7 +330,7 @@ func TestRoomsManyWriters(t *testing.T) {
 func TestEdge45BroadcastsOfWhoLeaves(t *testing.T) {
 	var joined chan sio.Socket
 	done := make(chan struct{}, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		echo(ns)
 		joined = sockets(ns)
@@ -371,7 +371,7 @@ func TestEdge45BroadcastsOfWhoLeaves(t *testing.T) {
 func TestEdge47JoiningTooLate(t *testing.T) {
 	var joined chan sio.Socket
 	during := make(chan sio.Socket)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		joined = sockets(srv.Of("/"))
 		srv.Of("/").OnDisconnecting(func(s sio.Socket, _ sio.Reason) {
 			s.Join("late") // as in Node, it is in this one until the handlers have returned

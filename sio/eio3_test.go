@@ -36,7 +36,7 @@ func (srv *server) joinOld() *client {
 
 // Socket.IO protocol 4 as it is seen on a WebSocket.
 func TestOldDialogues(t *testing.T) {
-	srv := serve(t, old(), dialogues)
+	srv := simulate(t, old(), dialogues)
 	placeholder := `{"_placeholder":true,"num":0}`
 	for _, d := range []struct {
 		name  string
@@ -88,7 +88,7 @@ func TestEdge65OldRefusals(t *testing.T) {
 		{&sio.Error{Message: "no JSON", Data: func() {}}, `44"no JSON"`},
 		{errors.New("secret"), `44"internal error"`},
 	} {
-		srv := serve(t, old(), func(srv *sio.Server) {
+		srv := simulate(t, old(), func(srv *sio.Server) {
 			srv.Of("/").Use(func(s sio.Socket) error {
 				var auth any
 				if err := s.Auth(&auth); err != nil || auth != nil {
@@ -106,7 +106,7 @@ func TestEdge65OldRefusals(t *testing.T) {
 }
 
 func TestOldWithoutARoot(t *testing.T) {
-	srv := serve(t, old(), func(srv *sio.Server) { echo(srv.Of("/chat")) })
+	srv := simulate(t, old(), func(srv *sio.Server) { echo(srv.Of("/chat")) })
 	srv.dialOld().play(hear(`44{"message":"Invalid namespace"}`), say("40/chat,").hear("40/chat,"))
 }
 
@@ -115,7 +115,7 @@ func TestEdge65OldQuery(t *testing.T) {
 	kept := old()
 	kept.KeepHandshake = true
 	var joined, inRoot chan sio.Socket
-	srv := serve(t, kept, func(srv *sio.Server) {
+	srv := simulate(t, kept, func(srv *sio.Server) {
 		inRoot = sockets(srv.Of("/"))
 		joined = sockets(srv.Of("/chat"))
 	})
@@ -146,7 +146,7 @@ func TestEdge65OldQuery(t *testing.T) {
 // The ids are those that the client makes by itself, and rooms like any other id.
 func TestEdge65OldIDs(t *testing.T) {
 	var roots, chats chan sio.Socket
-	srv := serve(t, old(), func(srv *sio.Server) {
+	srv := simulate(t, old(), func(srv *sio.Server) {
 		roots, chats = sockets(srv.Of("/")), sockets(srv.Of("/chat"))
 		echo(srv.Of("/"))
 		echo(srv.Of("/chat"))
@@ -221,7 +221,7 @@ func TestEdge65OldIDs(t *testing.T) {
 // A middleware knows the id, but is not yet in its room.
 func TestOldIDsInMiddleware(t *testing.T) {
 	rooms := make(chan []string, 1)
-	srv := serve(t, old(), func(srv *sio.Server) {
+	srv := simulate(t, old(), func(srv *sio.Server) {
 		srv.Of("/").Use(func(s sio.Socket) error {
 			rooms <- append(s.Rooms(), "id "+s.ID())
 			return srv.Of("/").To(s.ID()).Emit("early")
@@ -238,7 +238,7 @@ func TestOldIDsInMiddleware(t *testing.T) {
 // A broadcast reaches old clients and new ones in the same order, with bytes in
 // the form of each.
 func TestOldAndNewInOneRoom(t *testing.T) {
-	srv := serve(t, old(), func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, old(), func(srv *sio.Server) { echo(srv.Of("/")) })
 	a, n := srv.joinOld(), srv.join("40")
 	text := srv.dialQuery("EIO=3&transport=websocket&b64=1")
 	text.expect("40")
@@ -296,7 +296,7 @@ func TestOldWithRecovery(t *testing.T) {
 	o := old()
 	o.Recovery = sio.Recovery{Window: time.Minute}
 	var joined chan sio.Socket
-	srv := serve(t, o, func(srv *sio.Server) {
+	srv := simulate(t, o, func(srv *sio.Server) {
 		joined = sockets(srv.Of("/"))
 		echo(srv.Of("/"))
 	})

@@ -138,7 +138,7 @@ func TestADeadlineIsOfTheWallClock(t *testing.T) {
 func TestADeadlineHasItsTurnAmongTheHandlers(t *testing.T) {
 	order := make(chan string, 16)
 	goOn := make(chan struct{})
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		ns.Use(func(s sio.Socket) error {
 			s.ExpireAt(time.Now(), func(sio.Socket) { order <- "in a middleware" })

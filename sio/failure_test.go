@@ -147,7 +147,7 @@ func TestLogLinesThatClientsCause(t *testing.T) {
 func TestHandlersThatExit(t *testing.T) {
 	left := make(chan string, 10)
 	var log *errorLog
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		echo(ns)
 		ns.Handle("exit", func(sio.Socket, *sio.Msg) error { runtime.Goexit(); return nil })

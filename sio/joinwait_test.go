@@ -115,7 +115,7 @@ func TestJoinWait(t *testing.T) {
 
 // Who waits is told why a room was not joined.
 func TestJoinWaitSaysWhyNot(t *testing.T) {
-	srv := serve(t, sio.Options{MaxRooms: 1}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{MaxRooms: 1}, func(srv *sio.Server) {
 		srv.Of("/").Handle("join", func(s sio.Socket, m *sio.Msg) error {
 			ctx := context.Background()
 			long := s.JoinWait(ctx, strings.Repeat("r", 1025))

@@ -10,7 +10,7 @@ import (
 // client has sent in the meantime. So does Node.
 func TestNoHandlerRunsAfterDisconnect(t *testing.T) {
 	gate, left := make(chan struct{}), make(chan sio.Reason, 1)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		sio.On(ns, "kick", func(s sio.Socket, closing bool) error {
 			<-gate

@@ -80,7 +80,7 @@ func TestTooManyRoomsAreLogged(t *testing.T) {
 // A client that joins rooms as fast as it can gets as far as the bound.
 func TestEdge66MaxRoomsHostile(t *testing.T) {
 	const most, asked = 128, 10_000
-	srv := serve(t, sio.Options{MaxRooms: most}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{MaxRooms: most}, func(srv *sio.Server) {
 		sio.On(srv.Of("/"), "join", func(s sio.Socket, room string) error { s.Join(room); return nil })
 		echo(srv.Of("/"))
 	})
@@ -99,7 +99,7 @@ func TestEdge66MaxRoomsHostile(t *testing.T) {
 }
 
 func TestEdge66MaxPendingAcks(t *testing.T) {
-	srv := serve(t, sio.Options{MaxPendingAcks: 2}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{MaxPendingAcks: 2}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	joined := sockets(srv.Of("/"))
 	c := srv.join("40")
 	s := take(t, joined)
@@ -161,7 +161,7 @@ func TestEdge66HostilePackets(t *testing.T) {
 		{"a second CONNECT", []string{"40"}, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			srv := serve(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
+			srv := simulate(t, sio.Options{}, func(srv *sio.Server) { echo(srv.Of("/")) })
 			client := srv.join("40")
 			client.send(c.packets...)
 			if c.bad+c.wrong == 0 {
@@ -178,7 +178,7 @@ func TestEdge66HostilePackets(t *testing.T) {
 
 // What waits for a packet's attachments is bounded in bytes.
 func TestHostileAttachments(t *testing.T) {
-	srv := serve(t, sio.Options{Limits: parser.Limits{MaxAttachmentBytes: 1000}}, func(srv *sio.Server) { echo(srv.Of("/")) })
+	srv := simulate(t, sio.Options{Limits: parser.Limits{MaxAttachmentBytes: 1000}}, func(srv *sio.Server) { echo(srv.Of("/")) })
 	const head = `453-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}]`
 	c := srv.join("40")
 	c.send(head, "<"+strings.Repeat("00", 400)+">")

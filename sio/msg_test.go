@@ -44,7 +44,7 @@ func TestMsgWithOtherArguments(t *testing.T) {
 // arguments and the acknowledgement stay its own.
 func TestMsgWithContext(t *testing.T) {
 	type name struct{}
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		ns := srv.Of("/")
 		ns.UseEvent(func(next sio.Handler) sio.Handler {
 			return func(s sio.Socket, m *sio.Msg) error {

@@ -65,7 +65,7 @@ func TestParserIsEnforced(t *testing.T) {
 		"rubbish to a server of either":   {sio.EitherParser, "<c1>"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := serve(t, sio.Options{Parser: c.parser}, func(srv *sio.Server) { srv.Of("/") })
+			srv := simulate(t, sio.Options{Parser: c.parser}, func(srv *sio.Server) { srv.Of("/") })
 			client := srv.dial()
 			client.send(c.send)
 			client.ended("close -")

@@ -67,7 +67,7 @@ func TestCountsAreOfWhoIsConnectedAndAddressed(t *testing.T) {
 // Who has joined in a middleware is not there before it has been admitted.
 func TestCountsLeaveOutWhoIsNotAdmittedYet(t *testing.T) {
 	inside, goOn := make(chan sio.Socket), make(chan error)
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/").Use(func(s sio.Socket) error { s.Join("r"); inside <- s; return <-goOn })
 	})
 	ns := srv.Of("/")
@@ -92,7 +92,7 @@ func TestCountsLeaveOutWhoIsNotAdmittedYet(t *testing.T) {
 }
 
 func TestInstancesAreCountedAndListed(t *testing.T) {
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		srv.Of("/")
 		srv.Of("/rooms/:id")
 		srv.OfFunc(func(string, json.RawMessage) bool { return false })

@@ -402,7 +402,7 @@ func TestHandshakeOfNode(t *testing.T) {
 func TestHandshakeIsKeptForFurtherNamespaces(t *testing.T) {
 	seen := make(chan string, 1)
 	ask := func(s sio.Socket) error { seen <- s.Name() + " " + s.Handshake().Query().Get("q"); return nil }
-	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		srv.Of("/").OnConnect(ask)
 		srv.Of("/admin").Use(ask)

@@ -90,7 +90,18 @@ func (c *Conn) head(method, target string, fields string) []byte {
 // Send sends packets as they are, in one piece: text, or binary as <hex digits>.
 func (c *Conn) Send(packets ...string) {
 	c.srv.t.Helper()
-	c.srv.do(func() {
+	c.send(c.srv.watch.Settle, packets)
+}
+
+// Start is Send for packets whose handlers may wait for the test: see Client.Start.
+func (c *Conn) Start(packets ...string) {
+	c.srv.t.Helper()
+	c.send(c.srv.watch.SettleLeaving, packets)
+}
+
+func (c *Conn) send(settle func(func(), time.Duration) error, packets []string) {
+	c.srv.t.Helper()
+	c.srv.doUntil(settle, func() {
 		for _, p := range packets {
 			if digits, ok := strings.CutPrefix(p, "<"); ok {
 				data, err := hex.DecodeString(strings.TrimSuffix(digits, ">"))
