@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,8 +11,13 @@ import (
 	"time"
 )
 
-// rest is what an honest client waits between two echoes.
-const rest = 10 * time.Millisecond
+// rest is what an honest client waits between two echoes, and nap before it is asked
+// for any: pings are answered beside echoes, and more than a ping's time may pass
+// until all clients and attackers are there.
+const (
+	rest = 10 * time.Millisecond
+	nap  = 200 * time.Millisecond
+)
 
 // An honest client has joined / and asks for echoes, each when the one before it
 // has come; it answers pings. One that polls does so on a connection of its own, all
@@ -25,6 +31,8 @@ type honest struct {
 	pending  []string // packets of a message, or an answer to a poll, that were not looked at yet
 	polled   chan []string
 	err      error // of polling; to be read when polled is closed
+	wanted   context.CancelFunc
+	waited   chan error // how waiting ended
 }
 
 // befriend connects n honest clients, of which a tenth poll: sessions of twin, if
@@ -40,8 +48,41 @@ func befriend(addr, twin string, n int) (all []*honest, err error) {
 		if err := h.join(i%10 == 0); err != nil {
 			return all, fmt.Errorf("an honest client: %w", err)
 		}
+		h.wait()
 	}
 	return all, nil
+}
+
+// wait has the client ask for an echo now and then, until ready is called.
+func (h *honest) wait() {
+	h.waited = make(chan error, 1)
+	var until context.Context
+	until, h.wanted = context.WithCancel(context.Background())
+	// ends when ready is called, or with the connection
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-until.Done():
+				h.waited <- nil
+				return
+			case <-time.After(nap):
+				err = h.echo()
+			}
+		}
+		h.waited <- err
+	}()
+}
+
+// ready ends wait, if it has not ended; the error is that of an echo.
+func (h *honest) ready() error {
+	if h.waited == nil {
+		return nil // it has not joined
+	}
+	h.wanted()
+	err := <-h.waited
+	h.waited = nil
+	return err
 }
 
 func (h *honest) join(polls bool) (err error) {
@@ -178,6 +219,7 @@ func (h *honest) echo() error {
 
 // leave ends the client's session and its connection.
 func (h *honest) leave() {
+	_ = h.ready()
 	_ = h.SetDeadline(time.Now().Add(patience))
 	_ = h.send("1")
 	_ = h.Close()
@@ -196,9 +238,13 @@ func echoes(all []*honest, least int64, over <-chan struct{}) (answered int64, e
 		// ends when enough is answered, or in patience
 		go func() {
 			defer wg.Done()
+			e := h.ready()
 			begun := h.answered.Load()
 			for more := true; more; more = !closed(over) || h.answered.Load()-begun < least {
-				if e := h.echo(); e != nil {
+				if e == nil {
+					e = h.echo()
+				}
+				if e != nil {
 					mu.Lock()
 					err = fmt.Errorf("echo %d of an honest client: %w", h.answered.Load()-begun+1, e)
 					mu.Unlock()
