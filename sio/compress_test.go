@@ -75,8 +75,8 @@ func TestBroadcastsAreCompressedOnce(t *testing.T) {
 			}
 		}
 	}
-	if got := srv.CompressionStats(); got.Deflated != rounds {
-		t.Errorf("CompressionStats() = %+v, want %d messages deflated", got, rounds)
+	if got := srv.Stats().Compression; got.Deflated != rounds {
+		t.Errorf("Stats().Compression = %+v, want %d messages deflated", got, rounds)
 	}
 }
 
@@ -148,8 +148,8 @@ func TestCompressedEvents(t *testing.T) {
 	packet := `42["echo","` + strings.Repeat("a", 300) + `"]`
 	c.write(compressedFrame(packet))
 	c.expect(packet)
-	if got := srv.CompressionStats(); got.Inflated != 1 {
-		t.Errorf("CompressionStats() = %+v, want one message inflated", got)
+	if got := srv.Stats().Compression; got.Inflated != 1 {
+		t.Errorf("Stats().Compression = %+v, want one message inflated", got)
 	}
 }
 

@@ -54,7 +54,8 @@ type Server struct {
 	moving              atomic.Int64 // bytes of what waits for the functions of rooms
 
 	toldMu sync.Mutex
-	told   []told // the last of each loop; guarded by toldMu
+	told   []told       // the last of each loop; guarded by toldMu
+	ending sync.RWMutex // write-locked while Serve ends what is left on loops that have ended
 
 	registry registry
 	details  details
@@ -231,9 +232,11 @@ func (srv *Server) Serve(ctx context.Context) error {
 	}
 	// The loops have ended and are nobody's. Who was polling had no connection
 	// that could be cut.
+	srv.ending.Lock()
 	for _, sh := range srv.shards {
 		sh.end()
 	}
+	srv.ending.Unlock()
 	srv.relay.Close()
 	return errors.Join(err, srv.part(context.Background()))
 }
@@ -401,9 +404,6 @@ func (srv *Server) shutdown(ctx context.Context) error {
 
 // Engine returns the engine, for its counters.
 func (srv *Server) Engine() *loop.Engine { return srv.engine }
-
-// CompressionStats returns what compression did, of all connections.
-func (srv *Server) CompressionStats() eio.CompressionStats { return srv.eio.CompressionStats() }
 
 // Tune has the process serve this server as well as it can, for a program that does
 // little else, as sioedge does. It is called once, before Serve; later calls, and

@@ -11,9 +11,11 @@ import (
 
 // Stats are counts since the start, and gauges, which say so: what there is now.
 type Stats struct {
-	Loop   loop.Stats  // connections and bytes
-	Rooms  rooms.Stats // members of rooms, and broadcasts that are visited
-	Engine eio.Stats   // sessions, and HTTP requests with WebSocket handshakes among them
+	Loop        loop.Stats           // connections and bytes
+	Rooms       rooms.Stats          // members of rooms, and broadcasts that are visited
+	Directory   rooms.DirectoryStats // gauges: rooms and namespaces there are
+	Engine      eio.Stats            // sessions, and HTTP requests with WebSocket handshakes among them
+	Compression eio.CompressionStats // of messages and answers
 
 	BadPackets int64 // connections closed for a packet that could not be decoded, or was past Limits or MaxEventName
 	Violations int64 // connections closed for a packet that may not come when it came
@@ -49,7 +51,7 @@ type Stats struct {
 	TunnelLimited int64
 
 	// Late are the loops that did not tell within 100 ms: what is said of them is what
-	// they told last.
+	// they told last. While Serve ends what is left of sessions, all are.
 	Late []loop.LateLoop
 }
 
@@ -109,16 +111,17 @@ type tally struct {
 
 // told is what a loop has told of itself.
 type told struct {
-	loop   loop.Stats
-	engine eio.Stats
-	rooms  rooms.Stats
-	tally  tally
-	spaces map[*Namespace]space
+	loop        loop.Stats
+	engine      eio.Stats
+	compression eio.CompressionStats
+	rooms       rooms.Stats
+	tally       tally
+	spaces      map[*Namespace]space
 }
 
 // tell returns what a loop counts.
 func (sh *shard) tell() told {
-	t := told{sh.loop.Stats(), sh.srv.eio.LoopStats(sh.loop), sh.local.Stats(), sh.tally, make(map[*Namespace]space, len(sh.spaces))}
+	t := told{sh.loop.Stats(), sh.srv.eio.LoopStats(sh.loop), sh.srv.eio.LoopCompression(sh.loop), sh.local.Stats(), sh.tally, make(map[*Namespace]space, len(sh.spaces))}
 	t.tally.tasks -= sh.taken.Load()
 	for ns, x := range sh.spaces {
 		t.spaces[ns] = *x
@@ -133,7 +136,23 @@ const statsWait = 100 * time.Millisecond
 // what they told last.
 func (srv *Server) gather() (all []told, late []loop.LateLoop) {
 	all = make([]told, len(srv.shards))
-	missing := srv.engine.Gather(statsWait, func(l *loop.Loop) { all[l.Index()] = srv.shards[l.Index()].tell() })
+	var missing []int
+	if srv.ending.TryRLock() {
+		missing = srv.engine.Gather(statsWait, func(l *loop.Loop) { all[l.Index()] = srv.shards[l.Index()].tell() })
+		srv.ending.RUnlock()
+	} else {
+		for i := range all {
+			missing = append(missing, i)
+		}
+	}
+	since := srv.engine.Late(0)
+	for _, i := range missing {
+		x := loop.LateLoop{Loop: i, For: statsWait} // it may have come now
+		if at := slices.IndexFunc(since, func(y loop.LateLoop) bool { return y.Loop == i }); at >= 0 {
+			x = since[at]
+		}
+		late = append(late, x)
+	}
 	srv.toldMu.Lock()
 	defer srv.toldMu.Unlock()
 	if srv.told == nil {
@@ -144,11 +163,6 @@ func (srv *Server) gather() (all []told, late []loop.LateLoop) {
 			all[i] = srv.told[i]
 		} else {
 			srv.told[i] = all[i]
-		}
-	}
-	for _, x := range srv.engine.Late(0) {
-		if slices.Contains(missing, x.Loop) {
-			late = append(late, x)
 		}
 	}
 	return all, late
@@ -162,8 +176,8 @@ func (srv *Server) Stats() Stats {
 		Errors: srv.failures.errors.Load(), Panics: srv.failures.panics.Load(),
 		Drops:    Drops{Overloaded: srv.overloaded.Load(), Unheard: srv.unheard.Load()},
 		Backlog:  Backlog{LeftBehind: srv.leftBehind.Load(), Moves: srv.moving.Load(), Broadcasts: srv.rooms.Waiting()},
-		Recovery: srv.Recoveries(),
-		Memory:   srv.memory.Used(), MemoryClosed: srv.memory.Closed(),
+		Recovery: srv.Recoveries(), Directory: srv.rooms.Stats(),
+		Memory: srv.memory.Used(), MemoryClosed: srv.memory.Closed(),
 		Forwarded: r.Forwarded, ForwardFailed: r.ForwardFailed, ForwardLimited: r.ForwardLimited, ForwardUnproven: r.ForwardUnproven,
 		Tunnels: r.Tunnels, Tunnelled: r.Tunnelled, TunnelFailed: r.TunnelFailed, TunnelLimited: r.TunnelLimited,
 	}
@@ -173,6 +187,7 @@ func (srv *Server) Stats() Stats {
 	for i := range all {
 		st.Loop.Add(all[i].loop)
 		st.Engine.Add(all[i].engine)
+		st.Compression.Add(all[i].compression)
 		st.Rooms.Add(all[i].rooms)
 		st.add(&all[i].tally)
 		for ns, x := range all[i].spaces {

@@ -125,6 +125,28 @@ func TestStatsAreSums(t *testing.T) {
 	eventually(t, "their end", func() bool { return srv.namespace("/u/:id") == want })
 }
 
+// Who asks while Serve ends sessions whose loops have ended already, or from a handler
+// of their sockets, is told what is known, and disturbs nobody.
+func TestStatsWhileServeEnds(t *testing.T) {
+	const clients = 20
+	asked := make(chan sio.Stats, clients)
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) {
+		srv.Of("/").OnDisconnect(func(sio.Socket, sio.Reason) { asked <- srv.Stats() })
+	})
+	for range clients {
+		srv.joinPolling() // without a connection that the end of a loop could close
+	}
+	if err := srv.Engine().Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range clients {
+		if st := take(t, asked); len(st.Namespaces) != 1 {
+			t.Errorf("Stats() = %+v, want one namespace", st)
+		}
+	}
+	eventually(t, "the end of all", func() bool { return srv.namespace("/").Sockets == 0 && len(srv.Stats().Late) == 0 })
+}
+
 // Events that wait for a handler are a gauge, until they are handled or forgotten.
 func TestStatsOfBacklogs(t *testing.T) {
 	began, gate := make(chan struct{}, 1), make(chan struct{})

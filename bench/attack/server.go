@@ -190,7 +190,9 @@ func flatten(into map[string]int64, name string, v any) {
 		}
 	case map[string]any:
 		for k, e := range v {
-			flatten(into, k, e)
+			if k != "Directory" { // gauges, whose names are those of counters
+				flatten(into, k, e)
+			}
 		}
 	}
 }
@@ -202,6 +204,7 @@ var traffic = []string{
 	"Polling", "WebSocket", "Polling3", "WebSocket3", "Upgraded", "Probed", "Probing", "TransportClose", "TransportError", "PingTimeout", "ParseError", "ForcedClose",
 	"Pauses", "Polls", "Bodies", "Unacked", "Apart", "Accounts",
 	"Sockets", "Instances", "Events", "Emits", "Joins", "Tasks", "LeftBehind", "Broadcasts", "Bytes", "Tunnels", "Tunnelled", "Forwarded",
+	"Members", "Sets", "Leaves", "Runs", "Visited", "Deflated", "DeflatedFrom", "DeflatedTo", "Inflated",
 }
 
 // beyond returns the names and growth of the counters that say what was refused.

@@ -91,8 +91,8 @@ func TestInterop(t *testing.T) {
 		"deflate="+listen(t, sio.Options{Engine: deflate, OnError: quiet}, func(s *sio.Server) { deflating = s; serveAll(s) }),
 		"mounted="+mount(t, sio.Options{Engine: engine(), OnError: quiet}, serveAll),
 	)
-	if c := deflating.CompressionStats(); os.Getenv("FILTER") == "" && (c.Deflated == 0 || c.Inflated == 0 || c.Polls == 0) {
-		t.Errorf("CompressionStats() = %+v, want some of all", c)
+	if c := deflating.Stats().Compression; os.Getenv("FILTER") == "" && (c.Deflated == 0 || c.Inflated == 0 || c.Polls == 0) {
+		t.Errorf("Stats().Compression = %+v, want some of all", c)
 	}
 }
 
