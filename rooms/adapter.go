@@ -102,7 +102,9 @@ type Host interface {
 	// answer each acknowledgement. It returns when all have answered or left, or
 	// ctx is done.
 	DeliverAck(ctx context.Context, t Target, e Event, counted func(clients int), answer func(Value))
-	// Join, Leave and Disconnect are for the server's own sockets.
+	// Join, Leave and Disconnect are for the server's own sockets. Nothing of them is
+	// dropped, however much the server has to do: what does not come to the sockets at
+	// once waits in memory.
 	Join(t Target, rooms []string)
 	Leave(t Target, rooms []string)
 	Disconnect(t Target, closing bool)

@@ -17,7 +17,8 @@ import (
 // A BroadcastOperator says which sockets an event goes to, and how. It is a
 // value: each method returns another one, so keeping one and deriving two from
 // it is safe. Any goroutine may use it. What its methods are given is copied
-// before they return, as of a [Socket].
+// before they return, as of a [Socket]. Those that send something, or do something to
+// sockets, wait, ten seconds at most, while 16 MiB wait for a loop; not on a loop.
 type BroadcastOperator struct {
 	ns         *Namespace
 	in         *instance // nil: those of ns, or the one called name
@@ -110,9 +111,7 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	if b.direct && b.socket().gone() {
 		return ErrClosed
 	}
-	for _, sh := range b.server().shards {
-		sh.loop.Admit()
-	}
+	b.admit()
 	if b.server().overcrowded(b.volatile) {
 		if b.volatile {
 			return nil

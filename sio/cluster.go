@@ -223,10 +223,11 @@ func (h *host) DeliverAck(ctx context.Context, t rooms.Target, e rooms.Event, co
 	}
 }
 
-// Join puts sockets of this server into rooms.
+// Join puts sockets of this server into rooms. Like Leave and Disconnect, it does not
+// wait for a loop that has much to do: whoever calls it reads a lane of the cluster,
+// for all other servers, and the one that asks has waited for its own loops.
 func (h *host) Join(t rooms.Target, names []string) {
 	if b, ok := h.at(t); ok {
-		b.admit()
 		h.srv.seq.changeNow(func(effect uint64) { b.join(names, effect) })
 	}
 }
@@ -234,7 +235,6 @@ func (h *host) Join(t rooms.Target, names []string) {
 // Leave takes sockets of this server out of rooms.
 func (h *host) Leave(t rooms.Target, names []string) {
 	if b, ok := h.at(t); ok {
-		b.admit()
 		h.srv.seq.changeNow(func(effect uint64) { b.leave(names, effect) })
 	}
 }
@@ -242,7 +242,6 @@ func (h *host) Leave(t rooms.Target, names []string) {
 // Disconnect disconnects sockets of this server.
 func (h *host) Disconnect(t rooms.Target, closing bool) {
 	if b, ok := h.at(t); ok {
-		b.admit()
 		h.srv.seq.changeNow(func(uint64) { b.disconnect(DisconnectOptions{Conn: closing}) })
 	}
 }

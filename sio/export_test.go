@@ -166,6 +166,15 @@ func (srv *Server) Deadlines() (n int) {
 	return n
 }
 
+// Stuff fills the mailboxes of all loops with what is for nobody.
+func (srv *Server) Stuff() {
+	for _, sh := range srv.shards {
+		for range 17 {
+			sh.loop.Mail(0, 0, make([]byte, 1<<20), nil)
+		}
+	}
+}
+
 // Server returns the one that the namespace is of.
 func (n *Namespace) Server() *Server { return n.srv }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -124,3 +125,51 @@ func (l *lines) String() string {
 }
 
 func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// While a loop has too much to do, whoever does something to sockets waits, but not the
+// adapter, which has other servers' to go on with; nothing of either is lost.
+func TestOperatorsWaitForTheLoopsButNotTheAdapter(t *testing.T) {
+	hold, held := make(chan struct{}), make(chan struct{})
+	p := newPair(t, sio.Options{Loop: loops(1)}, func(i int, srv *sio.Server) {
+		srv.Of("/").HandleInline("hold", func(sio.Socket, *sio.Msg) error { close(held); <-hold; return nil })
+	})
+	ns, s, host := p.ns[0].All().Local(), p.sockets[0], p.stops[0].host
+	s.Join("local", "other's")
+	s.Rooms()
+	p.clients[0].send(`42["hold"]`)
+	<-held // the loop does nothing until then
+	p.servers[0].Stuff()
+	waits := func() int64 { return p.servers[0].Engine().Stats().MailWaits }
+
+	all := rooms.Target{Namespace: "/"}
+	host.Join(all, []string{"by another"})
+	host.Leave(all, []string{"other's"})
+	host.Disconnect(rooms.Target{Namespace: "/", Rooms: []string{"nobody's"}}, false)
+	if n := waits(); n != 0 {
+		t.Errorf("the adapter was kept waiting %d times", n)
+	}
+	var done sync.WaitGroup
+	for i, f := range []func(){
+		func() { ns.Join("joined") },
+		func() { ns.Leave("local") },
+		func() { ns.To("nobody's").Disconnect(sio.DisconnectOptions{}) },
+		func() { s.Join("too") },
+		func() { s.Leave("too") },
+	} {
+		done.Go(f)
+		eventually(t, "a wait", func() bool { return waits() == int64(i+1) })
+	}
+	close(hold)
+	done.Wait()
+	ns.Join("last")
+	for _, room := range s.Rooms() {
+		if room == "local" || room == "other's" {
+			t.Errorf("the socket is in %s still", room)
+		}
+	}
+	for _, room := range []string{"by another", "joined", "last"} {
+		if got := ns.To(room).Sockets(); len(got) != 1 {
+			t.Errorf("%d sockets are in %q, want one", len(got), room)
+		}
+	}
+}
