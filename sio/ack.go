@@ -389,17 +389,38 @@ func (b BroadcastOperator) poll(c *collection, p *pendingAck, e rooms.Event) {
 // forget has every loop forget what is due.
 func (b BroadcastOperator) forget(p *pendingAck) {
 	for _, sh := range b.server().shards {
-		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.forgetAcks(p) }))
+		sh.loop.Post(&forgetting{sh: sh, p: p})
 	}
 }
 
-// forgetAcks forgets an acknowledgement that several sockets owe.
-func (sh *shard) forgetAcks(p *pendingAck) {
-	for slot, x := range sh.exts {
-		for id, q := range x.acks {
-			if q == p {
-				sh.takeAck(slot, id)
+// A forgetting forgets an acknowledgement that several sockets owe, some at a time.
+type forgetting struct {
+	sh   *shard
+	p    *pendingAck
+	slot uint32 // the last that has been looked at
+}
+
+// forgetStep is how many sockets, and acknowledgements that they owe, it looks at in
+// one piece.
+const forgetStep = 4096
+
+// Run does a step.
+func (f *forgetting) Run(l *loop.Loop) {
+	sh := f.sh
+	for work := 0; work < forgetStep && f.slot < sh.sockets.Max(); work++ {
+		f.slot++
+		if sh.sockets.At(f.slot).is&extended == 0 {
+			continue
+		}
+		acks := sh.exts[f.slot].acks
+		work += len(acks)
+		for id, q := range acks {
+			if q == f.p {
+				sh.takeAck(f.slot, id)
 			}
 		}
+	}
+	if f.slot < sh.sockets.Max() {
+		l.Post(f)
 	}
 }
