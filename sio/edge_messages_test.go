@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -180,6 +181,78 @@ func TestCrossingsAreBounded(t *testing.T) {
 	}
 	x.send(`42/1,["late"]`)
 	x.expect("<>")
+}
+
+// What is remembered is charged to the session, as long as it is; it ends no
+// connection that has no room for it.
+func TestCrossingsAreCharged(t *testing.T) {
+	st := newStage(t, sio.Options{KeepHandshake: true})
+	st.Of("/:n").HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
+	name := func(i int) string { return "/" + strings.Repeat("x", 900) + fmt.Sprint(i) + "," }
+	end := func(x *extra, i int) {
+		t.Helper()
+		x.send("40"+name(i), "42"+name(i)+`["kick"]`)
+		if got := x.received(); len(got) != 2 {
+			t.Fatalf("received %q, want the end of a namespace", got)
+		}
+	}
+	held := func() int64 { return st.Stats().Engine.Held }
+	x := st.enter(0)
+	for i := range 20 {
+		end(x, i)
+	}
+	all := held()
+	if all < 16*900 || all > 17*1100 {
+		t.Errorf("%d bytes are charged for 16 names of 900", all)
+	}
+	x.send("40" + name(19)) // it is back: nothing of what was before can come
+	x.received()
+	if got := held(); got >= all-900 || got < 15*900 {
+		t.Errorf("%d bytes are charged for 15 of them", got)
+	}
+	for range 4 {
+		st.sim.Advance(10 * time.Second)
+		x.send("3")
+		x.received()
+	}
+	if got := held(); got != 0 {
+		t.Errorf("%d bytes are charged for what is over", got)
+	}
+	end(x, 1)
+	x.peer.Close()
+	st.sim.Turn()
+	if got := held(); got != 0 {
+		t.Errorf("%d bytes are charged for who has gone", got)
+	}
+
+}
+
+// Who has no room for it in its budget is not ended for that.
+func TestCrossingsForWhoHasNoRoom(t *testing.T) {
+	const budget = 300_000
+	st := newStage(t, sio.Options{KeepHandshake: true, Engine: eio.Options{ConnBudget: budget, MaxPayload: 10_000}})
+	kick := func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil }
+	st.Of("/:n").HandleInline("kick", kick)
+	st.Of("/").HandleInline("kick", kick)
+	x := st.enter(0)
+	for i, room := 0, budget; room > 60; room = budget - int(st.Stats().Engine.Held) {
+		n := 4500
+		if room < 9000 {
+			n = room - 60
+		}
+		x.send(fmt.Sprintf(`40/%d,{"a":"%s"}`, i, strings.Repeat("a", n-len(`{"a":""}`))))
+		if got := x.received(); len(got) != 1 {
+			t.Fatalf("with room for %d bytes received %q", room, got)
+		}
+		i++
+	}
+	x.send(`42["kick"]`)
+	x.expect("41")
+	x.send(`42/0,["nothing"]`)
+	x.expect()
+	if st := st.Stats(); st.Engine.Budget != 0 || st.Violations != 0 {
+		t.Errorf("Stats() = %+v, want none closed", st)
+	}
 }
 
 // No more than ten attachments, to the number, either way.

@@ -27,7 +27,7 @@ type Owner interface {
 }
 
 // An Account is one connection's. A nil Account is that of a connection that is
-// gone: nothing can be charged to it. Charge, Work, Burden, Release, Settle and End belong
+// gone: nothing can be charged to it. Charge, Spare, Work, Burden, Release, Settle and End belong
 // to the owner's loop, all else to any goroutine.
 type Account struct {
 	// Immutable after Init.
@@ -67,6 +67,12 @@ func (a *Account) Work(n int) bool {
 	}
 	a.press()
 	return true
+}
+
+// Spare is Charge for what can be done without: if it does not fit, it is not counted,
+// and false is all that comes of it.
+func (a *Account) Spare(n int) bool {
+	return a != nil && !a.ended.Load() && a.Held()+int64(n) <= a.most && a.charge(n, false)
 }
 
 // Burden is Work for what a program does because of the client, who cannot know how

@@ -156,3 +156,20 @@ func TestBurdenPausesAndEndsNobody(t *testing.T) {
 		t.Error("an account that has ended counts")
 	}
 }
+
+// What can be done without is not kept where there is no room, and nothing else comes
+// of that.
+func TestWhatCanBeDoneWithoutEndsNothing(t *testing.T) {
+	a, o, total := newAccount(1000)
+	if !a.Charge(900) || !a.Spare(100) || a.Spare(1) || a.Held() != 1000 || o.exceeded != 0 || a.Over() {
+		t.Fatalf("%d bytes are held and %d charges were too many, want 1000 and none", a.Held(), o.exceeded)
+	}
+	a.Release(100)
+	if !a.Spare(50) || o.paused != 0 {
+		t.Fatalf("%d bytes are held and %d pauses, want 950 and none", a.Held(), o.paused)
+	}
+	a.End()
+	if a.Spare(1) || (*Account)(nil).Spare(1) || total.Load() != 0 {
+		t.Fatalf("%d bytes are held when it has ended", total.Load())
+	}
+}
