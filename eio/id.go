@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
@@ -65,7 +66,7 @@ type IDs struct {
 	node  Node
 	key   []byte
 	block cipher.Block
-	blank [8]byte
+	blank [8]byte   // of the purpose, whole: codecs may share a key
 	bufs  sync.Pool // *idBuf; AES' arguments escape, and ids are made on hot paths
 }
 
@@ -88,8 +89,9 @@ func NewIDs(node Node, purpose string) (*IDs, error) {
 // IDKeyLen is the length of a codec's key, in bytes.
 const IDKeyLen = 16
 
-// NewIDsWithKey is NewIDs with the key of another codec, of the same node: whose
-// process has ended, and whose records have been restored in this one.
+// NewIDsWithKey is NewIDs with the key of another codec, of the same node: one of
+// another purpose, or one whose process has ended, and whose records have been restored
+// in this one.
 func NewIDsWithKey(node Node, purpose string, key []byte) (*IDs, error) {
 	if !node.Valid() {
 		return nil, fmt.Errorf("eio: %q cannot name a node", string(node))
@@ -102,7 +104,8 @@ func NewIDsWithKey(node Node, purpose string, key []byte) (*IDs, error) {
 		return nil, err
 	}
 	x := &IDs{node: node, key: bytes.Clone(key), block: block, bufs: sync.Pool{New: func() any { return new(idBuf) }}}
-	copy(x.blank[:], purpose)
+	sum := sha256.Sum256([]byte(purpose))
+	copy(x.blank[:], sum[:])
 	return x, nil
 }
 

@@ -136,3 +136,23 @@ func TestNodes(t *testing.T) {
 		}
 	}
 }
+
+// Codecs of one key are of different purposes, however these are called.
+func TestIDsOfAnotherPurpose(t *testing.T) {
+	a := newIDs(t, "purpose one")
+	b, err := NewIDsWithKey("Node", "purpose two", a.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewIDsWithKey("Node", "purpose one", a.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := a.Append(nil, 7)
+	if _, ok := b.Parse(id); ok {
+		t.Errorf("%s is an id of another purpose too", id)
+	}
+	if ref, ok := c.Parse(id); !ok || ref != 7 {
+		t.Errorf("%s is %d, %t to a codec of its purpose, want 7", id, ref, ok)
+	}
+}

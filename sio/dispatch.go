@@ -3,6 +3,7 @@ package sio
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -366,4 +368,27 @@ func (sh *shard) reject(es eio.Session, name string, e *Error) {
 	head := parser.AppendHead(nil, parser.ConnectError, 0, name, 0, false)
 	text, _ := value.AppendJSON(head, payload) // a text, or JSON: see refusal
 	sh.transmit(es, eio.AppendText(nil, text), false)
+}
+
+// identify asks who a connecting socket is, if anybody wants to know.
+func (sh *shard) identify(slot uint32) {
+	who := sh.srv.o.Recovery.Identity
+	if who == nil {
+		return
+	}
+	s, identity := sh.socket(slot), ""
+	if err := sh.srv.call(s, "connect", func() error { identity = who(s); return nil }); err != nil {
+		identity = rand.Text() // nobody
+	}
+	if identity != "" {
+		sh.srv.details.edit(s.ref, func(d *detail) { d.identity = identity })
+	}
+}
+
+// identity returns who a socket's client is, as far as anybody wanted to know.
+func (srv *Server) identity(ref rooms.Ref) string {
+	if d := srv.details.get(ref); d != nil {
+		return d.identity
+	}
+	return ""
 }

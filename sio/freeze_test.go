@@ -21,9 +21,14 @@ type wire struct {
 
 func newWire(t *testing.T, sim *loop.Sim, on int) *wire {
 	w := &wire{t, sim.Connect(on)}
+	w.open()
+	return w
+}
+
+// open opens a session over WebSocket.
+func (w *wire) open() {
 	w.peer.Send(wsframe.AppendClientHandshake(nil, "h", "/socket.io/?EIO=4&transport=websocket&token=t", [16]byte{1}))
 	w.peer.Received()
-	return w
 }
 
 func (w *wire) send(packet string) {
@@ -66,9 +71,10 @@ func (w *wire) events() (all []string) {
 	return all
 }
 
-// A frozen server has namespace / with an echo.
-func newFrozen(t *testing.T) (*Server, *loop.Sim) {
-	srv, sim, err := NewSim(Options{KeepHandshake: true, Recovery: Recovery{Window: time.Minute}, Loop: loop.Options{Loops: 2}})
+// A frozen server has namespace / with an echo. It goes on with the ids of one whose
+// key it has.
+func newFrozen(t *testing.T, key []byte) (*Server, *loop.Sim) {
+	srv, sim, err := NewSim(Options{KeepHandshake: true, Engine: eio.Options{Node: "Node", IDKey: key}, Recovery: Recovery{Window: time.Minute}, Loop: loop.Options{Loops: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +85,8 @@ func newFrozen(t *testing.T) (*Server, *loop.Sim) {
 // What a socket is lies in plain data: it goes on in another server, in its place or
 // in another one, and its client notices nothing.
 func TestASocketGoesOnInAnotherServer(t *testing.T) {
-	from, sim := newFrozen(t)
+	from, sim := newFrozen(t, nil)
+	newWire(t, sim, 1) // a session without a socket
 	clients, sockets := map[int]*wire{}, map[int]Socket{}
 	var pids [2]string
 	for i := range 2 {
@@ -109,28 +116,37 @@ func TestASocketGoesOnInAnotherServer(t *testing.T) {
 	}
 
 	// Freeze, and go on elsewhere, where one of the two places is taken.
-	states := map[int]*socketState{}
+	states, sessions := map[int]*socketState{}, map[int]*eio.SessionState{}
 	for i, s := range sockets {
 		sh := s.shard()
 		states[i] = sh.snapshot(s.ref.Slot())
 		states[i].From = 0
+		st, err := sh.session(s.ref.Slot()).Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions[i] = st
 	}
-	to, sim2 := newFrozen(t)
-	to.ids = from.ids // what they seal with goes along
+	to, sim2 := newFrozen(t, from.eio.IDKey())
 	other := newWire(t, sim2, 1)
-	other.send("0")
+	for _, packet := range []string{"0", "1", "0"} { // the place has had one since
+		other.send(packet)
+	}
 	other.received()
 	answered := map[int]string{}
 	for i := range 2 {
-		clients[i] = newWire(t, sim2, i)
+		clients[i] = &wire{t, sim2.Connect(i)}
 		sh := to.shards[i]
-		es := lastSession(sh)
-		slot, ok := sh.restoreSocket(es, states[i], func(id uint64) *pendingAck {
+		es, err := to.eio.Restore(sh.loop, sessions[i], sh.loop.Conn) // connections have the places that they had
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !sh.restoreSession(es, []*socketState{states[i]}, func(id uint64) *pendingAck {
 			return &pendingAck{done: func(a Args, err error) { answered[i] = fmt.Sprint(string(a.Raw(0)), err) }}
-		})
-		if !ok {
+		}) {
 			t.Fatalf("socket %d was not restored", i)
 		}
+		slot := sh.find(es, []byte("/"))
 		was := sockets[i]
 		sockets[i] = sh.socket(slot)
 		if same := sockets[i].ref == was.ref; same != (i == 0) {
@@ -139,6 +155,9 @@ func TestASocketGoesOnInAnotherServer(t *testing.T) {
 		if sockets[i].ID() != was.ID() {
 			t.Errorf("socket %d has the id %s, want %s", i, sockets[i].ID(), was.ID())
 		}
+	}
+	if _, ok := to.shards[0].restoreSocket(to.shards[0].session(sockets[0].ref.Slot()), states[0], nil); ok {
+		t.Error("a socket was restored a second time")
 	}
 	for i := range 2 {
 		goesOn(t, to, sim2, i, sockets, clients, states, answered)
@@ -205,11 +224,4 @@ func socketOf(srv *Server, id string) (Socket, bool) {
 		return Socket{}, false
 	}
 	return srv.shards[ref.Loop()].socket(ref.Slot()), true
-}
-
-// lastSession returns the session of a loop that was opened last.
-func lastSession(sh *shard) eio.Session {
-	q := sh.arrivals.queue
-	es, _ := sh.srv.eio.Lookup(sh.loop, q[len(q)-1].session)
-	return es
 }

@@ -2,7 +2,6 @@ package sio
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"iter"
 	"maps"
@@ -59,9 +58,9 @@ func newRequest(es eio.Session, r *http1.Request) *request {
 }
 
 // withQuery returns the request of a socket whose client gave a query with the
-// name of the namespace.
+// name of the namespace, or, with none, as the session's is.
 func (r *request) withQuery(query []byte) *request {
-	if r == nil || len(query) == 0 {
+	if r == nil || string(query) == r.query {
 		return r
 	}
 	own := *r
@@ -212,24 +211,57 @@ func (sh *shard) assume(slot uint32, x *socketState) {
 	})
 }
 
+// restoreSession has a session that eio has restored go on in this server, with its
+// sockets in the order of joining; see restoreSocket. It is false if one of them cannot:
+// those before it are there. Nothing is kept of a packet whose attachments were still
+// to come.
+func (sh *shard) restoreSession(es eio.Session, all []*socketState, answers func(id uint64) *pendingAck) (ok bool) {
+	sh.loop.Check()
+	es.SetUser(es.User() & userFlags) // the rest named the first socket elsewhere
+	if es.User()&everJoined == 0 {
+		sh.arrivals.add(sh, es.Ref())
+	}
+	for _, x := range all {
+		if r := x.handshake.r; r != nil && sh.requests[es.Ref()] == nil && sh.srv.keepsHandshake() && !sh.keepRequest(es, r.withQuery(nil)) {
+			return false
+		}
+		if _, ok := sh.restoreSocket(es, x, answers); !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // restoreSocket puts a socket into a session of this loop that another server had, or
 // this one had before: connected, and without a word to its client. It gets its own
 // place if that is free, and keeps its id in any other. X.From is a place in the log
 // that this server goes on with, or 0. Answers returns who gets the answer to what
 // the client has been asked, nil if nobody wants it. It is false if there is no such
-// namespace any more, or no place.
+// namespace any more, no place, no room in the session's budget for what it brought, or
+// somebody who has its id: a server with the ids of another is given what that had
+// before it serves anybody.
 func (sh *shard) restoreSocket(es eio.Session, x *socketState, answers func(id uint64) *pendingAck) (slot uint32, ok bool) {
 	sh.loop.Check()
+	if home, ok := sh.srv.idRef(x.ID); ok && sh.srv.alive(home) {
+		return 0, false
+	}
 	in, _ := sh.srv.registry.acquire([]byte(x.Name), json.RawMessage(x.handshake.auth))
 	if in == nil {
+		return 0, false
+	}
+	brought, ok := sh.bring(es, len(x.handshake.auth))
+	if !ok {
+		sh.srv.registry.release(in)
 		return 0, false
 	}
 	if slot = x.Ref.Slot(); x.Ref.Loop() == sh.loop.Index() && sh.sockets.AllocAt(slot, x.Ref.Gen()) {
 		sh.link(es, in, slot)
 	} else if slot, ok = sh.newSocket(es, in); !ok {
+		brought.account.Release(brought.size)
 		sh.srv.registry.release(in)
 		return 0, false
 	}
+	sh.brings(slot, brought)
 	sh.assume(slot, x)
 	sh.srv.seq.holds(sh.ref(slot), x.PID)
 	sh.sockets.At(slot).start = positionOf(x.From)
@@ -268,22 +300,6 @@ func (sh *shard) rejoin(slot uint32, names []string) {
 	}
 }
 
-// home returns the Ref that a socket's id is made of, which it has again when it
-// is recovered.
-func (s Socket) home() rooms.Ref {
-	if ref, ok := s.srv().idRef(s.own); ok {
-		return ref
-	}
-	return s.ref
-}
-
-// Recovered tells whether the socket is one that its client had before, with
-// what it missed delivered.
-func (s Socket) Recovered() bool {
-	d := s.srv().details.get(s.ref)
-	return d != nil && d.recovered
-}
-
 // session returns a socket as the servers of a cluster keep it.
 func (x *socketState) session(data json.RawMessage) rooms.Session {
 	expires := time.Time{}
@@ -312,29 +328,6 @@ func stateOf(s rooms.Session, instance string) *socketState {
 		x.data = travelled(s.Data)
 	}
 	return x
-}
-
-// identify asks who a connecting socket is, if anybody wants to know.
-func (sh *shard) identify(slot uint32) {
-	who := sh.srv.o.Recovery.Identity
-	if who == nil {
-		return
-	}
-	s, identity := sh.socket(slot), ""
-	if err := sh.srv.call(s, "connect", func() error { identity = who(s); return nil }); err != nil {
-		identity = rand.Text() // nobody
-	}
-	if identity != "" {
-		sh.srv.details.edit(s.ref, func(d *detail) { d.identity = identity })
-	}
-}
-
-// identity returns who a socket's client is, as far as anybody wanted to know.
-func (srv *Server) identity(ref rooms.Ref) string {
-	if d := srv.details.get(ref); d != nil {
-		return d.identity
-	}
-	return ""
 }
 
 // details holds, outside the loops, what only some sockets have and any

@@ -39,8 +39,7 @@ func (q *recovering) holder(pid string) rooms.Ref {
 		}
 		ref = rooms.Ref(x)
 	}
-	shards := q.srv.shards
-	if ref.Loop() >= len(shards) || !shards[ref.Loop()].sockets.Is(ref.Slot(), ref.Gen()) {
+	if !q.srv.alive(ref) {
 		return 0
 	}
 	return ref

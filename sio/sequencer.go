@@ -271,7 +271,7 @@ type milestone struct {
 }
 
 func newRecovering(srv *Server) (*recovering, error) {
-	pids, err := eio.NewIDs(srv.o.Engine.Node, "socket.io private")
+	pids, err := srv.newIDs("socket.io private")
 	interval := cmp.Or(srv.o.Engine.PingInterval, eio.DefaultPingInterval)
 	timeout := cmp.Or(srv.o.Engine.PingTimeout, eio.DefaultPingTimeout)
 	return &recovering{

@@ -134,7 +134,7 @@ func newServer(o Options) (*Server, error) {
 		return nil, err
 	}
 	srv.memory = memory.NewGuard(o.MemoryLimit, srv.eio, srv.notice)
-	srv.ids, err = eio.NewIDs(srv.o.Engine.Node, "socket.io socket")
+	srv.ids, err = srv.newIDs("socket.io socket")
 	return srv, err
 }
 
@@ -175,6 +175,17 @@ func NewWatched(o Options, w *quiet.Watch) (*Server, *loop.Sim, error) {
 		sim.Share(w.Notify)
 	}
 	return srv, sim, err
+}
+
+// newIDs returns a codec for ids of a purpose, with the key of the sessions': by that,
+// and no other, all that a process restores is known by the ids that it had.
+func (srv *Server) newIDs(purpose string) (*eio.IDs, error) {
+	return eio.NewIDsWithKey(srv.o.Engine.Node, purpose, srv.eio.IDKey())
+}
+
+// alive tells whether a Ref is that of a socket that is not gone. Any goroutine may ask.
+func (srv *Server) alive(ref rooms.Ref) bool {
+	return ref.Loop() < len(srv.shards) && srv.shards[ref.Loop()].sockets.Is(ref.Slot(), ref.Gen())
 }
 
 // bind makes the server's part of each loop, before the loops run.

@@ -430,3 +430,19 @@ func (s Socket) arrived(v any) (data any) {
 	})
 	return data
 }
+
+// home returns the Ref that a socket's id is made of, which it has again when it
+// is recovered.
+func (s Socket) home() rooms.Ref {
+	if ref, ok := s.srv().idRef(s.own); ok {
+		return ref
+	}
+	return s.ref
+}
+
+// Recovered tells whether the socket is one that its client had before, with
+// what it missed delivered.
+func (s Socket) Recovered() bool {
+	d := s.srv().details.get(s.ref)
+	return d != nil && d.recovered
+}
