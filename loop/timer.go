@@ -12,6 +12,9 @@ type Timer struct {
 	f   func()
 }
 
+// maxWait is for ever, in ns: with what the clock has, it fits.
+const maxWait = 1 << 62
+
 // Armed reports whether t will fire.
 func (t *Timer) Armed() bool { return t.pos != 0 }
 
@@ -21,7 +24,7 @@ func (t *Timer) Armed() bool { return t.pos != 0 }
 func (l *Loop) Schedule(t *Timer, d time.Duration, f func()) {
 	l.owner.check()
 	const ms = int64(time.Millisecond)
-	at := (l.clockNs() + max(int64(d), 0) + ms - 1) / ms
+	at := (l.clockNs() + min(max(int64(d), 0), maxWait) + ms - 1) / ms
 	if t.pos != 0 {
 		l.timers.remove(t)
 	}

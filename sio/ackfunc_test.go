@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -253,5 +254,20 @@ func TestQuestionsTakeNoGoroutine(t *testing.T) {
 		if err := take(t, done); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a question ended with %v, want %v", err, context.DeadlineExceeded)
 		}
+	}
+}
+
+// Who waits for as long as a Duration can be does so.
+func TestAFunctionMayWaitForEver(t *testing.T) {
+	st := newStage(t, sio.Options{})
+	x := st.enter(0)
+	done, heard := told()
+	if err := x.s.EmitAckFunc(math.MaxInt64, done, "ask"); err != nil {
+		t.Fatal(err)
+	}
+	st.sim.Advance(10 * time.Second)
+	x.send(`430["late"]`)
+	if a := take(t, heard); a.err != nil {
+		t.Errorf("the function is told %v, want the answer", a.err)
 	}
 }
