@@ -98,8 +98,9 @@ func (b BroadcastOperator) targets() []*instance {
 func (b BroadcastOperator) server() *Server { return b.namespace().srv }
 
 // Emit encodes the event once and sends it to every socket addressed, each once.
-// It returns before they have it; the error is about the arguments. They are
-// encoded as encoding/json does, with byte slices as binary attachments.
+// It returns before they have it. Arguments are encoded as encoding/json does, with
+// byte slices as binary attachments. The error is an *[EncodeError], [ErrOverloaded], or
+// [ErrClosed] of a socket's own operator whose socket has left.
 func (b BroadcastOperator) Emit(event string, args ...any) error {
 	return b.namespace().outgoing(b, event, args, (BroadcastOperator).emit)
 }

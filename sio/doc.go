@@ -59,8 +59,8 @@
 //
 //	const Moved = sio.Event[Move]("moved")
 //
-// [Namespace.HandleAny] handles what has no handler, [Namespace.UseEvent] wraps
-// the handlers of all events, and [Namespace.UseEmit] all that is emitted.
+// [Namespace.HandleAny] handles what has no handler, [Namespace.UseEvent] wraps all
+// handlers, and [Namespace.UseEmit] all that is emitted.
 //
 // # Acknowledgements
 //
@@ -74,8 +74,11 @@
 //	sure, err := sio.Ask[bool](ctx, s, "sure?", o.Count)
 //
 // [AskFunc] and [Socket.EmitAckFunc] do not wait: a function is called with the
-// answer, in its turn among the socket's handlers. However many questions are open,
-// no goroutine exists for them.
+// answer, in its turn among the socket's handlers, and until then there is no goroutine:
+//
+//	sio.AskFunc(s, 10*time.Second, "who are you?", nil, func(name string, err error) {
+//		fmt.Println(name, err)
+//	})
 //
 // [BroadcastOperator.EmitAck] asks many. When its context ends it returns the
 // answers so far, along with the context's error:
@@ -129,12 +132,23 @@
 //		return nil
 //	})
 //
-// A token that lasts for a while is a deadline of the socket ([Socket.ExpireAt]):
-// the connection is closed when it comes, or a function is called.
+// After OnConnect, Auth finds nothing, and the log says so. A token that lasts for a
+// while is a deadline of the socket, at which the connection is closed ([ExpiredCode]):
 //
-// What concerns the connection is in Options.Engine, an [eio.Options], and comes
-// before: CORS says which origins may connect at all, WebSockets included;
-// AllowRequest decides on each new session; Middleware sees each HTTP request.
+//	s.ExpireAt(end, nil)
+//
+// What concerns the connection comes before: Options.CORS says which origins may
+// connect at all, WebSockets included; Options.AllowRequest decides on each new
+// session; Middleware of Options.Engine sees each HTTP request.
+//
+// # What belongs to a socket
+//
+// Values that stay here have a [Key], with their type. What [Socket.SetData] stores
+// is shown to other servers, and comes back with a client that recovers; [DataOf] has
+// its type:
+//
+//	user, _ := User.Get(s)
+//	name, err := sio.DataOf[string](s)
 //
 // # Binary
 //
@@ -146,8 +160,7 @@
 //		Data sio.Binary `json:"data"` // []byte would do too
 //	}
 //
-// With Options.Parser, clients may speak MessagePack instead of JSON, or each the
-// one it likes ([EitherParser]). Handlers see no difference.
+// With Options.Parser, clients may speak MessagePack, or either ([EitherParser]).
 //
 // # Volatile and compression
 //
@@ -156,7 +169,7 @@
 //
 //	return s.Broadcast().Volatile().Emit("cursor", m.Raw(0))
 //
-// If Options.Engine.Compression is set, long messages over WebSocket are sent
+// If Options.PerMessageDeflate is set, long messages over WebSocket are sent
 // compressed to clients that can take it, and a broadcast is compressed once for
 // all; [BroadcastOperator.Compress] excepts events for which it is a waste.
 //
@@ -173,8 +186,8 @@
 // was away for too long, when what it missed is not kept any more or is more than
 // may be queued for one client. Operators reach who is away: rooms are joined and
 // left, and who was disconnected is a new one. A server that knows its clients has
-// middlewares run for those that come back ([Recovery.RunMiddlewares]), or names
-// them ([Recovery.Identity]): otherwise a private id is all that it takes.
+// middlewares run again ([Recovery.RunMiddlewares]), or names its clients
+// ([Recovery.Identity]): otherwise a private id is all that it takes.
 //
 // # Disconnecting
 //
@@ -213,13 +226,18 @@
 //
 // # Limits
 //
-// What one client can cost is bounded: Options has bounds for its namespaces,
-// rooms, acknowledgements and names of events, Options.Limits for what is in a
-// packet, Options.Engine for the sizes of messages, and Options.Loop for what
-// waits for a client that does not read. What is kept for a client on the way in
-// is bounded as a whole (ConnBudget of Options.Engine), and so is the memory of the
-// process if [Options].MemoryLimit is set. The bound of live instances (MaxInstances)
-// is off until set. [Server.Stats] counts who went too far.
+// Options has what has a name of Node's, Options.Engine ([eio.Options]) what else is of
+// sessions, Options.Loop ([loop.Options]) what is of connections:
+//
+//	o := sio.Options{PingInterval: 10 * time.Second, MaxHTTPBufferSize: 100_000}
+//	o.Engine.MaxSessions = 50_000 // of Engine.IO
+//	o.Loop.SlowAfter = 5 * time.Second
+//
+// What one client can cost is bounded: its namespaces, rooms, acknowledgements and
+// names of events, what is in a packet (Limits), what is kept for it on the way in
+// (Engine.ConnBudget) and out (Loop.SoftOutbound, MaxOutbound). So are live instances,
+// and the memory of the process. [Server.Stats] counts who went too far, and what
+// waits. [Server.Tune] has a process that does little else serve as sioedge does.
 //
 // # Several servers
 //
@@ -243,8 +261,8 @@
 //	mux := http.NewServeMux()
 //	mux.Handle("/socket.io/", srv)
 //
-// [Server.Adopt] takes over any connection that is TCP or Unix. The other way
-// round, Options.Handler answers the paths that are not Socket.IO's.
+// [Server.Adopt] takes over any connection that is TCP or Unix, Options.Handler
+// answers paths that are not Socket.IO's, [Server.ListenWith] listens with options.
 //
 // # Shutting down
 //
@@ -260,6 +278,23 @@
 // Package siotest has clients without a network, for tests of what is registered
 // here: an hour of silence, or a client that does not read, happens at once and
 // always in the same way, with handlers on goroutines too. What is emitted is
-// recorded. It stands on [NewSim], which is for those who speak the protocol
-// themselves.
+// recorded. It stands on [NewSim], which is for those who speak the protocol:
+//
+//	c.Emit("version", 2)
+//	end := c.ExpectDisconnect()
+//
+// # How it is built
+//
+// A [Server] has a shard on each loop, which owns the records of its sockets; what is
+// done to them from elsewhere is posted there. The files answer:
+//
+//   - who owns a socket's state: shard.go, record; handshake.go, detail
+//   - where an emit gets its place: sequencer.go; clustered.go with a cluster's log
+//   - who disconnects a slow client: loop/slow.go; one that polls: eio/pollqueue.go
+//   - until when a view is valid: [Namespace.HandleInline], msg.go; below [eio.Handler]
+//   - what an unknown session gets: eio/forward.go; in a cluster internal/relay
+//   - connecting, events, leaving: connect.go, dispatch.go and inbox.go, leave.go
+//   - broadcasts, and what else is done to many: broadcast.go, operators.go, rooms
+//   - recovery: recover.go, internal/packetlog; in a cluster internal/clusterlog
+//   - where the rest is: internal/ pattern, memory, due, confine, clientfiles, quiet
 package sio

@@ -157,3 +157,23 @@ func ExampleBroadcastOperator_EmitAck_partial() {
 	// Output:
 	// 1 context canceled
 }
+
+// A question for which no goroutine waits.
+func ExampleAskFunc() {
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
+	srv.Of("/").OnConnect(func(s sio.Socket) error {
+		sio.AskFunc(s, 10*time.Second, "who are you?", nil, func(name string, err error) {
+			fmt.Println(name, err)
+		})
+		return nil
+	})
+
+	c := srv.Connect("/")
+	c.Expect("who are you?").Ack("Ann")
+	srv.Connect("/")
+	srv.Advance(10 * time.Second)
+	// Output:
+	// Ann <nil>
+	//  context deadline exceeded
+}

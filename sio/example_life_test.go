@@ -140,3 +140,34 @@ func ExampleServer_Shutdown() {
 	// server shutting down
 	// <nil>
 }
+
+// User is the key of a socket's user, for the whole program.
+var User = sio.NewKey[*struct{ Name string }]()
+
+// Values that stay here, by keys with types, and data that goes where the socket goes.
+func ExampleKey() {
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
+	ns := srv.Of("/")
+	ns.Use(func(s sio.Socket) error {
+		var login struct{ Name string }
+		if err := s.Auth(&login); err != nil {
+			return err
+		}
+		s.SetData(login.Name)
+		return User.Set(s, &login)
+	})
+	ns.Handle("who?", func(s sio.Socket, m *sio.Msg) error {
+		user, _ := User.Get(s)
+		name, err := sio.DataOf[string](s)
+		if err != nil {
+			return err
+		}
+		return m.Ack(user.Name, name)
+	})
+
+	c := srv.ConnectWith("/", siotest.Options{Auth: map[string]string{"name": "Ann"}})
+	fmt.Println(c.EmitAck("who?").Args())
+	// Output:
+	// "Ann", "Ann"
+}

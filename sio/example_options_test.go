@@ -3,9 +3,11 @@ package sio_test
 import (
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/sio"
@@ -131,4 +133,19 @@ func ExampleOptions_limits() {
 	// "your rooms" ["a","b"]
 	// connect_error: too many namespaces
 	// 1 room and 1 namespace too many
+}
+
+// What has a name of Node's is set in Options, what is below in Engine and Loop.
+func ExampleServer_Tune() {
+	o := sio.Options{PingInterval: 10 * time.Second, MaxHTTPBufferSize: 100_000}
+	o.Engine.MaxSessions = 50_000 // of Engine.IO
+	o.Loop.SlowAfter = 5 * time.Second
+	srv, err := sio.New(o)
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv.Tune() // the process does little else
+	fmt.Println(srv.Stats().Drops.Rooms)
+	// Output:
+	// 0
 }

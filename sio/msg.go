@@ -127,7 +127,8 @@ func (m *Msg) Event() string { return m.event }
 
 // With returns the event with other arguments, for a wrapper of
 // [Namespace.UseEvent] to pass on. It is valid as long as m, which is what its
-// Ack acknowledges.
+// Ack acknowledges. The error is an *[EncodeError], or [ErrClosed] if m is a view
+// that is not valid any more.
 func (m *Msg) With(args ...any) (*Msg, error) {
 	if m.s.in == nil {
 		return nil, ErrClosed // it was an inline handler's, which has returned
@@ -178,7 +179,8 @@ func (m *Msg) WantsAck() bool { return m.wants }
 // Ack answers the client's acknowledgement. Only the first call does, and only
 // if the client wants one; a call whose arguments cannot be encoded does not
 // count. Any goroutine may call it, also after the handler has returned, unless
-// that is inline.
+// that is inline. The error is an *[EncodeError], or [ErrClosed] if the client has
+// left; nil does not mean that it has the answer.
 func (m *Msg) Ack(args ...any) error {
 	if m.first != nil {
 		return m.first.Ack(args...)

@@ -185,7 +185,7 @@ func (n *Namespace) To(rooms ...string) BroadcastOperator { return n.All().To(ro
 // Except addresses every socket but those in the rooms.
 func (n *Namespace) Except(rooms ...string) BroadcastOperator { return n.All().Except(rooms...) }
 
-// Emit sends an event to every socket of the namespace.
+// Emit sends an event to every socket of the namespace; see [BroadcastOperator.Emit].
 func (n *Namespace) Emit(event string, args ...any) error { return n.All().Emit(event, args...) }
 
 // Typed makes a Handler of a function that takes the event's first argument as
@@ -289,7 +289,8 @@ type Event[T any] string
 // On sets the event's handler.
 func (e Event[T]) On(n *Namespace, h func(Socket, T) error) { On(n, string(e), h) }
 
-// Emit sends the event.
+// Emit sends the event. The error is that of the Emitter, see [Socket.Emit] and
+// [BroadcastOperator.Emit].
 func (e Event[T]) Emit(to Emitter, v T) error { return to.Emit(string(e), v) }
 
 // An EmitFunc emits an event, or what a wrapper makes of it.

@@ -181,8 +181,9 @@ func (r RemoteSocket) Data(dst any) error {
 	return json.Unmarshal(r.member.Data, dst)
 }
 
-// Auth decodes what the client gave as auth into dst, which stays as it is if
-// it gave nothing.
+// Auth decodes what the client gave as auth into dst, which stays as it is if it gave
+// nothing, or its server did not keep it (Options.KeepHandshake). The error is
+// json.Unmarshal's.
 func (r RemoteSocket) Auth(dst any) error {
 	var h wireHandshake
 	if err := json.Unmarshal(r.member.Handshake, &h); err != nil {
@@ -192,14 +193,16 @@ func (r RemoteSocket) Auth(dst any) error {
 }
 
 // Handshake returns the session's first request, as the socket's server knows
-// it.
+// it: of one of this module without Options.KeepHandshake, the address.
 func (r RemoteSocket) Handshake() Handshake { return parseHandshake(r.member.Handshake) }
 
-// Emit sends an event to the client.
+// Emit sends an event to the client. The error is an *[EncodeError]: whether the
+// socket is still there is not known here.
 func (r RemoteSocket) Emit(event string, args ...any) error { return r.itself().Emit(event, args...) }
 
-// EmitAck sends an event and waits for the client's acknowledgement: its first
-// argument.
+// EmitAck sends an event and waits for the client's acknowledgement, of which there is
+// the first argument, or for ctx. The error is [ErrClosed] if the socket has left, else
+// as of [BroadcastOperator.EmitAck].
 func (r RemoteSocket) EmitAck(ctx context.Context, event string, args ...any) (Args, error) {
 	answers, err := r.itself().EmitAck(ctx, event, args...)
 	switch {

@@ -75,7 +75,8 @@ type Server struct {
 // take it from clients.
 const maxRoomName = 1 << 10
 
-// New returns a Server. It listens to nothing yet.
+// New returns a Server. It listens to nothing yet. The error says which of the options
+// cannot be, or that the system has no pollers to give.
 func New(o Options) (*Server, error) {
 	srv, err := newServer(o)
 	if err != nil {
@@ -167,7 +168,7 @@ func NewSim(o Options) (*Server, *loop.Sim, error) {
 }
 
 // NewWatched is NewSim for package siotest, which alone can use it: w sees what the
-// server does, whose Sim is shared.
+// server does, whose Sim is shared. Errors are as of New.
 func NewWatched(o Options, w *quiet.Watch) (*Server, *loop.Sim, error) {
 	srv, sim, err := NewSim(o)
 	if err == nil {
@@ -215,7 +216,7 @@ func (srv *Server) route(path string) http.Handler {
 
 // Listen binds an address: "host:port", "tcp://host:port", "unix:/path" or "unix:/path?mode=0660". Port
 // 0 picks a free one, which the result names. Clients are served once Serve
-// runs.
+// runs. The error is the system's, or says what is wrong with the address.
 func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Listen(addr) }
 
 // ListenWith is Listen with options of the listener; see [loop.ListenOptions].
@@ -224,7 +225,8 @@ func (srv *Server) ListenWith(addr string, o loop.ListenOptions) (net.Addr, erro
 }
 
 // Serve serves clients until Shutdown has finished or ctx is done, which cuts
-// them all.
+// them all. It is called once. The error is nil then, [loop.ErrClosed] if Serve or Shutdown was called before,
+// or what the loops or the adapter failed with.
 func (srv *Server) Serve(ctx context.Context) error {
 	srv.served.Store(true)
 	if srv.o.MemoryLimit > 0 {

@@ -14,7 +14,8 @@ import (
 
 // ServerSideEmit sends an event to the same namespace of the other servers,
 // whose [Namespace.HandleServerSide] gets it. Alone, or with Local, a server
-// sends it to nobody. Node: serverSideEmit.
+// sends it to nobody. It does not wait; the error is an *[EncodeError]. Node:
+// serverSideEmit.
 func (b BroadcastOperator) ServerSideEmit(event string, args ...any) error {
 	e, err := b.server().serverEvent(event, args)
 	if err != nil {
@@ -50,12 +51,12 @@ func (b BroadcastOperator) ServerSideAsk(ctx context.Context, event string, args
 	return answers, err
 }
 
-// ServerSideEmit is that of [Namespace.All].
+// ServerSideEmit is that of All, see [BroadcastOperator.ServerSideEmit].
 func (n *Namespace) ServerSideEmit(event string, args ...any) error {
 	return n.All().ServerSideEmit(event, args...)
 }
 
-// ServerSideAsk is that of [Namespace.All].
+// ServerSideAsk is that of All and waits like it, see [BroadcastOperator.ServerSideAsk].
 func (n *Namespace) ServerSideAsk(ctx context.Context, event string, args ...any) ([]Args, error) {
 	return n.All().ServerSideAsk(ctx, event, args...)
 }

@@ -356,3 +356,56 @@ func squeeze(code string) string {
 	}
 	return b.String()
 }
+
+// errorsOf says what the doc comment of a method that returns an error has of it.
+var errorsOf = regexp.MustCompile(`(?i)\berrors?\b|\bErr[A-Z]\w+|Error\b|\b[Ss]ee\s+\[`)
+
+// The operators of sio say what the errors are that they return, and of which context
+// or answer they wait.
+func TestMethodsSayWhatTheirErrorsAre(t *testing.T) {
+	_, files := parseLibrary(t, "sio")
+	checked := 0
+	for _, f := range files {
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || !fn.Name.IsExported() || fn.Name.Name == "Unwrap" || !returnsError(fn.Type) || fn.Recv != nil && !ast.IsExported(owner(fn)) {
+				continue
+			}
+			checked++
+			if !errorsOf.MatchString(fn.Doc.Text()) {
+				t.Errorf("%s.%s returns an error and does not say which", owner(fn), fn.Name.Name)
+			}
+			if takesContext(fn.Type) && !strings.Contains(fn.Doc.Text(), "ctx") && !regexp.MustCompile(`wait|as in|See|context`).MatchString(fn.Doc.Text()) {
+				t.Errorf("%s.%s takes a context and does not say that it waits", owner(fn), fn.Name.Name)
+			}
+		}
+	}
+	if checked < 30 {
+		t.Errorf("%d functions were checked, want those of the package", checked)
+	}
+}
+
+// owner is the type that a function is a method of, or the package.
+func owner(fn *ast.FuncDecl) string {
+	if fn.Recv == nil {
+		return "sio"
+	}
+	return receiver(fn.Recv.List[0].Type)
+}
+
+func returnsError(f *ast.FuncType) bool {
+	if f.Results == nil {
+		return false
+	}
+	last, ok := f.Results.List[len(f.Results.List)-1].Type.(*ast.Ident)
+	return ok && last.Name == "error"
+}
+
+func takesContext(f *ast.FuncType) bool {
+	for _, p := range f.Params.List {
+		if s, ok := p.Type.(*ast.SelectorExpr); ok && s.Sel.Name == "Context" {
+			return true
+		}
+	}
+	return false
+}
