@@ -213,7 +213,7 @@ func (q *clustered) change(namespace string, f func(effect uint64)) {
 
 func (q *clustered) changeNow(f func(effect uint64)) { q.locked(func() { f(0) }) }
 
-func (q *clustered) changed(*shard, uint32, string, bool, uint64) {} // it is in the log
+func (q *clustered) changed(sh *shard, _ uint32, _ string, _ bool, _ uint64) { sh.loop.Check() } // it is in the log
 
 func (q *clustered) revise(b BroadcastOperator, op rooms.Op, names []string) *revision {
 	r := b.revision(q.recovering, op, names)

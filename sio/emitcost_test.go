@@ -50,3 +50,34 @@ func BenchmarkEmit(b *testing.B) {
 		}
 	}
 }
+
+// What an emit allocates is for the message, and not for its recipients: so much, from
+// its arguments to ten sockets, and to one.
+func TestEmitsAllocateLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the pools lose buffers on purpose under the race detector")
+	}
+	for _, recovery := range []bool{false, true} {
+		st, all := emitStage(t, recovery)
+		for _, x := range all {
+			x.peer.Discard(true)
+		}
+		for name, most := range map[string][2]float64{ // without recovery, and with it
+			"room": {7, 8}, "sender": {8, 9}, "all": {6, 7}, "volatile": {7, 8}, "one": {1, 4}, "join": {4, 4},
+		} {
+			emit, bound := emits[name], most[0]
+			if recovery {
+				bound = most[1]
+			}
+			n := testing.AllocsPerRun(500, func() {
+				if err := emit(st.ns, all[0].s); err != nil {
+					t.Error(err)
+				}
+				st.sim.Turn()
+			})
+			if n > bound {
+				t.Errorf("to %s, recovery %t: %.0f allocations, want at most %.0f", name, recovery, n, bound)
+			}
+		}
+	}
+}

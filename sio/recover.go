@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -13,6 +12,7 @@ import (
 )
 
 func (q *recovering) recover(sh *shard, es eio.Session, slot uint32, auth []byte) bool {
+	sh.loop.Check()
 	sh.identify(slot)
 	var c comeback
 	if len(auth) == 0 || json.Unmarshal(auth, &c) != nil || c.PID == nil {
@@ -58,6 +58,7 @@ func (q *recovering) claimed(sh *shard, es eio.Session, slot uint32, c claim) {
 }
 
 func (q *recovering) admit(sh *shard, es eio.Session, slot uint32) {
+	sh.loop.Check()
 	if _, ok := sh.claims[slot]; ok {
 		q.resume(sh, slot)
 		return
@@ -159,13 +160,6 @@ func (sh *shard) replayable(es eio.Session) int64 {
 	return sh.srv.mostReplayed() - sh.replayed[es.Ref()]
 }
 
-// mostReplayed is what may be queued for a client, less some for what else there is.
-func (srv *Server) mostReplayed() int64 {
-	o := &srv.o.Loop
-	most := int64(cmp.Or(o.MaxOutbound, max(16<<20, o.SoftOutbound)))
-	return most - most/16
-}
-
 // restore connects a recovered socket: into its rooms, what it missed, and then
 // the answer to its CONNECT, until which the client keeps the events back.
 func (q *recovering) restore(sh *shard, ref rooms.Ref, in *instance, c claim, names []string, missed []*message, resumed uint64) {
@@ -202,6 +196,7 @@ func (q *recovering) restore(sh *shard, ref rooms.Ref, in *instance, c claim, na
 // is refused. What it has been given back already, and was not accepted with, has
 // gone.
 func (q *recovering) giveUp(sh *shard, slot uint32) {
+	sh.loop.Check()
 	c, ok := sh.claims[slot]
 	if !ok {
 		if _, ok := sh.resumed[slot]; ok {
@@ -225,6 +220,7 @@ func (q *recovering) forgetName(sh *shard, slot uint32, pid string) {
 }
 
 func (q *recovering) remember(sh *shard, slot uint32, reason Reason) {
+	sh.loop.Check()
 	if q.srv.isOld(sh.session(slot)) {
 		return // or it does not know how to come back
 	}
@@ -337,6 +333,7 @@ func (q *logged) changeNow(f func(effect uint64)) {
 }
 
 func (q *logged) changed(sh *shard, slot uint32, room string, joined bool, effect uint64) {
+	sh.loop.Check()
 	if q.srv.isOld(sh.session(slot)) {
 		return
 	}

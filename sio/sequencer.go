@@ -165,17 +165,23 @@ func (q *immediate) deliver(b BroadcastOperator, e rooms.Event) {
 
 func (q *immediate) change(_ string, f func(effect uint64))                 { f(0) }
 func (q *immediate) changeNow(f func(effect uint64))                        { f(0) }
-func (q *immediate) changed(*shard, uint32, string, bool, uint64)           {}
 func (q *immediate) revise(BroadcastOperator, rooms.Op, []string) *revision { return nil }
 func (q *immediate) reviseGone(Socket, rooms.Op, []string)                  {}
-func (q *immediate) recover(*shard, eio.Session, uint32, []byte) bool       { return false }
-func (q *immediate) giveUp(*shard, uint32)                                  {}
-func (q *immediate) remember(*shard, uint32, Reason)                        {}
 func (q *immediate) holds(rooms.Ref, string)                                {}
 func (q *immediate) pid(rooms.Ref) string                                   { return "" }
 func (q *immediate) recoveries() Recoveries                                 { return Recoveries{} }
 
+func (q *immediate) changed(sh *shard, _ uint32, _ string, _ bool, _ uint64) { sh.loop.Check() }
+func (q *immediate) giveUp(sh *shard, _ uint32)                              { sh.loop.Check() }
+func (q *immediate) remember(sh *shard, _ uint32, _ Reason)                  { sh.loop.Check() }
+
+func (q *immediate) recover(sh *shard, _ eio.Session, _ uint32, _ []byte) bool {
+	sh.loop.Check()
+	return false
+}
+
 func (q *immediate) admit(sh *shard, es eio.Session, slot uint32) {
+	sh.loop.Check()
 	sh.accept(es, slot, sh.instance(slot).ns.table.Load())
 }
 

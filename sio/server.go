@@ -2,6 +2,7 @@ package sio
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -433,4 +434,11 @@ func (srv *Server) Tune() {
 	}
 	srv.engine.KeepProcessors()
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(srv.engine.Loops()))
+}
+
+// mostReplayed is what may be queued for a client, less some for what else there is.
+func (srv *Server) mostReplayed() int64 {
+	o := &srv.o.Loop
+	most := int64(cmp.Or(o.MaxOutbound, max(16<<20, o.SoftOutbound)))
+	return most - most/16
 }
