@@ -46,7 +46,7 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 	sh.forgetAssembly(es)
 	delete(sh.requests, es.Ref())
 	delete(sh.replayed, es.Ref())
-	sh.crossed.forget(es)
+	sh.justEnded.forget(es)
 }
 
 // connect handles a CONNECT packet (Socket.IO protocol 5, "Connection to a
@@ -54,7 +54,7 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	old := sh.srv.isOld(es)
 	if slot := sh.find(es, p.Namespace); slot == 0 {
-		sh.crossed.join(es, string(p.Namespace))
+		sh.justEnded.join(es, string(p.Namespace))
 	} else if old && string(p.Namespace) == "/" {
 		return // some ask for what they have been given
 	} else if !sh.replace(es, slot) {
@@ -138,7 +138,7 @@ func (sh *shard) replace(es eio.Session, slot uint32) bool {
 		return false
 	}
 	if r.state == connected {
-		sh.crossed.end(sh, es, sh.instance(slot).name) // what it sends when it has the first answer
+		sh.justEnded.end(sh, es, sh.instance(slot).name) // what it sends when it has the first answer
 	}
 	sh.leave(es, slot, ClientDisconnect)
 	return true
@@ -157,7 +157,7 @@ func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 		return
 	}
 	sh.inbox(slot).put(task{name: "connect", account: account, size: taskCost, run: func() error {
-		return sh.admit(s, t.use)
+		return sh.runMiddlewares(s, t.use)
 	}})
 }
 
@@ -270,10 +270,10 @@ func (sh *shard) drop(es eio.Session, slot uint32) {
 	sh.srv.details.remove(ref)
 }
 
-// admit runs the middlewares of a socket, on a goroutine, and tells the loop.
-func (sh *shard) admit(s Socket, use []Middleware) error {
+// runMiddlewares runs the middlewares of a socket, on a goroutine, and tells the loop.
+func (sh *shard) runMiddlewares(s Socket, use []Middleware) error {
 	verdict := internalError // if a middleware ends the goroutine
-	defer func() { sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.judge(s, verdict) })) }()
+	defer func() { sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.afterMiddlewares(s, verdict) })) }()
 	for _, m := range use {
 		// A panic is reported, and to the client an internal error.
 		var refused error
@@ -312,9 +312,9 @@ func (srv *Server) refusal(s Socket, err error) *Error {
 	return e
 }
 
-// judge goes on with a socket whose middlewares have returned; refused is nil if
+// afterMiddlewares goes on with a socket whose middlewares have returned; refused is nil if
 // they let it pass.
-func (sh *shard) judge(s Socket, refused *Error) {
+func (sh *shard) afterMiddlewares(s Socket, refused *Error) {
 	slot := sh.lookup(s.ref)
 	if slot == 0 || sh.sockets.At(slot).state != connecting {
 		return // gone meanwhile
@@ -324,7 +324,7 @@ func (sh *shard) judge(s Socket, refused *Error) {
 		sh.srv.seq.admit(sh, es, slot)
 		return
 	}
-	sh.crossed.end(sh, es, s.in.name)
+	sh.justEnded.end(sh, es, s.in.name)
 	sh.drop(es, slot)
 	sh.space(s.in.ns).refused++
 	sh.reject(es, s.in.name, refused)
@@ -338,22 +338,22 @@ func (sh *shard) judge(s Socket, refused *Error) {
 // out if there is no room in it.
 
 const (
-	// crossingTime is how long packets may cross: for as long as a ping may take
+	// recentEndTime is how long packets may cross: for as long as a ping may take
 	// there and back, with the default time-out of 20 s and some air.
-	crossingTime = 30 * time.Second
-	// maxCrossings bounds the namespaces of one session that are remembered; the
+	recentEndTime = 30 * time.Second
+	// maxRecentEnds bounds the namespaces of one session that are remembered; the
 	// oldest is forgotten for one more.
-	maxCrossings = 16
+	maxRecentEnds = 16
 )
 
-// crossings are what the server has ended, by session. Owned by the loop.
-type crossings struct {
-	of    map[uint64][]crossing
+// recentEnds are what the server has ended, by session. Owned by the loop.
+type recentEnds struct {
+	of    map[uint64][]recentEnd
 	queue []arrival // sessions in of, each once, by the time of looking at them
 	timer loop.Timer
 }
 
-type crossing struct {
+type recentEnd struct {
 	name    string // the instance's
 	until   int64  // ms on the loop's clock
 	account *budget.Account
@@ -364,32 +364,32 @@ type crossing struct {
 const crossingBytes = 96
 
 // release ends what is charged for it.
-func (x crossing) release() { x.account.Release(crossingBytes + len(x.name)) }
+func (x recentEnd) release() { x.account.Release(crossingBytes + len(x.name)) }
 
 // end notes that the server has ended a socket in a namespace.
-func (c *crossings) end(sh *shard, es eio.Session, name string) {
+func (c *recentEnds) end(sh *shard, es eio.Session, name string) {
 	if c.of == nil {
-		c.of = map[uint64][]crossing{}
+		c.of = map[uint64][]recentEnd{}
 	}
-	session, until := es.Ref(), sh.loop.Now()+crossingTime.Milliseconds()
+	session, until := es.Ref(), sh.loop.Now()+recentEndTime.Milliseconds()
 	all, known := c.of[session]
-	if len(all) == maxCrossings {
+	if len(all) == maxRecentEnds {
 		all[0].release()
 		all = append(all[:0], all[1:]...)
 	}
 	if account := es.Budget(); account.Spare(crossingBytes + len(name)) {
-		all = append(all, crossing{name, until, account})
+		all = append(all, recentEnd{name, until, account})
 	}
 	if c.of[session] = all; !known {
 		c.queue = append(c.queue, arrival{session, until})
 	}
 	if !c.timer.Armed() {
-		sh.loop.Schedule(&c.timer, crossingTime, func() { c.expire(sh) })
+		sh.loop.Schedule(&c.timer, recentEndTime, func() { c.expire(sh) })
 	}
 }
 
 // has tells whether a packet for a namespace may be one that crosses.
-func (c *crossings) has(sh *shard, es eio.Session, name []byte) bool {
+func (c *recentEnds) has(sh *shard, es eio.Session, name []byte) bool {
 	for _, x := range c.of[es.Ref()] {
 		if x.name == string(name) && x.until > sh.loop.Now() {
 			return true
@@ -400,12 +400,12 @@ func (c *crossings) has(sh *shard, es eio.Session, name []byte) bool {
 
 // join notes that the client asks for a namespace: what comes behind that is meant
 // for its new socket.
-func (c *crossings) join(es eio.Session, name string) {
+func (c *recentEnds) join(es eio.Session, name string) {
 	all := c.of[es.Ref()]
 	if len(all) == 0 {
 		return
 	}
-	c.of[es.Ref()] = slices.DeleteFunc(all, func(x crossing) bool {
+	c.of[es.Ref()] = slices.DeleteFunc(all, func(x recentEnd) bool {
 		if x.name == name {
 			x.release()
 		}
@@ -415,14 +415,14 @@ func (c *crossings) join(es eio.Session, name string) {
 
 // forget ends what is kept for a session that ends, and its budget with it; its place
 // in the queue runs out.
-func (c *crossings) forget(es eio.Session) {
+func (c *recentEnds) forget(es eio.Session) {
 	if len(c.of) > 0 {
 		delete(c.of, es.Ref())
 	}
 }
 
 // expire forgets what is over.
-func (c *crossings) expire(sh *shard) {
+func (c *recentEnds) expire(sh *shard) {
 	now, i := sh.loop.Now(), 0
 	for ; i < len(c.queue) && c.queue[i].at <= now; i++ {
 		all, ok := c.of[c.queue[i].session]

@@ -57,7 +57,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	}
 	slot := sh.find(es, p.Namespace)
 	if slot == 0 {
-		sh.crosses(es, p)
+		sh.forNobody(es, p)
 		return
 	}
 	r := sh.sockets.At(slot)
@@ -75,14 +75,14 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	case p.Type == parser.Ack && state == connected:
 		sh.acked(es, slot, p)
 	default:
-		sh.crosses(es, p)
+		sh.forNobody(es, p)
 	}
 }
 
-// crosses drops a packet for a socket that the server has just ended. Any other
+// forNobody drops a packet for a socket that the server has just ended. Any other
 // that is for none is a violation.
-func (sh *shard) crosses(es eio.Session, p *parser.Packet) {
-	if p.Type == parser.ConnectError || !sh.crossed.has(sh, es, p.Namespace) {
+func (sh *shard) forNobody(es eio.Session, p *parser.Packet) {
+	if p.Type == parser.ConnectError || !sh.justEnded.has(sh, es, p.Namespace) {
 		sh.violated(es)
 		return
 	}

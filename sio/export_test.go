@@ -24,7 +24,7 @@ func (srv *Server) Held() map[string]int {
 			held["assemblers"] += len(sh.assemblies)
 			held["brought"] += len(sh.brought)
 			held["handshakes"] += len(sh.requests)
-			held["crossings"] += len(sh.crossed.of)
+			held["crossings"] += len(sh.justEnded.of)
 			held["recoveries"] += len(sh.claims) + len(sh.resumed) + len(sh.replayed)
 			held["instances"] += len(sh.places)
 		}

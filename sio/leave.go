@@ -139,12 +139,12 @@ func (sh *shard) disconnect(slot uint32, o DisconnectOptions) {
 	case r.state == connecting && !o.Conn: // by a middleware
 		name := sh.instance(slot).name
 		sh.space(sh.instance(slot).ns).refused++
-		sh.crossed.end(sh, es, name)
+		sh.justEnded.end(sh, es, name)
 		sh.drop(es, slot)
 		sh.reject(es, name, &Error{Message: "disconnected"})
 	case !o.Conn:
 		sh.shut(slot)
-		sh.crossed.end(sh, es, sh.instance(slot).name)
+		sh.justEnded.end(sh, es, sh.instance(slot).name)
 		sh.sayDisconnect(es, slot)
 		sh.leave(es, slot, ServerDisconnect)
 	default:

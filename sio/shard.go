@@ -99,10 +99,10 @@ type shard struct {
 	scratch    []byte
 	unpacked   []byte // a MessagePack packet's arguments as JSON
 
-	burst    *rooms.Run // the run whose messages are joined in joined
-	joined   *eio.Prepared
-	arrivals arrivals // sessions that have joined nothing yet
-	crossed  crossings
+	burst     *rooms.Run // the run whose messages are joined in joined
+	joined    *eio.Prepared
+	arrivals  arrivals // sessions that have joined nothing yet
+	justEnded recentEnds
 
 	deadlines deadlines
 	ending    bool     // nobody joins any more
