@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -13,16 +14,20 @@ import (
 // may call say so.
 func TestEntriesCheckTheLoop(t *testing.T) {
 	fset := token.NewFileSet()
-	pkgs, err := parser.ParseDir(fset, ".", nil, parser.ParseComments)
+	names, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// What a method begins with, by the name of what is called: these check.
 	checks := map[string]bool{"Check": true, "at": true, "Valid": true, "pause": true, "resume": true}
 	n := 0
-	for name, f := range pkgs["eio"].Files {
+	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
 		for _, d := range f.Decls {
 			m, ok := d.(*ast.FuncDecl)

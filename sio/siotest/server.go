@@ -42,12 +42,11 @@ type Server struct {
 	watch *quiet.Watch
 
 	// Guarded by mu, which the goroutine holds that drives the server.
-	mu     sync.Mutex
-	conns  []*Conn
-	loops  int // of the connections so far
-	names  int // of the clients so far
-	left   map[string]sio.Reason
-	closed bool
+	mu    sync.Mutex
+	conns []*Conn
+	loops int // of the connections so far
+	names int // of the clients so far
+	left  map[string]sio.Reason
 
 	// Guarded by told.
 	told   sync.Mutex
