@@ -10,7 +10,6 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/internal/clusterlog"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
@@ -59,8 +58,11 @@ func (q *clustered) locked(f func()) {
 	f()
 }
 
-func (q *clustered) behind(namespace string, f func()) {
-	q.locked(func() { q.log.After(q.log.Of(namespace), f) })
+func (q *clustered) behind(namespace string, f func()) { q.keepBehind(namespace, 0, f) }
+
+// keepBehind is behind for what keeps so many bytes until then.
+func (q *clustered) keepBehind(namespace string, held int, f func()) {
+	q.locked(func() { q.log.After(q.log.Of(namespace), held, f) })
 }
 
 func (q *clustered) settle(namespace string) { q.settleLane(q.adapter.Lane(namespace)) }
@@ -85,7 +87,7 @@ func (q *clustered) settleLane(name string) {
 		return
 	}
 	done := make(chan struct{})
-	q.log.After(x, func() { close(done) })
+	q.log.After(x, 0, func() { close(done) })
 	q.mu.Unlock()
 	<-done
 }
@@ -99,7 +101,7 @@ func (q *clustered) mail(s Socket, text []byte, attachments [][]byte, plain bool
 		return ErrClosed
 	}
 	frames := appendFrames(nil, text, attachments)
-	q.behind(s.in.name, func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), frames, nil) })
+	q.keepBehind(s.in.name, len(frames), func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), frames, nil) })
 	return nil
 }
 
@@ -113,7 +115,7 @@ func (q *clustered) emitTo(s Socket, event string, args []any, plain bool) error
 		return err
 	}
 	e.Attachments, e.Plain = cloneAll(e.Attachments), plain
-	q.behind(s.in.name, func() {
+	q.keepBehind(s.in.name, clusterlog.Size(e), func() {
 		offset := q.log.Send(q.log.Of(s.in.name), s.ref, e, s.gone())
 		q.tendSoon()
 		frames, tail := frameAt(s.in.name, e, offset)
@@ -130,7 +132,7 @@ func (q *clustered) emit(b BroadcastOperator, e rooms.Event) {
 		q.locked(func() { q.log.Append(t, e, run) })
 		return
 	}
-	q.behind(t.Namespace, func() { run(0) })
+	q.keepBehind(t.Namespace, clusterlog.Size(e), func() { run(0) })
 	b.relay(e)
 }
 
@@ -157,17 +159,6 @@ func (q *clustered) deliverAt(b BroadcastOperator, t rooms.Target, e rooms.Event
 			q.wake[i] |= wake[i]
 		}
 	}
-}
-
-// frameAt returns the frames of an event with an offset, unless that is "", and how
-// much at the end of its text that is.
-func frameAt(namespace string, e rooms.Event, offset string) (frames []byte, tail int) {
-	if offset == "" {
-		return frame(namespace, e, 0, false), 0
-	}
-	text := string(append(value.AppendJSONText([]byte{','}, offset), ']'))
-	frames, _ = frameEndingIn(namespace, e, text)
-	return frames, len(text) - 1
 }
 
 // Recorded delivers an event that has been read.

@@ -431,3 +431,14 @@ func (sh *shard) transmit(es eio.Session, frames []byte, plain bool) {
 	}
 	es.Send(frames)
 }
+
+// frameAt returns the frames of an event with an offset, unless that is "", and how
+// much at the end of its text that is.
+func frameAt(namespace string, e rooms.Event, offset string) (frames []byte, tail int) {
+	if offset == "" {
+		return frame(namespace, e, 0, false), 0
+	}
+	text := string(append(value.AppendJSONText([]byte{','}, offset), ']'))
+	frames, _ = frameEndingIn(namespace, e, text)
+	return frames, len(text) - 1
+}

@@ -91,6 +91,7 @@ type waiting struct {
 	number uint64
 	at     time.Time
 	run    func(rooms.Place)
+	held   int          // bytes that run keeps, of what is no event
 	target rooms.Target // of an event
 	event  rooms.Event
 }
@@ -135,12 +136,9 @@ func (l *Log) Append(t rooms.Target, e rooms.Event, run func(rooms.Place)) {
 	x := l.Of(t.Namespace)
 	l.number++
 	l.o.Source.Append(t, e, l.number)
-	w := waiting{l.number, time.Now(), run, t, e}
+	w := waiting{number: l.number, at: time.Now(), run: run, target: t, event: e}
 	if !x.slow {
 		l.wait(x, w)
-		if x.waitingBytes > maxAheadBytes {
-			l.giveUp(x, "more waits for the log of the cluster than may; events are delivered without it")
-		}
 		return
 	}
 	x.early(w)
@@ -152,10 +150,7 @@ func (l *Log) Append(t rooms.Target, e rooms.Event, run func(rooms.Place)) {
 
 // size is what w takes, about.
 func (w *waiting) size() int {
-	n := 256 + len(w.event.Data) + len(w.target.Namespace)
-	for _, a := range w.event.Attachments {
-		n += 24 + len(a)
-	}
+	n := 256 + w.held + Size(w.event) + len(w.target.Namespace)
 	for _, names := range [][]string{w.target.Rooms, w.target.Except} {
 		for _, name := range names {
 			n += 16 + len(name)
@@ -164,20 +159,33 @@ func (w *waiting) size() int {
 	return n
 }
 
+// Size returns the bytes that an event takes.
+func Size(e rooms.Event) int {
+	n := len(e.Data)
+	for _, a := range e.Attachments {
+		n += 24 + len(a)
+	}
+	return n
+}
+
+// wait puts w behind what waits, unless that is more than may: then nothing waits.
 func (l *Log) wait(x *Lane, w waiting) {
 	x.waiting = append(x.waiting, w)
-	x.waitingBytes += w.size()
+	if x.waitingBytes += w.size(); x.waitingBytes > maxAheadBytes {
+		l.giveUp(x, "more waits for the log of the cluster than may; events are delivered without it")
+		return
+	}
 	if !x.armed {
 		x.armed = true
 		l.o.Later(l.o.Patience, func() { l.look(x) })
 	}
 }
 
-// After has f called when what was emitted before has been delivered: at once if
-// nothing waits.
-func (l *Log) After(x *Lane, f func()) {
+// After has f, which keeps so many bytes of an event or a packet, called when what
+// was emitted before has been delivered: at once if nothing waits.
+func (l *Log) After(x *Lane, held int, f func()) {
 	if x.Busy() {
-		l.wait(x, waiting{at: time.Now(), run: func(rooms.Place) { f() }})
+		l.wait(x, waiting{at: time.Now(), held: held, run: func(rooms.Place) { f() }})
 		return
 	}
 	f()

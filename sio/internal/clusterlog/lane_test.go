@@ -36,7 +36,7 @@ func TestALaneKeepsTheOrderOfWhatIsDone(t *testing.T) {
 		var done []string
 		for i := range 3 {
 			l.Append(rooms.Target{Namespace: "/"}, rooms.Event{}, func(p rooms.Place) { done = append(done, fmt.Sprint("event ", i, " at ", uint64(p))) })
-			l.After(x, func() { done = append(done, fmt.Sprint("behind ", i)) })
+			l.After(x, 0, func() { done = append(done, fmt.Sprint("behind ", i)) })
 		}
 		if len(done) > 0 || !x.Busy() {
 			t.Fatalf("%q are done before anything was read", done)
@@ -52,6 +52,27 @@ func TestALaneKeepsTheOrderOfWhatIsDone(t *testing.T) {
 		if waiting, ahead := x.Held(); !slices.Equal(done, want) || waiting != 0 || ahead != 0 || slow != (early == 3) {
 			t.Errorf("slow: %t: done %q, want %q; %d and %d bytes are held, %d were early", slow, done, want, waiting, ahead, early)
 		}
+	}
+}
+
+// What waits behind an event is bounded by the bytes that it keeps, events or not.
+func TestWhatWaitsInALaneIsBounded(t *testing.T) {
+	p, said := &page{}, 0
+	l := New(Options{Source: p, Lock: &sync.Mutex{}, Most: 1 << 20,
+		Later: func(time.Duration, func()) {}, Early: func() {}, Warn: func(string, ...any) { said++ }})
+	x := l.Lane("lane")
+	x.Pass(1, time.Now())
+	l.Append(rooms.Target{Namespace: "/"}, rooms.Event{}, func(rooms.Place) {})
+	const each = 1 << 20
+	done := 0
+	for range 2 * maxAheadBytes / each {
+		l.After(x, each, func() { done++ })
+		if waiting, _ := x.Held(); waiting > maxAheadBytes+each {
+			t.Fatalf("%d bytes wait", waiting)
+		}
+	}
+	if done != 2*maxAheadBytes/each || said != 1 || !x.Slow() {
+		t.Errorf("%d are done, said %d times, slow: %t", done, said, x.Slow())
 	}
 }
 
