@@ -21,7 +21,8 @@ type Compression struct {
 	// Level is from 1, the fastest, to 9. Zero means 1.
 	Level int
 	// MaxInflated bounds an incoming message once it is inflated, in bytes. Zero
-	// means four times MaxPayload, which bounds it before.
+	// means MaxPayload, which bounds it before: as in Node, whose maxHttpBufferSize
+	// is for both.
 	MaxInflated int
 	// PreparedOnly leaves uncompressed what is sent to one session: with
 	// SendPrepared the work is done once for all, with Send for each.
@@ -64,7 +65,7 @@ func compressionOptions(o *Options) (*Compression, *HTTPCompression, error) {
 	c := *o.Compression
 	c.Threshold = cmp.Or(c.Threshold, 1024)
 	c.Level = cmp.Or(c.Level, 1)
-	c.MaxInflated = cmp.Or(c.MaxInflated, 4*o.MaxPayload)
+	c.MaxInflated = cmp.Or(c.MaxInflated, o.MaxPayload)
 	bad := func(bits int) bool { return bits != 0 && (bits < 8 || bits > 15) }
 	switch {
 	case c.Level < 1 || c.Level > 9:

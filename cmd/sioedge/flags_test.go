@@ -80,8 +80,8 @@ func TestCompressionFlags(t *testing.T) {
 	for args, want := range map[string]*eio.Compression{
 		"":                     nil,
 		"--compress off":       nil,
-		"--compress all":       {Threshold: 1024, Level: 1},
-		"--compress broadcast": {Threshold: 1024, Level: 1, PreparedOnly: true},
+		"--compress all":       {Threshold: 1024, Level: 1, MaxInflated: 4_000_000},
+		"--compress broadcast": {Threshold: 1024, Level: 1, MaxInflated: 4_000_000, PreparedOnly: true},
 		"--compress all --compress-threshold 200 --compress-level 6 --max-inflated 2MB": {Threshold: 200, Level: 6, MaxInflated: 2_000_000},
 	} {
 		var c config

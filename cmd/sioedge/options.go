@@ -185,6 +185,9 @@ func (c *config) compression() (*eio.Compression, error) {
 	if err != nil {
 		return nil, err
 	}
+	if inflated == 0 { // the library's is Node's, which is the size before
+		inflated = 4 * c.maxPayload
+	}
 	if c.compressFrom < 1 {
 		return nil, errors.New("--compress-threshold must be at least 1")
 	}
