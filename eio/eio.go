@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,9 +60,7 @@ type Server struct {
 
 	guests *guests
 
-	// Guarded by mu. Nothing is called with it held.
-	mu     sync.Mutex
-	latest []counts // of each loop, when it came last
+	latest loop.Latest[counts]
 
 	sessions atomic.Int64 // of all loops
 	draining atomic.Bool  // refuses new sessions; set by Drain

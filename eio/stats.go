@@ -1,9 +1,6 @@
 package eio
 
 import (
-	"slices"
-	"time"
-
 	"github.com/sioedge/sioedge/loop"
 )
 
@@ -178,9 +175,6 @@ func (s *Server) LoopCompression(l *loop.Loop) CompressionStats {
 	return s.shards[l.Index()].zip.tally
 }
 
-// gatherTime is how long Stats waits for a loop.
-const gatherTime = 100 * time.Millisecond
-
 // Stats returns the sums over all loops; of a loop that does not come within 100 ms,
 // what it had when it came last. Any goroutine may call it.
 func (s *Server) Stats() (sum Stats) {
@@ -209,21 +203,8 @@ func (s *Server) gather() []counts {
 	if len(s.shards) == 0 {
 		return nil
 	}
-	all := make([]counts, len(s.shards))
-	late := s.shards[0].loop.Engine().Gather(gatherTime, func(l *loop.Loop) {
-		all[l.Index()] = counts{s.LoopStats(l), s.LoopCompression(l)}
+	all, _ := s.latest.Gather(s.shards[0].loop.Engine(), func(l *loop.Loop) counts {
+		return counts{s.LoopStats(l), s.LoopCompression(l)}
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.latest == nil {
-		s.latest = make([]counts, len(all))
-	}
-	for i := range all {
-		if slices.Contains(late, i) {
-			all[i] = s.latest[i]
-		} else {
-			s.latest[i] = all[i]
-		}
-	}
 	return all
 }

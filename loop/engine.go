@@ -41,8 +41,7 @@ type Engine struct {
 	mu    sync.Mutex
 	state state
 
-	saidMu sync.Mutex
-	said   []Stats // of each loop, the last time that it came for Stats; guarded by saidMu
+	latest Latest[Stats]
 }
 
 type state int
@@ -81,7 +80,6 @@ func newEngine(h Handler, o Options, s *Sim) (*Engine, error) {
 	for i := range o.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
-	e.said = make([]Stats, o.Loops)
 	return e, nil
 }
 

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -161,4 +162,48 @@ func (e *Engine) Late(than time.Duration) (late []LateLoop) {
 		l.mailbox.mu.Unlock()
 	}
 	return late
+}
+
+// StatsWait is how long whoever counts waits for a loop: see Latest.
+const StatsWait = 100 * time.Millisecond
+
+// A Latest keeps what the loops of an engine have told of themselves, since one that
+// is late counts with what it told last. The zero value is ready, for one engine. Any
+// goroutine may call its methods.
+type Latest[T any] struct {
+	mu  sync.Mutex
+	all []T // by the loop's index
+}
+
+// Gather has each loop tell, by an [Engine.Gather] of StatsWait, and returns what they
+// told by their index. Late are those that did not come: what they told last is
+// returned for them, the zero T if they never did.
+func (x *Latest[T]) Gather(e *Engine, tell func(l *Loop) T) (all []T, late []int) {
+	all = make([]T, len(e.loops))
+	late = e.Gather(StatsWait, func(l *Loop) { all[l.index] = tell(l) })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.all == nil {
+		x.all = make([]T, len(all))
+	}
+	for i := range all {
+		if slices.Contains(late, i) {
+			all[i] = x.all[i]
+		} else {
+			x.all[i] = all[i]
+		}
+	}
+	return all, late
+}
+
+// Last is Gather without asking: all n loops are late.
+func (x *Latest[T]) Last(n int) (all []T, late []int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	all = make([]T, n)
+	copy(all, x.all)
+	for i := range n {
+		late = append(late, i)
+	}
+	return all, late
 }

@@ -1,14 +1,10 @@
 package loop
 
-import (
-	"io"
-	"time"
-)
+import "io"
 
 // Stats are counts since the engine was made, and gauges: Open, Queued, Held,
-// Entries,
-// Mail, MailBytes, Deferred and Openings.Now. It is plain data: [Loop.Stats] returns
-// one loop's, and Add makes the sum of several.
+// Entries, Mail, MailBytes, Deferred and Openings.Now. It is plain data: [Loop.Stats]
+// returns one loop's, and Add makes the sum of several.
 type Stats struct {
 	Accepted     int64 // connections accepted by listeners
 	Open         int64 // connections whose handler has not been told Close
@@ -135,26 +131,15 @@ func (l *Loop) addMailbox(s *Stats) {
 	s.Mail, s.MailBytes = l.mailbox.waiting()
 }
 
-// statsWait is how long Stats waits for a loop.
-const statsWait = 100 * time.Millisecond
-
 // Stats returns the sums over all loops, by a Gather of at most 100 ms. Of a loop
 // that has not come by then, what it said the last time that it did is in it; see
 // Engine.Late. Any goroutine may call it.
 func (e *Engine) Stats() Stats {
-	e.Gather(statsWait, func(l *Loop) {
-		s := l.Stats()
-		e.saidMu.Lock()
-		e.said[l.index] = s
-		e.saidMu.Unlock()
-	})
-	e.saidMu.Lock()
-	defer e.saidMu.Unlock()
+	all, _ := e.latest.Gather(e, (*Loop).Stats)
 	var sum Stats
 	for i, l := range e.loops {
-		s := e.said[i]
-		l.addMailbox(&s) // what others see, also of a loop that is stuck
-		sum.Add(s)
+		l.addMailbox(&all[i]) // what others see, also of a loop that is stuck
+		sum.Add(all[i])
 	}
 	return sum
 }

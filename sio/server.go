@@ -54,8 +54,7 @@ type Server struct {
 	leftBehind          atomic.Int64 // bytes of events that wait of sockets that have left
 	moving              atomic.Int64 // bytes of what waits for the functions of rooms
 
-	toldMu sync.Mutex
-	told   []told       // the last of each loop; guarded by toldMu
+	latest loop.Latest[told]
 	ending sync.RWMutex // write-locked while Serve ends what is left on loops that have ended
 
 	registry registry

@@ -2,7 +2,6 @@ package sio
 
 import (
 	"slices"
-	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
@@ -129,41 +128,23 @@ func (sh *shard) tell() told {
 	return t
 }
 
-// statsWait is how long Stats waits for a loop.
-const statsWait = 100 * time.Millisecond
-
 // gather asks the loops for what they count, and returns that, of those that are late
 // what they told last.
 func (srv *Server) gather() (all []told, late []loop.LateLoop) {
-	all = make([]told, len(srv.shards))
 	var missing []int
 	if srv.ending.TryRLock() {
-		missing = srv.engine.Gather(statsWait, func(l *loop.Loop) { all[l.Index()] = srv.shards[l.Index()].tell() })
+		all, missing = srv.latest.Gather(srv.engine, func(l *loop.Loop) told { return srv.shards[l.Index()].tell() })
 		srv.ending.RUnlock()
 	} else {
-		for i := range all {
-			missing = append(missing, i)
-		}
+		all, missing = srv.latest.Last(len(srv.shards))
 	}
 	since := srv.engine.Late(0)
 	for _, i := range missing {
-		x := loop.LateLoop{Loop: i, For: statsWait} // it may have come now
+		x := loop.LateLoop{Loop: i, For: loop.StatsWait} // it may have come now
 		if at := slices.IndexFunc(since, func(y loop.LateLoop) bool { return y.Loop == i }); at >= 0 {
 			x = since[at]
 		}
 		late = append(late, x)
-	}
-	srv.toldMu.Lock()
-	defer srv.toldMu.Unlock()
-	if srv.told == nil {
-		srv.told = make([]told, len(all))
-	}
-	for i := range all {
-		if slices.Contains(missing, i) {
-			all[i] = srv.told[i]
-		} else {
-			srv.told[i] = all[i]
-		}
 	}
 	return all, late
 }
