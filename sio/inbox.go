@@ -58,6 +58,51 @@ func (sh *shard) toll(es eio.Session, handlers int) (account *budget.Account, ok
 	return account, account.Work(taskCost)
 }
 
+// A queue is what waits, first in, first out. It is guarded by whoever has it.
+type queue[T any] struct {
+	all  []T
+	head int // of all: those before it have been taken
+}
+
+// keptQueue is the longest list that is kept for its next use.
+const keptQueue = 16
+
+func (q *queue[T]) waiting() []T { return q.all[q.head:] }
+
+func (q *queue[T]) put(x T) {
+	if q.head > 0 && len(q.all) == cap(q.all) && q.head >= len(q.all)/2 {
+		n := copy(q.all, q.waiting())
+		clear(q.all[n:])
+		q.all, q.head = q.all[:n], 0
+	}
+	q.all = append(q.all, x)
+}
+
+// take returns the first, false if there is none.
+func (q *queue[T]) take() (x T, ok bool) {
+	if q.head == len(q.all) {
+		if q.all, q.head = q.all[:0], 0; cap(q.all) > keptQueue {
+			q.all = nil
+		}
+		return x, false
+	}
+	x, q.all[q.head] = q.all[q.head], x
+	q.head++
+	return x, true
+}
+
+// drop takes out those that forget is true of, which it is asked in order.
+func (q *queue[T]) drop(forget func(*T) bool) {
+	keep := q.all[:q.head]
+	for i := q.head; i < len(q.all); i++ {
+		if x := &q.all[i]; !forget(x) {
+			keep = append(keep, *x)
+		}
+	}
+	clear(q.all[len(keep):])
+	q.all = keep
+}
+
 // An inbox holds a socket's tasks in order. Its goroutine lives while there
 // are any. What waits in it is charged to the session's account, which has the
 // client wait.
@@ -72,8 +117,7 @@ type inbox struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	tasks   []task
-	head    int // of tasks: those before it are done, or being done
+	tasks   queue[task]
 	running bool
 	behind  bool // the socket has left: what waits counts in Server.leftBehind
 }
@@ -95,12 +139,7 @@ func (b *inbox) put(t task) {
 	}
 	b.sh.tally.tasks++
 	b.mu.Lock()
-	if b.head > 0 && len(b.tasks) == cap(b.tasks) && b.head >= len(b.tasks)/2 {
-		n := copy(b.tasks, b.tasks[b.head:])
-		clear(b.tasks[n:])
-		b.tasks, b.head = b.tasks[:n], 0
-	}
-	b.tasks = append(b.tasks, t)
+	b.tasks.put(t)
 	start := !b.running
 	b.running = true
 	b.mu.Unlock()
@@ -144,27 +183,17 @@ func (b *inbox) work() {
 	}
 }
 
-// keptTasks is the longest list of tasks that is kept for its next use.
-const keptTasks = 16
-
 // take returns the next task. The inbox's goroutine ends if there is none.
 func (b *inbox) take() (t task, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.head == len(b.tasks) {
-		b.tasks, b.head = b.tasks[:0], 0
-		if cap(b.tasks) > keptTasks {
-			b.tasks = nil
-		}
+	if t, ok = b.tasks.take(); !ok {
 		b.running = false
 		return task{}, false
 	}
-	t = b.tasks[b.head]
 	if b.behind && t.run == nil {
 		b.sh.srv.leftBehind.Add(-int64(t.size))
 	}
-	b.tasks[b.head] = task{}
-	b.head++
 	b.sh.taken.Add(1)
 	return t, true
 }
@@ -203,21 +232,18 @@ func (b *inbox) shutUp() {
 // forget is shutUp with mu held. It returns how many events it has forgotten.
 func (b *inbox) forget() (events int) {
 	b.shut.Store(true)
-	keep := b.tasks[:b.head]
-	for i := b.head; i < len(b.tasks); i++ {
-		if t := &b.tasks[i]; t.run != nil {
-			keep = append(keep, *t)
-		} else {
-			if b.behind {
-				b.sh.srv.leftBehind.Add(-int64(t.size))
-			}
-			b.done(t)
-			b.sh.tally.tasks--
-			events++
+	b.tasks.drop(func(t *task) bool {
+		if t.run != nil {
+			return false
 		}
-	}
-	clear(b.tasks[len(keep):])
-	b.tasks = keep
+		if b.behind {
+			b.sh.srv.leftBehind.Add(-int64(t.size))
+		}
+		b.done(t)
+		b.sh.tally.tasks--
+		events++
+		return true
+	})
 	return events
 }
 
@@ -229,8 +255,8 @@ func (b *inbox) leaveBehind() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	size := int64(0)
-	for i := b.head; i < len(b.tasks); i++ {
-		if t := &b.tasks[i]; t.run == nil {
+	for _, t := range b.tasks.waiting() {
+		if t.run == nil {
 			size += int64(t.size)
 		}
 	}

@@ -248,8 +248,7 @@ type move struct {
 // A moveLane is the moves in some instances, in order.
 type moveLane struct {
 	mu      sync.Mutex
-	moves   []move
-	head    int // of moves
+	moves   queue[move]
 	running bool
 
 	// Owned by the goroutine that runs.
@@ -298,12 +297,7 @@ func (m move) begin() {
 	srv, l := m.s.srv(), m.s.in.ns.lane(m.s.in.name)
 	srv.moving.Add(m.size)
 	l.mu.Lock()
-	if l.head > 0 && len(l.moves) == cap(l.moves) && l.head >= len(l.moves)/2 {
-		n := copy(l.moves, l.moves[l.head:])
-		clear(l.moves[n:])
-		l.moves, l.head = l.moves[:n], 0
-	}
-	l.moves = append(l.moves, m)
+	l.moves.put(m)
 	start := !l.running
 	l.running = true
 	l.mu.Unlock()
@@ -359,18 +353,8 @@ func (l *moveLane) done(srv *Server) {
 func (l *moveLane) take() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.head == len(l.moves) {
-		l.moves, l.head = l.moves[:0], 0
-		if cap(l.moves) > keptTasks {
-			l.moves = nil
-		}
-		l.running = false
-		return false
-	}
-	l.move = l.moves[l.head]
-	l.moves[l.head] = move{}
-	l.head++
-	return true
+	l.move, l.running = l.moves.take()
+	return l.running
 }
 
 // tell has the calls made for one room of the move.
