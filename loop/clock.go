@@ -3,6 +3,8 @@ package loop
 import (
 	"math"
 	"time"
+
+	"github.com/sioedge/sioedge/loop/histogram"
 )
 
 // The clock of a loop comes after the bytes. What a peer has sent in time is
@@ -21,7 +23,8 @@ const (
 
 // tick reads the clock.
 func (l *Loop) tick() {
-	now := l.engine.nowMs() - l.away
+	l.ns = l.engine.nowNs()
+	now := l.ns/int64(time.Millisecond) - l.away
 	if late := now - l.expected; late >= awayAfter && l.sim == nil {
 		late -= late % awayUnit
 		l.away += late
@@ -42,8 +45,61 @@ func (l *Loop) rest() {
 	}
 }
 
-// clockNs returns the time on the loop's clock.
-func (l *Loop) clockNs() int64 { return l.engine.nowNs() - l.away*int64(time.Millisecond) }
+// clockNs returns the time on the loop's clock, which stands still until the loop runs: for
+// what is attached before, time begins then.
+func (l *Loop) clockNs() int64 {
+	if !l.started && l.sim == nil {
+		return l.now * int64(time.Millisecond)
+	}
+	return l.engine.nowNs() - l.away*int64(time.Millisecond)
+}
+
+// A lag is how late a loop is: how long what has come had to wait at most until it was
+// served. It is measured once each time that the poller is asked.
+type lag struct {
+	since int64          // ms on the engine's clock: all that had come by then is being served
+	worst histogram.Peak // ms, by windows of lagWindow
+}
+
+// lagWindow is for how long, in ms, the worst lag is remembered at least; twice that at
+// most.
+const lagWindow = 256
+
+// caughtUp says that all has been served that had come by lag.since.
+func (l *Loop) caughtUp(now int64) {
+	l.lag.worst.Note(now/lagWindow, now-l.lag.since)
+}
+
+// Lag returns how late the loop was at worst within the last quarter to half of a
+// second, in ms: how long what had come had to wait until it was served. The time in
+// which the loop was away is in it. It is 0 for a loop that sleeps.
+func (l *Loop) Lag() int64 {
+	l.owner.check()
+	return l.lag.worst.Of(l.engine.nowMs() / lagWindow)
+}
+
+// Micros returns µs since the engine was made, as of the beginning of the step, also of
+// one that was held up.
+func (l *Loop) Micros() int64 {
+	l.owner.check()
+	return l.ns / int64(time.Microsecond)
+}
+
+// wakes says that the loop has waited until now, by its clock, and has something to do.
+func (l *Loop) wakes() {
+	l.tally.Turns++
+	l.busySince = l.ns
+}
+
+// worked counts the time since it woke until ns, by the engine's clock.
+func (l *Loop) worked(ns int64) {
+	l.tally.Busy += ns - l.busySince
+	l.busySince = ns
+}
+
+// largestWindow is for how long, in ms, the largest queue is remembered at least; twice
+// that at most.
+const largestWindow = 60_000
 
 // Horizon returns the latest moment, on the clock of Now, by which everything
 // that had come from peers has been given to the handler. Whether a peer is late

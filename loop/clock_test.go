@@ -53,8 +53,17 @@ func TestTheClockStandsStillWhileTheLoopIsAway(t *testing.T) {
 		before = l.Now()
 		l.Schedule(&tm, time.Second, func() { fired <- l.Now() })
 	})
+	var lag int64
 	l.Ask(func() { after = l.Now() })
 	was := time.Since(began).Milliseconds()
+	for range 1000 { // it is known when the loop has asked the poller again
+		if l.Ask(func() { lag = max(lag, l.Lag()) }); lag >= 1699 {
+			break
+		}
+	}
+	if most := time.Since(began).Milliseconds() + 1; lag < 1699 || lag > most {
+		t.Errorf("the loop was late by %d ms, by its own count, want from 1699 to %d", lag, most)
+	}
 	if at = <-fired; at < before+1000 {
 		t.Errorf("a timer of a second fired after %d ms of the loop's clock", at-before)
 	}
@@ -83,4 +92,50 @@ func TestTimersFireUnderLoad(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// A loop is as late as what came had to wait, for all that came together, and forgets it.
+func TestLag(t *testing.T) {
+	var s *Sim
+	work := map[byte]time.Duration{'a': 10 * time.Millisecond, 'b': 300 * time.Millisecond, 'c': 0}
+	s = NewSim(&hooks{data: func(_ Conn, b []byte) int {
+		s.Work(work[b[0]])
+		return len(b)
+	}}, Options{Loops: 2})
+	l, other := s.Engine().Loops()[0], s.Engine().Loops()[1]
+	peers := []*Peer{s.Connect(0), s.Connect(0), s.Connect(0)}
+	check := func(want int64) {
+		t.Helper()
+		if got := l.Lag(); got != want || other.Lag() != 0 && want == 0 {
+			t.Errorf("Lag() = %d, and of another loop %d, want %d", got, other.Lag(), want)
+		}
+	}
+	check(0)
+	peers[0].Send([]byte("a"))
+	check(10)
+	s.Engine().Loops()[0].Post(TaskFunc(func(*Loop) { // all three in one round
+		for _, p := range peers {
+			p.Send([]byte("a"))
+		}
+	}))
+	s.Turn()
+	check(30)
+	s.Advance(2 * lagWindow * time.Millisecond)
+	check(0)
+	for range 5 { // one after the other is no lag: nobody waited
+		peers[1].Send([]byte("a"))
+	}
+	check(10)
+	peers[2].Send([]byte("b"))
+	peers[2].Send([]byte("c"))
+	check(300)
+	if got := s.Engine().Stats().Lag; got != 300 {
+		t.Errorf("Stats().Lag = %d, want that of the loop that is the latest", got)
+	}
+	s.Advance(lagWindow * time.Millisecond)
+	peers[2].Send([]byte("c"))
+	check(300)
+	s.Advance(lagWindow * time.Millisecond)
+	peers[2].Send([]byte("c"))
+	check(0)
 }

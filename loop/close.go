@@ -1,6 +1,9 @@
 package loop
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // ErrExited is returned by Engine.Run when a handler or a task has called
 // runtime.Goexit, which ends the loop that it was called on.
@@ -113,8 +116,14 @@ func (l *Loop) settle() {
 func (l *Loop) settleOne(slot uint32, r *record) {
 	switch r.life {
 	case cutting, dropping:
+		last := l.lastWord(slot, r)
 		l.tellClosed(slot, r)
-		l.drop(slot, r)
+		if last == nil {
+			l.drop(slot, r)
+			return
+		}
+		l.replace(slot, r, last)
+		l.linger(slot, r, l.engine.o.SlowAfter)
 		return
 	case closing:
 		l.tellClosed(slot, r)
@@ -134,7 +143,7 @@ func (l *Loop) settleOne(slot uint32, r *record) {
 		}
 	}
 	// The handler may have closed or moved it, which has deferred it anew.
-	if r.due&redeliver != 0 && r.life.in(readingSet) {
+	if r.due&redeliver != 0 && r.life.in(readingSet) && !l.quiet {
 		r.due &^= redeliver
 		l.redeliver(slot, r)
 	}
@@ -178,21 +187,28 @@ func (l *Loop) tellClosed(slot uint32, r *record) {
 type lingerer struct {
 	timer  Timer
 	expire func()
+	until  int64 // ms on the loop's clock: not longer, whatever the peer takes; 0: as long as it takes some
 }
 
 // startLinger begins the end of a connection its handler has done with.
 func (l *Loop) startLinger(slot uint32, r *record) {
-	r.flow &= interests | linked | peerEnded
-	r.due &= listed
 	if r.life == cutting { // an Abort from within Close
 		l.drop(slot, r)
 		return
 	}
+	l.linger(slot, r, 0)
+}
+
+// linger has what is queued sent, and the peer waited for: for most at the longest, if
+// that is not zero.
+func (l *Loop) linger(slot uint32, r *record, most time.Duration) {
+	r.flow &= interests | linked | peerEnded
+	r.due &= listed
 	r.become(flushing)
 	queued := 0
 	if r.ext != 0 {
 		e := l.exts[r.ext]
-		e.carry, e.err, e.to = nil, nil, nil
+		e.carry, e.err, e.to, e.last = nil, nil, nil, nil
 		queued = e.queued
 	}
 	ended := r.flow&peerEnded != 0
@@ -203,9 +219,12 @@ func (l *Loop) startLinger(slot uint32, r *record) {
 	e := l.extend(slot, r)
 	e.linger = &lingerer{}
 	e.linger.expire = func() { l.lingered(slot, r, e) }
+	if most > 0 {
+		e.linger.until = l.now + most.Milliseconds()
+	}
 	e.taken = unknown
 	l.acknowledged(r, e) // from now on
-	l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
+	l.lingerOn(e)
 	want := r.flow | wantRead
 	if ended {
 		want &^= wantRead
@@ -219,11 +238,20 @@ func (l *Loop) startLinger(slot uint32, r *record) {
 // lingered ends the wait of a closing connection, unless its peer is still taking
 // what the kernel has.
 func (l *Loop) lingered(slot uint32, r *record, e *ext) {
-	if l.acknowledged(r, e) {
-		l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
+	if until := e.linger.until; l.acknowledged(r, e) && (until == 0 || l.now < until) {
+		l.lingerOn(e)
 		return
 	}
 	l.fail(slot, r, ErrClosed)
+}
+
+// lingerOn begins the wait for a closing connection's peer anew.
+func (l *Loop) lingerOn(e *ext) {
+	d := l.engine.o.LingerTimeout
+	if until := e.linger.until; until != 0 {
+		d = min(d, time.Duration(max(until-l.now, 0))*time.Millisecond)
+	}
+	l.Schedule(&e.linger.timer, d, e.linger.expire)
 }
 
 // endOutput closes our direction once everything is sent.
@@ -244,7 +272,7 @@ func (l *Loop) endOutput(slot uint32, r *record) {
 		return
 	}
 	if e := l.exts[r.ext]; e.linger != nil {
-		l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
+		l.lingerOn(e)
 	}
 }
 

@@ -3,6 +3,7 @@ package loop
 import (
 	"net/netip"
 
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/loop/handle"
 )
 
@@ -17,6 +18,9 @@ type record struct {
 	due   due
 	label uint8 // of its listener
 }
+
+// kind returns what the connection's bytes are counted by.
+func (r *record) kind() uint32 { return r.tag >> 29 }
 
 // A Conn names a connection. It is a small comparable value without a pointer
 // to the connection; when the connection is gone, or was moved, its methods do
@@ -71,7 +75,8 @@ func (c Conn) Tag() uint32 {
 	return 0
 }
 
-// SetTag sets the word that Tag returns.
+// SetTag sets the word that Tag returns. Its highest three bits are the connection's kind:
+// see Stats.Traffic.
 func (c Conn) SetTag(tag uint32) {
 	if r := c.record(); r != nil {
 		r.tag = tag
@@ -90,7 +95,7 @@ func (c Conn) Write(p []byte) {
 // never copied as long as it waits, so p must not be modified from now on.
 func (c Conn) WriteShared(p []byte) {
 	if r := c.living(); r != nil && len(p) > 0 {
-		c.l.queueShared(c.slot, r, p)
+		c.l.queueShared(c.slot, r, p, freshRef{})
 	}
 }
 
@@ -100,7 +105,7 @@ func (c Conn) WriteShared(p []byte) {
 // system calls.
 func (c Conn) SendShared(p []byte) {
 	if r := c.living(); r != nil && len(p) > 0 {
-		c.l.sendNow(c.slot, r, p)
+		c.l.sendNow(c.slot, r, p, freshRef{})
 	}
 }
 
@@ -187,6 +192,17 @@ func (c Conn) Abort() {
 	}
 }
 
+// AbortWith is Abort with a last word: last, which belongs to the loop from now on, is
+// sent in place of what is queued, behind the rest of a message of which a part was sent
+// if the Handler is a [Framer]. It is waited for as after Close, but for SlowAfter at
+// most.
+func (c Conn) AbortWith(last []byte) {
+	if r := c.living(); r != nil {
+		c.l.extend(c.slot, r).last = last
+		c.l.fail(c.slot, r, ErrClosed)
+	}
+}
+
 // Move takes the connection to another loop: at the end of this step
 // Handler.Close is called here with ErrMoved, then, on to, Handler.Open and,
 // if bytes were carried, Handler.Data. Queued output goes with it.
@@ -251,6 +267,13 @@ type ext struct {
 	queued int // bytes to send
 	held   int // bytes kept for them, without the queue itself
 	end    int // where in Loop.arena the last ref ends, if it is transient
+	lead   int // of queue[head], those that end a message that began before it
+
+	// Of what may be dropped: see judge.
+	index *class.Index // while some is queued that was judged
+	base  uint32       // its place of queue[0]
+	dead  int          // of queue[head:], those that were dropped
+	fresh int          // those that are to be judged
 
 	// Progress, by the loop's clock and in bytes since the ext was made.
 	since int64 // when the kernel or the peer last took something, or the queue began
@@ -261,6 +284,7 @@ type ext struct {
 
 	carry  []byte // input that Data did not consume
 	err    error  // why it is being closed
+	last   []byte // by AbortWith
 	to     *Loop  // where it is moving
 	linger *lingerer
 	link   Link // nil: the socket

@@ -136,7 +136,7 @@ func TestWhatCannotLeaveItsEngineSaysSo(t *testing.T) {
 // carried is a link whose state is data.
 type carried struct{ frames }
 
-func (k *carried) Detach() ([]byte, error) {
+func (k *carried) State() ([]byte, error) {
 	return json.Marshal([][]byte{k.in, k.plain, k.out})
 }
 

@@ -39,7 +39,7 @@
 //	            │  Opener   │          │ Handler
 //	            ▼           ▼          ▼
 //	          closing ───► flushing ──► waiting ──► free
-//	          cutting ──────────────────────────► free
+//	          cutting ────────┴─────────────────► free
 //
 // An [Opener] of the listener has it first, if there is one: a preface, a handshake,
 // one behind the other. What that writes is sent as it is; then comes the [Link]

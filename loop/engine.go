@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,7 +36,12 @@ type Engine struct {
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining and live is 0
 	drainOne sync.Once
-	stopped  chan struct{} // closed when all loops have ended
+	spare    bool                   // there are more processors than loops that keep one; immutable once they run
+	began    chan struct{}          // closed when they run, or it is shut down before
+	stopped  chan struct{}          // closed when all loops have ended
+	freezer  chan struct{}          // holds one: who has the engine frozen, see Freeze
+	coming   atomic.Pointer[Frozen] // what the loops are to stand still for, until all do
+	quieting sync.Mutex             // held to tell all loops, see Quiet
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -75,7 +81,7 @@ func newEngine(h Handler, o Options, s *Sim) (*Engine, error) {
 	}
 	e := &Engine{
 		handler: h, o: o, sim: s, base: time.Now(), notes: notice.New(o.Logger, 0),
-		drained: make(chan struct{}), stopped: make(chan struct{}),
+		drained: make(chan struct{}), began: make(chan struct{}), stopped: make(chan struct{}), freezer: make(chan struct{}, 1),
 	}
 	for i := range o.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
@@ -122,10 +128,13 @@ func (e *Engine) Run(ctx context.Context) error {
 		return ErrClosed
 	}
 	e.state = running
+	e.spare = e.o.KeepProcessors && runtime.GOMAXPROCS(0) > len(e.loops)
 	e.mu.Unlock()
+	close(e.began)
 
-	errs := make(chan error, len(e.loops))
+	errs, began := make(chan error, len(e.loops)), e.nowMs()
 	for _, l := range e.loops {
+		l.away = began
 		// Ends when the engine is cut, the poller fails, or a handler ends it.
 		go l.runTo(errs)
 	}
@@ -217,6 +226,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		for _, l := range e.loops {
 			l.finish()
 		}
+		close(e.began)
 		close(e.stopped)
 	}
 	e.drain()
@@ -257,6 +267,9 @@ func (e *Engine) drain() {
 // cut has every loop close its connections at once, and end.
 func (e *Engine) cut() {
 	e.draining.Store(true)
+	if f := e.coming.Load(); f != nil {
+		_ = f.callOff(ErrClosed)
+	}
 	for _, l := range e.loops {
 		l.Post(TaskFunc(func(l *Loop) {
 			l.closeListeners()
@@ -330,6 +343,13 @@ func dup(c syscall.Conn) (fd int, err error) {
 
 // Options returns the options that are in force.
 func (e *Engine) Options() Options { return e.o }
+
+// Now returns the milliseconds since the engine was made. Unlike [Loop.Now] it does not
+// stand still, and is the same for all loops. Any goroutine may call it.
+func (e *Engine) Now() int64 { return e.nowMs() }
+
+// Micros is Loop.Micros of this moment. Any goroutine may call it.
+func (e *Engine) Micros() int64 { return e.nowNs() / int64(time.Microsecond) }
 
 // MaxConns returns the bound on connections that is in force.
 func (e *Engine) MaxConns() int { return e.o.MaxConns }

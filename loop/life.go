@@ -10,7 +10,7 @@ const (
 	open                 // Handler.Open was called
 	leaving              // open, and moves to another loop at the end of the step
 	closing              // Handler.Close, or Opener.End, is due at the end of the step; then flushing
-	cutting              // the same; then free
+	cutting              // the same; then free, or flushing if there is a last word
 	flushing             // the handler has done with it: what is queued is sent
 	waiting              // our end of stream was sent: for the peer's
 	dropping             // free at the end of the step
@@ -27,7 +27,7 @@ var lives = [...]struct {
 	open:     {"open", setOf(leaving, closing, cutting, free)},
 	leaving:  {"leaving", setOf(closing, cutting)},
 	closing:  {"closing", setOf(cutting, flushing, free)},
-	cutting:  {"cutting", setOf(free)},
+	cutting:  {"cutting", setOf(flushing, free)},
 	flushing: {"flushing", setOf(waiting, dropping, free)},
 	waiting:  {"waiting", setOf(dropping, free)},
 	dropping: {"dropping", setOf(free)},

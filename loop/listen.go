@@ -25,11 +25,14 @@ type listener struct {
 	fd     int
 	spread bool   // hand connections round all loops
 	addr   string // in the form of Listen
+	asked  string // what Listen was given
 	o      ListenOptions
 	given  bool        // to another engine, by ListenerFiles
-	path   string      // of a unix socket
-	file   os.FileInfo // what was at path when it was bound
-	paused bool
+	path   string      // of a unix socket, which it removes
+	file   os.FileInfo // what was at path when it was bound, or taken over
+	taken  bool        // from another engine, whose path it is until this one runs
+	paused bool        // rests, see pauseAccept
+	silent bool        // is not in the poller, see Engine.Quiet
 	retry  Timer
 }
 
@@ -42,8 +45,8 @@ type listener struct {
 // has from its first moment on if they are fewer.
 func (e *Engine) Listen(addr string) (net.Addr, error) { return e.ListenWith(addr, ListenOptions{}) }
 
-// ListenWith is Listen with options. addr is not looked at when there are
-// o.Files.
+// ListenWith is Listen with options. When there are o.Files, addr is only what
+// ListenerFile.Asked says of them.
 func (e *Engine) ListenWith(addr string, o ListenOptions) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -53,17 +56,17 @@ func (e *Engine) ListenWith(addr string, o ListenOptions) (net.Addr, error) {
 	var a net.Addr
 	var err error
 	if path, ok := strings.CutPrefix(addr, "unix:"); len(o.Files) > 0 {
-		a, err = e.takeOver(o)
+		a, err = e.takeOver(addr, o)
 	} else if ok {
 		var mode os.FileMode
 		if path, mode, err = cutMode(strings.TrimPrefix(path, "//")); mode != 0 {
 			o.Mode = mode
 		}
 		if err == nil {
-			a, err = e.listenUnix(path, o)
+			a, err = e.listenUnix(addr, path, o)
 		}
 	} else {
-		a, err = e.listenTCP(strings.TrimPrefix(addr, "tcp://"), o)
+		a, err = e.listenTCP(addr, o)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loop: %w", err)
@@ -71,7 +74,8 @@ func (e *Engine) ListenWith(addr string, o ListenOptions) (net.Addr, error) {
 	return a, nil
 }
 
-func (e *Engine) listenTCP(addr string, o ListenOptions) (net.Addr, error) {
+func (e *Engine) listenTCP(asked string, o ListenOptions) (net.Addr, error) {
+	addr := strings.TrimPrefix(asked, "tcp://")
 	shared := sharedPorts && len(e.loops) > 1
 	if shared {
 		// With SO_REUSEPORT a second server on the same port is no error.
@@ -99,7 +103,7 @@ func (e *Engine) listenTCP(addr string, o ListenOptions) (net.Addr, error) {
 		made = append(made, &listener{fd: fd, o: o})
 	}
 	for i, ls := range made {
-		ls.addr = address(first)
+		ls.addr, ls.asked = address(first), asked
 		e.loops[i].listeners = append(e.loops[i].listeners, ls)
 	}
 	return first, nil
@@ -129,7 +133,7 @@ func cutMode(addr string) (path string, mode os.FileMode, err error) {
 	return path, os.FileMode(n), nil
 }
 
-func (e *Engine) listenUnix(path string, o ListenOptions) (net.Addr, error) {
+func (e *Engine) listenUnix(asked, path string, o ListenOptions) (net.Addr, error) {
 	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSocket != 0 {
 		if c, err := net.Dial("unix", path); err == nil {
 			_ = c.Close()
@@ -138,21 +142,37 @@ func (e *Engine) listenUnix(path string, o ListenOptions) (net.Addr, error) {
 			_ = os.Remove(path)
 		}
 	}
-	a, fd, err := e.bind("unix", path, o.Mode, false)
+	first := o.Mode
+	if o.Owner != nil {
+		first &= 0o600 // until it is the owner's
+	}
+	a, fd, err := e.bind("unix", path, first, false)
 	if err != nil {
 		return nil, err
 	}
-	if o.Mode != 0 { // the umask may have taken some away
-		if err := os.Chmod(path, o.Mode); err != nil {
-			closeFD(int32(fd))
-			_ = os.Remove(path)
-			return nil, err
-		}
+	if err := o.give(path); err != nil {
+		closeFD(int32(fd))
+		_ = os.Remove(path)
+		return nil, err
 	}
-	ls := &listener{fd: fd, spread: true, path: path, addr: address(a), o: o}
+	ls := &listener{fd: fd, spread: true, path: path, addr: address(a), asked: asked, o: o}
 	ls.file, _ = os.Lstat(path)
 	e.loops[0].listeners = append(e.loops[0].listeners, ls)
 	return a, nil
+}
+
+// give has a path that was bound belong to its owner, with the permissions that it is to
+// have: the umask may have taken some away.
+func (o *ListenOptions) give(path string) error {
+	if o.Owner != nil {
+		if err := os.Lchown(path, o.Owner.UID, o.Owner.GID); err != nil {
+			return err
+		}
+	}
+	if o.Mode == 0 {
+		return nil
+	}
+	return os.Chmod(path, o.Mode)
 }
 
 // bind returns a listening descriptor of our own, with the options that its
@@ -225,9 +245,13 @@ func (l *Loop) listen(ls *listener) error {
 // acceptOn serves a listener's event.
 func (l *Loop) acceptOn(fd int) {
 	for _, ls := range l.listeners {
-		if ls.fd == fd && !ls.paused {
+		switch {
+		case ls.fd != fd || ls.paused || ls.silent:
+		case l.quiet:
+			ls.silent = true
+			_ = l.poller.Delete(ls.fd)
+		default:
 			l.accept(ls)
-			return
 		}
 	}
 }
@@ -295,7 +319,7 @@ func (l *Loop) pauseAccept(ls *listener, err error) {
 }
 
 func (l *Loop) retryAccept(ls *listener) {
-	if !l.accept(ls) || !ls.paused {
+	if l.quiet || !l.accept(ls) || !ls.paused { // when it ends that it is quiet, this follows
 		return
 	}
 	ls.paused = false
@@ -311,14 +335,20 @@ func (l *Loop) closeListeners() {
 			l.stopAccepting(ls)
 		}
 		closeFD(int32(ls.fd))
-		if ls.path == "" || ls.given {
-			continue
-		}
-		if now, err := os.Lstat(ls.path); err == nil && os.SameFile(now, ls.file) && now.Mode()&os.ModeSocket != 0 {
+		if ls.owns() && !ls.given && (l.started || !ls.taken) {
 			_ = os.Remove(ls.path)
 		}
 	}
 	l.listeners = nil
+}
+
+// owns tells whether what is at ls's path is the socket that is ls's to remove.
+func (ls *listener) owns() bool {
+	if ls.path == "" || ls.file == nil {
+		return false
+	}
+	now, err := os.Lstat(ls.path)
+	return err == nil && os.SameFile(now, ls.file) && now.Mode()&os.ModeSocket != 0
 }
 
 // stopAccepting takes the connections that the kernel has accepted already: they
@@ -331,7 +361,7 @@ func (l *Loop) stopAccepting(ls *listener) {
 		}
 	}
 	l.Cancel(&ls.retry)
-	if !ls.paused {
+	if !ls.paused && !ls.silent {
 		_ = l.poller.Delete(ls.fd)
 	}
 }

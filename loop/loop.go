@@ -6,7 +6,9 @@ import (
 
 	"github.com/panjf2000/gnet/v2/pkg/netpoll"
 
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/loop/handle"
+	"github.com/sioedge/sioedge/loop/histogram"
 )
 
 // A Handler is told what happens to connections. Every method is called on the
@@ -41,6 +43,21 @@ type Finisher interface {
 	Finish(c Conn) bool
 }
 
+// A Framer is a Handler that has a last word for peers that take too little. It sends
+// messages whose ends can be told, and each write is of whole ones.
+type Framer interface {
+	// LastWord is called on the loop of a connection that is about to be closed with
+	// why, ErrSlowPeer or ErrQueueFull. What it returns is sent in place of what is
+	// queued, behind the rest of a message of which a part was sent, and Close follows;
+	// nil: nothing is sent.
+	LastWord(c Conn, why error) []byte
+	// Rest returns how many bytes the message goes on behind the first sent bytes of p,
+	// which begins with a message, 0 if none was begun there; and 0 of what are no
+	// messages. It may be called while something is written, by any loop, and must be a
+	// function of p and sent alone.
+	Rest(p []byte, sent int) int
+}
+
 const (
 	arenaSize  = 64 << 10 // copies made by Write in one step
 	burstSize  = 64 << 10 // pieces put together for one send
@@ -58,6 +75,7 @@ type Loop struct {
 	engine *Engine
 	sim    *Sim // nil: real sockets
 	h      Handler
+	framer Framer // h, if it is one
 	index  int
 
 	// For any goroutine.
@@ -71,6 +89,7 @@ type Loop struct {
 	done      chan struct{} // closed when the loop has ended
 	asking    atomic.Bool   // waiting for another loop, in Ask
 	posted    chan struct{} // told of what is put into the mailbox while asking
+	asked     atomic.Int32  // other loops that wait for this one, in Ask
 
 	// Owned by the loop; see owner.check.
 	owner     owner
@@ -81,17 +100,27 @@ type Loop struct {
 	freeExts  []uint32
 	listeners []*listener
 
-	now      int64 // ms on the loop's clock
+	ns       int64 // when the clock was read last, on the engine's
+	now      int64 // ms on the loop's clock: then
 	away     int64 // by how much that is behind the engine's
 	expected int64 // when the next step is expected, at the latest
 	horizon  int64 // see Horizon
-	timers   timerHeap
-	alarm    *time.Timer
-	wakeAt   int64 // when the alarm rings; 0: it is not set
+	lag      lag
+
+	busySince int64 // ns on the engine's clock: when waiting ended, or Busy was counted
+	largest   histogram.Peak
+
+	timers timerHeap
+	alarm  *time.Timer
+	wakeAt int64 // when the alarm rings; 0: it is not set
 
 	rbuf  []byte // every read goes here
 	arena []byte // the copies of this step's Write calls
 	burst []byte
+
+	fresh   []freshRef // what this step's writes may be dropped by
+	judging []ref      // scratch
+	onDrop  func(k *class.Kind, n int)
 
 	dirty    []uint32 // connections with something to flush
 	deferred []uint32 // connections to close, move, or give their bytes again
@@ -117,10 +146,22 @@ type Loop struct {
 	giving   uint32 // the connection that Data is called for
 	inLink   int    // nesting of calls of a Link's methods
 	yield    bool   // goroutines were woken, which are to run before the loop sleeps
+	yieldAt  int64  // ns on the engine's clock: when the first of them was
+	yields   int64  // times that the loop let them
+	brisk    int    // how often something came soon, of late: see waited
+	polls    bool   // it waits for the poller by itself, and goes on before if it has to: see wait
+	goesOn   bool   // it has to
 	started  bool
 	closing  uint32 // a shutdown's cursor over conns, counting down
+	quiet    bool   // nothing is read, see Engine.Quiet
 	draining bool   // no connection stays
 	ending   bool   // return from the poller when the last connection is gone
+
+	freezing  *Frozen // stands still, or is about to, for this
+	freezeBy  int64   // ms on the engine's clock: when the gate closes
+	turnsLeft int     // not before so many more
+	gate      bool    // what is posted from now on waits
+	frozen    bool    // within Frozen.Each
 
 	tally Stats // but for what Stats looks up
 }
@@ -132,6 +173,7 @@ func newLoop(e *Engine, index int) *Loop {
 		exts: make([]*ext, 1),
 		rbuf: make([]byte, e.o.ReadBuffer),
 	}
+	l.framer, _ = e.handler.(Framer)
 	l.arena = make([]byte, 0, arenaSize)
 	l.burst = make([]byte, 0, burstSize)
 	return l
@@ -148,9 +190,9 @@ func (l *Loop) Index() int { return l.index }
 // Engine returns the engine the loop belongs to.
 func (l *Loop) Engine() *Engine { return l.engine }
 
-// Now returns milliseconds on a monotonic clock that began when the engine was
-// made, and stands still while the loop is away: late by a second or more. It is
-// read once for each step.
+// Now returns milliseconds on a monotonic clock that begins when the engine is run,
+// and stands still while the loop is away: late by a second or more. It is read once
+// for each step.
 func (l *Loop) Now() int64 {
 	l.owner.check()
 	return l.now
@@ -189,33 +231,53 @@ func (l *Loop) NeedWork() {
 // milliseconds if all processors are busy.
 func (l *Loop) Yield() {
 	l.owner.check()
-	l.yield = true
+	if !l.yield {
+		l.yield, l.yieldAt = true, l.ns
+	}
 }
 
 // begin starts a step.
 func (l *Loop) begin() {
 	l.running.Store(true)
 	l.tick()
+	if !keepsTime {
+		l.lag.since = l.now + l.away
+	}
+	if l.stepsAreTurns() {
+		l.wakes()
+	}
 	if l.wakeAt != 0 && l.now >= l.wakeAt {
 		l.wakeAt = 0
 	}
 }
 
-// end ends a step. When woke is true, the step was that of the wake descriptor,
-// which stays readable while there is work: epoll then reports it together with
-// the sockets that are ready, in every round.
+// stepsAreTurns tells whether a turn of the loop is a step; otherwise it is what comes
+// between two waits for the poller.
+func (l *Loop) stepsAreTurns() bool { return !keepsTime || l.sim != nil }
+
+// end ends a step. When woke is true, the step was that of the wake descriptor. Where
+// the loop does not look itself whether it goes on, that stays readable while there is
+// work: the poller then reports it together with the sockets that are ready, in every
+// round.
 //
 // No wake-up is lost: who puts something into the mailbox sets attention and
 // then looks at running; we clear running and then look at attention.
 func (l *Loop) end(woke bool) {
 	for round := 1; ; round++ {
 		l.turn()
+		if l.freezing != nil && l.still() {
+			l.stand()
+			l.tick()
+			round = 0
+			continue
+		}
 		idle := l.idle()
 		if !idle && round < maxRounds {
 			l.tick()
 			continue
 		}
-		if l.more() || !idle {
+		l.goesOn = l.more() || !idle
+		if l.goesOn && !l.polls {
 			if !woke {
 				l.signal()
 			}
@@ -225,10 +287,14 @@ func (l *Loop) end(woke bool) {
 		}
 		l.setAlarm()
 		if !keepsTime {
+			l.caughtUp(l.engine.nowMs())
 			l.rest()
 		}
+		if l.stepsAreTurns() {
+			l.worked(l.engine.nowNs())
+		}
 		l.running.Store(false)
-		if !idle || l.held != nil || !l.attention.Load() {
+		if !idle || l.held != nil || !l.attention.Load() || l.gated() {
 			return
 		}
 		l.running.Store(true)
@@ -249,15 +315,15 @@ func (l *Loop) turn() {
 
 // idle reports whether another round would find nothing to do.
 func (l *Loop) idle() bool {
-	return len(l.dirty)|len(l.deferred)|len(l.arrivals) == 0 && (l.held != nil || !l.attention.Load())
+	return len(l.dirty)|len(l.deferred)|len(l.arrivals) == 0 && (l.held != nil || !l.attention.Load() || l.gated())
 }
 
-// more reports whether the wake descriptor has to bring the loop back.
+// more reports whether the loop has to go on before something comes.
 func (l *Loop) more() bool {
 	return l.needWork || l.held != nil || l.closing > 0 || len(l.again) > 0
 }
 
-// woken is the step of the wake descriptor: a slice of work, and the reads that
+// woken is what a loop does that goes on: a slice of work, and the reads that
 // an edge-triggered poller will not report again.
 func (l *Loop) woken() {
 	again := l.again

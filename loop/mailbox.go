@@ -3,10 +3,10 @@ package loop
 import (
 	"bytes"
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // A Task is something for a loop to do.
@@ -42,6 +42,12 @@ type message struct {
 type batch struct {
 	messages []message
 	arena    []byte
+}
+
+// size returns how many bytes b keeps, full or empty; what messages have of their own is
+// not among them.
+func (b *batch) size() int64 {
+	return int64(cap(b.arena)) + int64(cap(b.messages))*int64(unsafe.Sizeof(message{}))
 }
 
 // empty makes b ready for use again.
@@ -80,6 +86,12 @@ const (
 	// mailSlice is how many messages are run before sockets are served again.
 	mailSlice = 512
 )
+
+// Posted tells whether something was posted that has not been run. On the loop.
+func (l *Loop) Posted() bool {
+	l.owner.check()
+	return l.attention.Load() || l.held != nil || l.batchPos < len(l.batch.messages)
+}
 
 // Admit has its caller wait while too much is in the mailbox for the loop to get
 // to, so that whoever posts faster than the loop works does not fill the memory.
@@ -257,12 +269,15 @@ func (l *Loop) Hold(t Task) {
 // those to their end. It may be called from within a task, by Ask, and then goes on
 // behind that task.
 func (l *Loop) drain(whole bool) {
+	if l.frozen {
+		return
+	}
 	l.drainNest++
 	for whole && l.held != nil {
 		l.proceed()
 	}
 	l.runBatch(whole)
-	if l.held == nil && l.attention.Load() {
+	if l.held == nil && l.attention.Load() && (whole || !l.gated()) {
 		l.attention.Store(false)
 		l.swap()
 		l.runBatch(whole)
@@ -297,7 +312,7 @@ func (l *Loop) swap() {
 var goOn = TaskFunc(func(*Loop) {})
 
 func (l *Loop) runBatch(whole bool) {
-	for n := 0; l.held == nil && l.batchPos < len(l.batch.messages); n++ {
+	for n := 0; l.held == nil && l.batchPos < len(l.batch.messages) && (whole || !l.gated()); n++ {
 		if n == mailSlice && !whole {
 			l.Hold(goOn)
 			return
@@ -325,111 +340,4 @@ func (l *Loop) runMessage(m *message) {
 		p = l.batch.arena[m.off : m.off+m.len : m.off+m.len]
 	}
 	l.onMail(m.to, m.kind, p)
-}
-
-// Ask runs f on the loop and waits until it has. On the loop itself it runs
-// what is in the mailbox and then f, at once. On another loop of the engine that
-// loop runs what comes into its own mailbox while it waits, so that loops may ask
-// each other. It returns false, without having run f, if the loop has ended. Before
-// Engine.Run it waits for that.
-func (l *Loop) Ask(f func()) bool {
-	if l.sim != nil {
-		defer l.sim.lock()()
-		l.drain(true)
-		l.safely(f)
-		return true
-	}
-	on := l.engine.current()
-	if on == l {
-		l.drain(true)
-		l.safely(f)
-		return true
-	}
-	done := make(chan struct{})
-	if !l.Post(TaskFunc(func(l *Loop) {
-		defer close(done)
-		f()
-		l.Yield()
-	})) {
-		return false
-	}
-	if on == nil {
-		<-done
-		return true
-	}
-	on.await(done)
-	return true
-}
-
-// await runs what comes into the mailbox until done is closed: who closes it may
-// be waiting for this loop.
-func (l *Loop) await(done <-chan struct{}) {
-	l.awaitUntil(done, nil)
-}
-
-// awaitUntil is await until over, which it returns false for. Of no loop, nil, it
-// only waits.
-func (l *Loop) awaitUntil(done, over <-chan struct{}) bool {
-	var posted chan struct{}
-	if l != nil {
-		outer := l.asking.Swap(true)
-		defer l.asking.Store(outer)
-		posted = l.posted
-	}
-	for {
-		if l != nil {
-			l.drain(true)
-		}
-		select {
-		case <-done:
-			return true
-		case <-over:
-			return false
-		case <-posted:
-		}
-	}
-}
-
-// OnLoop reports whether the caller runs on a loop of the engine, which must not
-// wait for anything but Ask. It takes about a microsecond. In a Sim that is not
-// shared it is false.
-func (e *Engine) OnLoop() bool {
-	if e.sim != nil {
-		return e.sim.turning()
-	}
-	return e.current() != nil
-}
-
-// current returns the loop that the caller runs on, nil if it runs on none. It
-// takes about a microsecond.
-func (e *Engine) current() *Loop {
-	id := goroutineID()
-	for _, l := range e.loops {
-		if l.owner.goroutine.Load() == id {
-			return l
-		}
-	}
-	return nil
-}
-
-// OnLoop reports whether the caller runs on the loop. It compares goroutine
-// numbers, which takes about a microsecond: it is for Ask and for checks. In a
-// Sim it is always true.
-func (l *Loop) OnLoop() bool {
-	return l.sim != nil || l.owner.goroutine.Load() == goroutineID()
-}
-
-// goroutineID reads the number from the first line of the goroutine's stack,
-// "goroutine 123 [running]:", as net/http's HTTP/2 server does in debug builds.
-func goroutineID() uint64 {
-	var buf [64]byte
-	var id uint64
-	const prefix = len("goroutine ")
-	for _, c := range buf[prefix:max(prefix, runtime.Stack(buf[:], false))] {
-		if c < '0' || c > '9' {
-			break
-		}
-		id = id*10 + uint64(c-'0')
-	}
-	return id
 }

@@ -7,9 +7,11 @@ import (
 
 // A ref is a piece of output.
 type ref struct {
-	p     []byte
-	kind  kind
-	large bool // it was larger than MaxOutbound when it was written
+	p      []byte // nil: it was dropped
+	kind   kind
+	large  bool   // it was larger than MaxOutbound when it was written
+	judged bool   // mark is of ext.index
+	mark   uint32 // until then a place in Loop.fresh, less 1; 0: it is never dropped
 }
 
 // kind is whose the bytes of a ref are.
@@ -39,11 +41,15 @@ func (q *ref) held() int {
 // size returns how many bytes are held for what is queued, the queue itself
 // included.
 func (e *ext) size() int {
-	return e.held + max(cap(e.queue)-fewRefs, 0)*refSize
+	n := e.held + max(cap(e.queue)-fewRefs, 0)*refSize
+	if e.index != nil {
+		n += e.index.Size()
+	}
+	return n
 }
 
 // entries returns how many pieces are queued.
-func (e *ext) entries() int { return len(e.queue) - e.head }
+func (e *ext) entries() int { return len(e.queue) - e.head - e.dead }
 
 // keep makes what was queued in this step outlive it: what is in the arena is
 // copied. A blocked connection may be written to in many small pieces, one a
@@ -54,12 +60,23 @@ func (l *Loop) keep(e *ext) {
 	if i == len(e.queue) {
 		return
 	}
-	before, after := 0, 0
+	before, after, entries := 0, 0, e.entries()
 	w := i // queue[:w] is kept
 	for ; i < len(e.queue); i++ {
 		q := e.queue[i]
+		if q.p == nil {
+			e.dead--
+			continue
+		}
 		before += q.held()
+		if q.mark != 0 && e.keepMarked(&q, w) {
+			after += q.held()
+			e.queue[w] = q
+			w++
+			continue
+		}
 		if i == e.head && e.off > 0 && q.kind != own {
+			e.lead = l.unfinished(e)
 			q.p, e.off = q.p[e.off:], 0
 		}
 		switch {
@@ -78,10 +95,11 @@ func (l *Loop) keep(e *ext) {
 		w++
 	}
 	clear(e.queue[w:])
-	l.tally.Entries -= int64(len(e.queue) - w)
 	e.queue, e.kept = e.queue[:w], w
+	l.tally.Entries += int64(e.entries() - entries)
 	if cap(e.queue) > 4*max(w-e.head, fewRefs) {
 		e.queue = append(make([]ref, 0, w-e.head), e.queue[e.head:]...)
+		e.base += uint32(e.head)
 		e.head, e.kept = 0, len(e.queue)
 	}
 	e.held += after - before
@@ -90,5 +108,5 @@ func (l *Loop) keep(e *ext) {
 
 // takes tells whether n bytes may be put behind q.
 func (q *ref) takes(n int) bool {
-	return q.kind == own && !q.large && len(q.p)+n <= maxPiece
+	return q.kind == own && !q.large && !q.judged && len(q.p)+n <= maxPiece
 }

@@ -16,7 +16,7 @@ func (l *Loop) readable(slot uint32) {
 		}
 		return
 	}
-	if r.flow&(mute|peerEnded) != 0 {
+	if r.flow&(mute|peerEnded) != 0 || l.quiet {
 		l.interest(slot, r, r.flow&^wantRead)
 		return
 	}
@@ -40,7 +40,7 @@ func (l *Loop) readable(slot uint32) {
 			l.peerEnded(slot, r)
 			return
 		}
-		l.tally.BytesIn += int64(n)
+		l.tally.Traffic[r.kind()].In += int64(n)
 		full := n == len(l.rbuf)-kept
 		if !r.life.in(lingerSet) {
 			l.received(slot, r, l.rbuf[:kept+n], kept)
@@ -48,7 +48,7 @@ func (l *Loop) readable(slot uint32) {
 				// Reading on could make a peer slow that only sends much.
 				l.flush(slot)
 			}
-			if r.flow&mute != 0 || !r.life.in(readingSet) {
+			if r.flow&mute != 0 || !r.life.in(readingSet) || l.quiet {
 				if edgeTriggered {
 					l.interest(slot, r, r.flow&^wantRead)
 				}

@@ -112,6 +112,11 @@ func (l *Loop) finish() {
 	l.mailbox.closed = true
 	l.mailbox.emptied()
 	l.mailbox.mu.Unlock()
+	if l.freezing != nil {
+		l.freezing.end(ErrClosed)
+		l.unfreeze()
+		l.frozen = false
+	}
 	l.attention.Store(true)
 	l.drain(true)
 	l.settle()

@@ -116,6 +116,10 @@ func (s *Sim) Advance(d time.Duration) {
 	}
 }
 
+// Work moves the clock on without anything being done meanwhile: called by a handler,
+// it takes that long.
+func (s *Sim) Work(d time.Duration) { s.clock.Add(int64(d)) }
+
 // Step is the next step of Advance, of at most d. It returns how far it has moved
 // the clock.
 func (s *Sim) Step(d time.Duration) time.Duration {
@@ -153,6 +157,10 @@ func (s *Sim) turn() {
 	defer func() { s.turns-- }()
 	for busy := true; busy; {
 		busy = false
+		began := s.e.nowMs() // a round is what a poller reports at one time
+		for _, l := range s.e.loops {
+			l.lag.since = began
+		}
 		for _, l := range s.e.loops {
 			if l.simBusy() {
 				busy = true
@@ -169,6 +177,9 @@ func (s *Sim) turn() {
 			p.event()
 		}
 		s.ready = slices.Delete(s.ready, 0, n)
+		for _, l := range s.e.loops {
+			l.caughtUp(s.e.nowMs())
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"math"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 // Slow is who makes no progress, not who has much to come. A connection for
 // which more than SoftOutbound is held is looked at now and then: as long as
 // the kernel takes bytes from us, or its peer acknowledges some, it is served,
-// up to MaxOutbound. When neither has happened for SlowAfter it is closed.
+// up to MaxOutbound. When neither has happened for SlowAfter it is closed. What may
+// be dropped makes nobody slow: see judge.
 
 // unknown is ext.taken before it was looked at.
 const unknown = math.MinInt64
@@ -63,12 +65,12 @@ func (l *Loop) lookSlow() {
 
 // staysSlow tells whether r is to be looked at again.
 func (l *Loop) staysSlow(key handle.Key, r *record) bool {
-	if r.flow&overSoft == 0 || r.life.in(dyingSet|1<<leaving) {
+	if !l.hasMuch(r) || r.ext == 0 || r.life.in(dyingSet|1<<leaving) { // who closes gracefully may have nothing left
 		r.due &^= inSlow
 		return false
 	}
 	e := l.exts[r.ext]
-	if l.acknowledged(r, e) {
+	if l.acknowledged(r, e) || r.flow&overSoft == 0 {
 		return true
 	}
 	if quiet := l.now - e.since; quiet >= l.engine.o.SlowAfter.Milliseconds() {
@@ -79,6 +81,11 @@ func (l *Loop) staysSlow(key handle.Key, r *record) bool {
 		return false
 	}
 	return true
+}
+
+// hasMuch tells whether more than SoftOutbound is held for r, or was until half of it.
+func (l *Loop) hasMuch(r *record) bool {
+	return r.flow&overSoft != 0 || r.ext != 0 && l.exts[r.ext].size() > l.engine.o.SoftOutbound
 }
 
 // acknowledged looks whether the peer has acknowledged something since the last
@@ -95,8 +102,8 @@ func (l *Loop) acknowledged(r *record, e *ext) bool {
 	return true
 }
 
-// Slow reports whether more than SoftOutbound is held for the peer: reading
-// from it pauses, and what may be dropped should be.
+// Slow reports whether more than SoftOutbound is held for the peer of what is never
+// dropped: reading from it pauses.
 func (c Conn) Slow() bool {
 	r := c.record()
 	return r != nil && r.flow&overSoft != 0
@@ -110,7 +117,7 @@ func (c Conn) Backlog() (held int, quiet time.Duration) {
 		return 0, 0
 	}
 	e := c.l.exts[r.ext]
-	if r.flow&overSoft != 0 {
+	if c.l.hasMuch(r) {
 		quiet = time.Duration(c.l.now-e.since) * time.Millisecond
 	}
 	return e.size(), quiet
@@ -140,4 +147,55 @@ func (c Conn) Taking() bool {
 	moved := taken > e.mark // 0 when nothing was on the way at the last question
 	e.asked, e.mark = true, taken
 	return moved
+}
+
+// lastWord returns what is to be sent to the peer of a connection that is cut, in place
+// of what is queued; nil: nothing.
+func (l *Loop) lastWord(slot uint32, r *record) (last []byte) {
+	if r.life != cutting || r.ext == 0 || l.ending || l.openings[slot] != nil {
+		return nil
+	}
+	e := l.exts[r.ext]
+	switch {
+	case e.err == ErrClosed:
+		return e.last
+	case l.framer == nil || e.err != ErrSlowPeer && e.err != ErrQueueFull:
+		return nil
+	}
+	defer l.recovered()
+	return l.framer.LastWord(l.conn(slot), e.err)
+}
+
+// replace puts last in place of what is queued, behind the rest of a message of which a
+// part was sent.
+func (l *Loop) replace(slot uint32, r *record, last []byte) {
+	e := l.extend(slot, r)
+	if n := l.unfinished(e); n > 0 {
+		last = append(bytes.Clone(e.queue[e.head].p[e.off:e.off+n]), last...)
+	}
+	l.uncount(e)
+	clear(e.queue)
+	e.queue, e.head, e.off, e.kept, e.queued, e.held, e.end, e.lead = e.queue[:0], 0, 0, 0, 0, 0, 0, 0
+	e.index, e.base, e.dead, e.fresh = nil, 0, 0, 0
+	l.push(slot, r, ref{p: last, kind: own})
+}
+
+// unfinished returns how many bytes at the front of the queue are the rest of a message of
+// which a part was sent.
+func (l *Loop) unfinished(e *ext) int {
+	switch {
+	case e.queued == 0:
+		return 0
+	case e.off < e.lead:
+		return e.lead - e.off
+	}
+	return l.restOf(e.queue[e.head].p[e.lead:], e.off-e.lead)
+}
+
+// restOf is Framer.Rest of what is queued.
+func (l *Loop) restOf(p []byte, sent int) int {
+	if l.framer == nil || sent == 0 {
+		return 0
+	}
+	return min(max(l.framer.Rest(p, sent), 0), len(p)-sent)
 }

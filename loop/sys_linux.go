@@ -20,7 +20,8 @@ const pollPeerEnd = unix.POLLRDHUP
 // the middle of a broadcast, which costs 25 to 50 % (measured).
 
 func sysRead(fd int32, p []byte) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 

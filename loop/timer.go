@@ -20,7 +20,7 @@ func (t *Timer) Armed() bool { return t.pos != 0 }
 
 // Schedule has f called on the loop after d, within the end of a step: never
 // earlier, and not before the next millisecond. A timer that is armed is armed
-// anew. It may be used on the loop only.
+// anew. It may be used on the loop only; before Engine.Run, d begins with that.
 func (l *Loop) Schedule(t *Timer, d time.Duration, f func()) {
 	l.owner.check()
 	const ms = int64(time.Millisecond)
@@ -78,7 +78,7 @@ func (l *Loop) setAlarm() {
 
 // ring is called by the alarm, on a goroutine of its own.
 func (l *Loop) ring() {
-	l.attention.Store(true)
+	l.note()
 	l.Wake()
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"os"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,9 +15,11 @@ type waker struct {
 	fd int
 
 	// Guarded by mu: nobody may write to a number that was closed and is
-	// somebody else's by now.
-	mu     sync.Mutex
+	// somebody else's by now. Who signals only reads: the thread that does is often put
+	// off its processor by the loop that it wakes, and others would wait for it.
+	mu     sync.RWMutex
 	opened bool
+	sent   atomic.Int64 // signals
 }
 
 func (w *waker) open() (err error) {
@@ -28,17 +32,18 @@ func (w *waker) open() (err error) {
 func (w *waker) signal() {
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
-	w.mu.Lock()
+	w.mu.RLock()
 	if w.opened {
+		w.sent.Add(1)
 		sysWrite(w.fd, one[:])
 	}
-	w.mu.Unlock()
+	w.mu.RUnlock()
 }
 
 // clear makes the descriptor unreadable again. The loop.
 func (w *waker) clear() {
 	var n [8]byte
-	sysRead(int32(w.fd), n[:])
+	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(w.fd), uintptr(unsafe.Pointer(&n)), uintptr(len(n)))
 }
 
 func (w *waker) close() {

@@ -5,6 +5,7 @@ package loop
 import (
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,10 +15,12 @@ type waker struct {
 	fd int // to read from
 
 	// Guarded by mu: nobody may write to a number that was closed and is
-	// somebody else's by now.
-	mu     sync.Mutex
+	// somebody else's by now. Who signals only reads: the thread that does is often put
+	// off its processor by the loop that it wakes, and others would wait for it.
+	mu     sync.RWMutex
 	w      int
 	opened bool
+	sent   atomic.Int64 // signals
 }
 
 func (w *waker) open() error {
@@ -37,11 +40,12 @@ func (w *waker) open() error {
 
 // signal makes the descriptor readable. Any goroutine.
 func (w *waker) signal() {
-	w.mu.Lock()
+	w.mu.RLock()
 	if w.opened {
+		w.sent.Add(1)
 		_, _ = unix.Write(w.w, []byte{1})
 	}
-	w.mu.Unlock()
+	w.mu.RUnlock()
 }
 
 // clear makes the descriptor unreadable again. The loop.

@@ -26,7 +26,7 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 	l.arena = append(l.arena, p...)
 	if r.ext != 0 {
 		e := l.exts[r.ext]
-		if n := len(e.queue); n > e.head && e.queue[n-1].kind == transient && !e.queue[n-1].large && e.end == start {
+		if n := len(e.queue); n > e.head && e.queue[n-1].kind == transient && !e.queue[n-1].large && e.queue[n-1].mark == 0 && e.end == start {
 			last := &e.queue[n-1]
 			last.p = l.arena[start-len(last.p) : len(l.arena)]
 			e.end = len(l.arena)
@@ -39,23 +39,25 @@ func (l *Loop) queueCopy(slot uint32, r *record, p []byte) {
 }
 
 // queueShared queues p by reference.
-func (l *Loop) queueShared(slot uint32, r *record, p []byte) {
-	if l.admit(slot, r, len(p)) {
+func (l *Loop) queueShared(slot uint32, r *record, p []byte, f freshRef) {
+	if !f.isZero() {
+		l.queueFresh(slot, r, ref{p: p}, f)
+	} else if l.admit(slot, r, len(p)) {
 		l.push(slot, r, ref{p: p, large: l.large(p)})
 	}
 }
 
 // sendNow sends p past the queue if that is empty.
-func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
+func (l *Loop) sendNow(slot uint32, r *record, p []byte, f freshRef) {
 	if r.ext != 0 && l.exts[r.ext].queued > 0 {
-		l.queueShared(slot, r, p)
+		l.queueShared(slot, r, p, f)
 		return
 	}
 	n, errno := l.send(slot, r, p)
 	l.tally.Writes++
 	switch errno {
 	case 0:
-		l.tally.BytesOut += int64(n)
+		l.took(r, n)
 		if n == len(p) && r.ext == 0 {
 			return
 		}
@@ -63,16 +65,21 @@ func (l *Loop) sendNow(slot uint32, r *record, p []byte) {
 		if n == len(p) {
 			return
 		}
-		l.push(slot, r, ref{p: p[n:], large: l.large(p)})
+		l.pushRest(slot, r, p, n, f)
 		l.block(slot, r)
 	case unix.EAGAIN:
-		l.push(slot, r, ref{p: p, large: l.large(p)})
+		l.pushFresh(slot, r, ref{p: p, large: l.large(p)}, f)
 		l.block(slot, r)
 	case unix.EINTR:
-		l.push(slot, r, ref{p: p, large: l.large(p)})
+		l.pushFresh(slot, r, ref{p: p, large: l.large(p)}, f)
 	default:
 		l.fail(slot, r, errno)
 	}
+}
+
+// took counts n bytes that the kernel has taken.
+func (l *Loop) took(r *record, n int) {
+	l.tally.Traffic[r.kind()].Out += int64(n)
 }
 
 // admit reports whether n more bytes may be queued, and ends the connection if
@@ -91,10 +98,15 @@ func (l *Loop) admit(slot uint32, r *record, n int) bool {
 			return true
 		}
 	}
+	l.overflow(slot, r)
+	return false
+}
+
+// overflow ends a connection for which more is queued than may be.
+func (l *Loop) overflow(slot uint32, r *record) {
 	l.engine.notes.Warn("a client for which too much was queued was closed", "flag", "--queue-hard-max",
 		"bytes", l.exts[r.ext].size(), "addr", l.conn(slot).RemoteAddr())
 	l.fail(slot, r, ErrQueueFull)
-	return false
 }
 
 func (l *Loop) fits(r *record, n int) bool {
@@ -153,6 +165,7 @@ func (l *Loop) flushAll() {
 	}
 	l.dirty = l.dirty[:0]
 	l.arena = l.arena[:0]
+	l.forgetFresh()
 }
 
 // flush sends what the kernel takes and makes the rest keep: bytes in the arena
@@ -167,6 +180,7 @@ func (l *Loop) flush(slot uint32) {
 	if r.flow&wantWrite == 0 && !r.life.in(cutSet) {
 		l.sendQueue(slot, r, e)
 	}
+	l.judge(e)
 	l.keep(e)
 	l.flushed(slot, r, e)
 }
@@ -183,7 +197,7 @@ func (l *Loop) writable(slot uint32) {
 		l.sendQueue(slot, r, e)
 		if e.queued < before && e.linger != nil {
 			l.acknowledged(r, e) // from now on
-			l.Schedule(&e.linger.timer, l.engine.o.LingerTimeout, e.linger.expire)
+			l.lingerOn(e)
 		}
 		if e.queued > 0 {
 			l.settleWant(slot, r)
@@ -223,7 +237,7 @@ func (l *Loop) sendQueue(slot uint32, r *record, e *ext) {
 			l.fail(slot, r, errno)
 			return
 		}
-		l.tally.BytesOut += int64(n)
+		l.took(r, n)
 		e.sent += int64(n)
 		e.since, e.taken = l.now, unknown
 		l.sent(e, n)
@@ -267,20 +281,29 @@ func (e *ext) advance(n int) (freed int) {
 		left := len(q.p) - e.off
 		if n < left {
 			e.off += n
+			if q.judged {
+				e.unmark(q) // a part of it was sent
+			}
 			break
 		}
 		n -= left
 		e.off = 0
 		freed += q.held()
+		if q.mark != 0 {
+			e.unmark(q)
+		}
 		*q = ref{}
-		e.head++
+		e.head, e.lead = e.head+1, 0
+		e.skipDead()
 	}
 	switch {
 	case e.head == len(e.queue):
 		e.queue, e.head, e.kept = e.queue[:0], 0, 0
+		e.index, e.base = nil, 0
 	case e.head >= 64 && e.head*2 >= len(e.queue):
 		n := copy(e.queue, e.queue[e.head:])
 		clear(e.queue[n:])
+		e.base += uint32(e.head)
 		e.queue, e.head, e.kept = e.queue[:n], 0, max(e.kept-e.head, 0)
 	}
 	return freed
@@ -290,7 +313,10 @@ func (e *ext) advance(n int) (freed int) {
 // SoftOutbound and goes on under half of it; a connection that was only waiting
 // for its queue gets on with closing.
 func (l *Loop) flushed(slot uint32, r *record, e *ext) {
-	soft := l.engine.o.SoftOutbound
+	soft, size := l.engine.o.SoftOutbound, e.size()
+	if e.queued > 0 {
+		l.largest.Note(l.now/largestWindow, int64(size))
+	}
 	if r.due&awaited != 0 && e.queued == 0 {
 		r.due &^= awaited
 		l.deferFor(slot, r, drained)
@@ -302,13 +328,18 @@ func (l *Loop) flushed(slot uint32, r *record, e *ext) {
 			l.endOutput(slot, r)
 		}
 		return
-	case e.size() > soft:
-		r.flow |= overSoft
+	case size > soft:
+		if e.firm() > soft {
+			r.flow |= overSoft
+		}
 		l.watchSlow(slot, r)
-	case r.flow&overSoft != 0 && e.size()*2 < soft:
-		r.flow &^= overSoft
-		l.deferFor(slot, r, drained)
-		l.resume(slot, r)
+		fallthrough
+	case r.flow&overSoft != 0:
+		if e.firm()*2 < soft && r.flow&overSoft != 0 {
+			r.flow &^= overSoft
+			l.deferFor(slot, r, drained)
+			l.resume(slot, r)
+		}
 	}
 	l.shed(r)
 }

@@ -4,17 +4,18 @@ package wsframe
 // for another process to go on with. The zero value is that of an idle Reader.
 type ReaderState struct {
 	// The message; Op is zero if there is none.
-	Op         Op
-	Compressed bool
-	Fragments  int32
-	Checked    int    // how much of Data is known to be UTF-8
-	Data       []byte // what has been received of it
+	Op         Op     `cbor:"1,keyasint,omitempty"`
+	Compressed bool   `cbor:"2,keyasint,omitempty"`
+	Fragments  int32  `cbor:"3,keyasint,omitempty"`
+	Checked    int    `cbor:"4,keyasint,omitempty"` // how much of Data is known to be UTF-8
+	Data       []byte `cbor:"5,keyasint,omitempty"` // what has been received of it
 
 	// The frame that is being received, whose header is consumed.
-	InFrame, Fin bool
-	Mask         [4]byte
-	MaskAt       uint8 // 0 to 3: where in Mask the next byte is
-	Left         int64 // bytes to come
+	InFrame bool    `cbor:"6,keyasint,omitempty"`
+	Fin     bool    `cbor:"7,keyasint,omitempty"`
+	Mask    [4]byte `cbor:"8,keyasint,omitzero"`
+	MaskAt  uint8   `cbor:"9,keyasint,omitempty"`  // 0 to 3: where in Mask the next byte is
+	Left    int64   `cbor:"10,keyasint,omitempty"` // bytes to come
 }
 
 // State returns what r holds. Data is a view of it.

@@ -40,14 +40,22 @@ func (r Ref) Slot() uint32 { return uint32(r) }
 // Gen returns the generation of the record's slot.
 func (r Ref) Gen() uint32 { return uint32(r>>32) & MaxGen }
 
+// Shards is how many there are for Shard.
+const Shards = 64
+
+// Shard returns a number less than Shards, for what is kept of records under several
+// locks: loops that make and end records at the same time, as they do when connections
+// are dealt out in turn, are about at the same slot, and would wait for each other there.
+func (r Ref) Shard() int { return int((r.Slot() + 27*uint32(r.Loop())) % Shards) }
+
 // Key returns the part of r that the record's own loop needs.
 func (r Ref) Key() Key { return Key{r.Slot(), r.Gen()} }
 
 // A Key names a record within its table. It needs no more than the alignment of
 // an uint32, for records that hold one. The zero Key is nobody.
 type Key struct {
-	Slot uint32 // 0: nobody
-	Gen  uint32 // of Slot
+	Slot uint32 `cbor:"1,keyasint,omitempty"` // 0: nobody
+	Gen  uint32 `cbor:"2,keyasint,omitempty"` // of Slot
 }
 
 const (
@@ -56,7 +64,7 @@ const (
 )
 
 // A slot's word: the generation of its latest use, live while that is named,
-// vacant while the slot may be allocated, left while its record may come back, and
+// vacant while Alloc may return the slot, left while its record may come back, and
 // the mark.
 const (
 	live   = 1 << 24
@@ -131,11 +139,16 @@ func (t *Table[T]) AllocAt(slot, gen uint32) bool {
 	}
 	w := &t.at(slot).word
 	old := w.Load()
-	if back := old&left != 0 && gen == old&MaxGen; old&vacant == 0 || gen <= old&MaxGen && !back {
+	back := old&left != 0 && gen == old&MaxGen
+	switch {
+	case back && gen == MaxGen: // it is not among those that are free
+		t.retired--
+	case old&vacant == 0 || gen <= old&MaxGen && !back:
 		return false
+	default:
+		t.taken++
 	}
 	w.Store(gen | live)
-	t.taken++
 	return true
 }
 
@@ -214,12 +227,11 @@ func (t *Table[T]) Free(slot uint32) {
 }
 
 // Leave is Free of a record that goes elsewhere with its handles: AllocAt takes it
-// back, unless the slot was used again meanwhile or this was its last generation.
+// back, unless the slot was used again meanwhile.
 func (t *Table[T]) Leave(slot uint32) {
 	t.Free(slot)
-	if w := &t.at(slot).word; w.Load()&vacant != 0 {
-		w.Store(w.Load() | left)
-	}
+	w := &t.at(slot).word
+	w.Store(w.Load() | left)
 }
 
 // Len returns how many slots are allocated.

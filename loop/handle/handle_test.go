@@ -263,3 +263,25 @@ func BenchmarkFind(b *testing.B) {
 		b.Fatal("records are not zero")
 	}
 }
+
+// Loops that are at about the same slot are in shards of their own, and so are the slots of
+// one loop.
+func TestShardsOfSeveralLoops(t *testing.T) {
+	for slot := uint32(1); slot < 1000; slot++ {
+		loops, slots := map[int]bool{}, map[int]bool{}
+		for i := range Shards {
+			loops[MakeRef(i, slot, 1).Shard()] = true
+			slots[MakeRef(3, slot+uint32(i), 1).Shard()] = true
+		}
+		if len(loops) != Shards || len(slots) != Shards {
+			t.Fatalf("slot %d: %d shards for %d loops, and %d for as many slots", slot, len(loops), Shards, len(slots))
+		}
+		for other := 1; other < 16; other++ {
+			for ahead := uint32(0); ahead < 3; ahead++ {
+				if MakeRef(0, slot, 1).Shard() == MakeRef(other, slot+ahead, 1).Shard() {
+					t.Fatalf("loop 0 at slot %d is in the shard of loop %d at %d", slot, other, slot+ahead)
+				}
+			}
+		}
+	}
+}

@@ -54,7 +54,10 @@ func bad(reason string) error { return &Error{400, reason} }
 
 // A Field is one header field. In a Request both Name and Value are views of the
 // parsed bytes, the value without the white space around it.
-type Field struct{ Name, Value []byte }
+type Field struct {
+	Name  []byte `cbor:"1,keyasint,omitempty"`
+	Value []byte `cbor:"2,keyasint,omitempty"`
+}
 
 // Valid reports whether f may be written: the name is a token and the value has
 // no control characters but HTAB and no white space at its ends (RFC 9110, 5.5).

@@ -192,6 +192,9 @@ func (r *Request) splitTarget() error {
 	return nil
 }
 
+// ValidHost tells whether b, which may be empty, has only characters of a host and a port.
+func ValidHost(b []byte) bool { return isHost(b) }
+
 func isHost(b []byte) bool {
 	for _, c := range b {
 		if class[c]&hostChar == 0 {
