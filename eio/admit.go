@@ -38,7 +38,7 @@ func (sh *shard) allowed(h *httpConn, x *work) {
 		sh.refuse(h, r)
 	case r.err != nil:
 		sh.refuse(h, r)
-	case sh.srv.draining.Load():
+	case sh.srv.leaving():
 		sh.unavailable(h)
 	case sh.srv.pressed.Load():
 		sh.press(h)
@@ -49,6 +49,18 @@ func (sh *shard) allowed(h *httpConn, x *work) {
 
 // openSession opens a session.
 func (sh *shard) openSession(h *httpConn, transport string) {
+	a, ok := sh.reserve(h)
+	if !ok {
+		return
+	}
+	outer := sh.reserved // of another, whose function of the application has led here
+	sh.reserved = a
+	defer func() {
+		if sh.reserved.IsValid() { // it was not opened
+			sh.srv.owners.remove(sh.reserved)
+		}
+		sh.reserved = outer
+	}()
 	if transport == "websocket" {
 		sh.openWS(h)
 	} else {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
-	"github.com/sioedge/sioedge/wsframe"
 )
 
 // minConnBudget is the least that Options.ConnBudget means by zero.
@@ -101,10 +100,10 @@ func (sh *shard) findGone(slot uint32, a *account) {
 		a.sent = now // what is due is sent by the wheel
 	case now-a.sent >= every && s.is(revision3):
 		a.sent = now
-		sh.send(slot, pongFrame, shared, true)
+		sh.send(slot, pongFrame, shared, true, nil)
 	case now-a.sent >= every:
 		a.sent = now
-		sh.send(slot, pingFrame, shared, true)
+		sh.send(slot, pingFrame, shared, true, nil)
 	}
 }
 
@@ -143,7 +142,7 @@ func (a *account) Exceeded() {
 	sh := a.s.sh
 	sh.tally.Budget++
 	sh.srv.notice.Warn("a connection has reached its budget", "flag", "--conn-budget", "bytes", a.Held(), "bound", sh.srv.o.ConnBudget)
-	sh.closeWith(a.s.slot, TransportError, wsframe.AppendClose(nil, wsframe.CodeTooLarge, ""))
+	sh.closeWith(a.s.slot, TransportError, sh.srv.tooBig())
 }
 
 // Overran tells, within Handler.Close, whether the client had sent more than was

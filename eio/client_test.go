@@ -13,19 +13,26 @@ import (
 	"github.com/sioedge/sioedge/loop/http1"
 )
 
-// forwardedFor is a ClientAddr that believes whoever says something.
-func forwardedFor(peer netip.AddrPort, r *http1.Request) netip.AddrPort {
+// forwardedFor is a Via that believes whoever says something.
+func forwardedFor(v Via, r *http1.Request) Via {
 	text := string(r.Get("X-Client"))
 	if a, err := netip.ParseAddrPort(text); err == nil {
-		return a
+		v.Client = a
+	} else if a, err := netip.ParseAddr(text); err == nil {
+		v.Client = netip.AddrPortFrom(a, 0)
+	} else if text != "" {
+		v.Client = netip.AddrPort{} // nonsense
 	}
-	if a, err := netip.ParseAddr(text); err == nil {
-		return netip.AddrPortFrom(a, 0)
+	if host := r.Get("X-Host"); host != nil {
+		v.Host = host
 	}
-	if text != "" {
-		return netip.AddrPort{} // nonsense
+	switch string(r.Get("X-Proto")) {
+	case "https":
+		v.Secure = true
+	case "http":
+		v.Secure = false
 	}
-	return peer
+	return v
 }
 
 // from adds the field that forwardedFor looks at to a request.
@@ -33,16 +40,16 @@ func from(request []byte, client string) []byte {
 	return bytes.Replace(request, []byte("\r\n\r\n"), []byte("\r\nX-Client: "+client+"\r\n\r\n"), 1)
 }
 
-// TestClientAddr: what the function says of a request is the address of its session's
+// TestVia: what the function says of a request is the address of its session's
 // client from then on, over all that comes on other connections or from other clients,
 // until they say something else.
-func TestClientAddr(t *testing.T) {
+func TestVia(t *testing.T) {
 	var now Session
 	var atOpen, refused netip.AddrPort
 	asked := 0
 	seen := make(chan string, 1)
 	srv, sim := newSim(t, &hooks{open: func(s Session, _ *http1.Request) { now, atOpen = s, s.RemoteAddr() }}, Options{
-		ClientAddr:        func(p netip.AddrPort, r *http1.Request) netip.AddrPort { asked++; return forwardedFor(p, r) },
+		Via:               func(p Via, r *http1.Request) Via { asked++; return forwardedFor(p, r) },
 		OnConnectionError: func(e ConnectionError) { refused = e.RemoteAddr },
 		Route: func(path string) http.Handler {
 			return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.RemoteAddr })
@@ -107,9 +114,9 @@ func TestClientAddr(t *testing.T) {
 	checkEmpty(t, srv, sim.Engine())
 }
 
-// TestClientAddrIsNotBelievedBlindly: of an answer that is no address, or a strange
+// TestViaIsNotBelievedBlindly: of an answer that is no address, or a strange
 // one, nothing is kept but an address.
-func TestClientAddrIsNotBelievedBlindly(t *testing.T) {
+func TestViaIsNotBelievedBlindly(t *testing.T) {
 	zone := "fe80::1%" + strings.Repeat("z", 1000)
 	for client, want := range map[string]string{
 		"nonsense": "192.0.2.1:1", "": "192.0.2.1:1", "192.0.2.1:1": "192.0.2.1:1",
@@ -117,7 +124,7 @@ func TestClientAddrIsNotBelievedBlindly(t *testing.T) {
 	} {
 		for transport, request := range map[string][]byte{"polling": getRequest("EIO=4&transport=polling"), "websocket": wsRequest("EIO=4&transport=websocket")} {
 			var now Session
-			srv, sim := newSim(t, &hooks{open: func(s Session, _ *http1.Request) { now = s }}, Options{ClientAddr: forwardedFor}, loop.Options{})
+			srv, sim := newSim(t, &hooks{open: func(s Session, _ *http1.Request) { now = s }}, Options{Via: forwardedFor}, loop.Options{})
 			p := sim.Connect(0)
 			p.Send(from(request, client))
 			if got := now.RemoteAddr().String(); got != want {
@@ -136,7 +143,7 @@ func TestClientAddrIsNotBelievedBlindly(t *testing.T) {
 // TestGuestsOfAProxy: behind a proxy each client has its own share of sessions that
 // have joined nothing, whatever connection it comes on.
 func TestGuestsOfAProxy(t *testing.T) {
-	srv, sim := newSim(t, &hooks{}, Options{ClientAddr: forwardedFor, MaxSessionsPerIP: 2}, loop.Options{})
+	srv, sim := newSim(t, &hooks{}, Options{Via: forwardedFor, MaxSessionsPerIP: 2}, loop.Options{})
 	p := sim.Connect(0)
 	for i, want := range map[int]string{1: "503", 2: "503"} {
 		for range 3 {

@@ -110,6 +110,7 @@
 //	which address a client has                          client.go
 //	what a client that sends too fast meets             budget.go, pause.go, step.go
 //	how a server stops                                  stop.go
-//	how a session moves to another process              snapshot.go
+//	how all of it moves to another process              move.go, moveconn.go, snapshot.go, restore.go
+//	what a client is told that looks for it here        move.go, answerElsewhere
 //	how a frame is made once for many                   prepared.go
 package eio

@@ -40,12 +40,20 @@ type Handler interface {
 	Close(s Session, reason Reason)
 }
 
+// An Upgrader is a Handler that is told when a session has gone from polling to a
+// WebSocket.
+type Upgrader interface {
+	Handler
+	Upgraded(s Session)
+}
+
 // A Server speaks Engine.IO on the connections of an engine. It is the
 // engine's loop.Handler.
 type Server struct {
 	// Immutable after Start.
 	o         Options
 	h         Handler
+	upgrader  Upgrader // h, if it is one
 	ids       *IDs
 	shards    []*shard
 	websocket bool
@@ -58,13 +66,19 @@ type Server struct {
 	limits    http1.Limits
 	notice    *notice.Log
 
-	guests *guests
+	guests *perAddress
+	peers  *perAddress // connections, for MaxConnsPerIP
+	overs  *perAddress // those that are too many, until they have their answer
+	owners *perAddress // sessions, likewise
+
+	pace pace
 
 	latest loop.Latest[counts]
 
 	sessions atomic.Int64 // of all loops
 	draining atomic.Bool  // refuses new sessions; set by Drain
 	pressed  atomic.Bool  // by Press
+	handed   atomic.Bool  // by Forget: sessions are elsewhere
 }
 
 // NewServer returns a Server that gives its sessions to h. Bind connects it to
@@ -74,8 +88,9 @@ func NewServer(h Handler, o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, h: h, spread: spreadFirst, guests: newGuests(), notice: notice.New(o.Logger, 0),
+	s := &Server{o: o, h: h, spread: spreadFirst, guests: newPerAddress(), peers: newPerAddress(), overs: newPerAddress(), owners: newPerAddress(), notice: notice.New(o.Logger, 0),
 		limits: http1.Limits{Head: o.MaxHeaderBytes, Fields: o.MaxHeaderFields}, upgrades: "[]"}
+	s.upgrader, _ = h.(Upgrader)
 	s.websocket = slices.Contains(o.Transports, "websocket")
 	if s.websocket && !o.NoUpgrades {
 		s.upgrades = `["websocket"]`

@@ -23,12 +23,14 @@ import (
 type exchange struct {
 	state state
 
-	client netip.AddrPort // of Options.ClientAddr; zero: the peer
+	client netip.AddrPort // of Options.Via; zero: the peer
 	req    *http1.Request // while deciding: a view, or a copy behind work apart; nil otherwise
 	query  query          // of req
 
+	secure    bool // the client's connection is encrypted: Options.Via
 	keepAlive bool
 	isOld     bool            // HTTP/1.0: the answer has to say that the connection stays
+	stays     bool            // while the server drains: it is another node's, or no client's
 	upgrade   bool            // a WebSocket was asked for
 	isHead    bool            // HEAD: no body in the answer
 	oldIE     bool            // an Internet Explorer, which must be told not to filter answers
@@ -108,12 +110,16 @@ func (q *query) flags() (f flags) {
 	return f
 }
 
+// flags are those of a session that the request opens.
+func (h *httpConn) flags() flags { return h.query.flags() | flagIf(h.secure, secured) }
+
 // start has a request served whose head has come.
 func (sh *shard) start(h *httpConn, r *http1.Request, q query) {
 	sh.loop.Cancel(&h.timer)
 	sh.answerArrived(h)
 	sh.become(h, stateDeciding)
-	h.exchange = exchange{state: stateDeciding, client: sh.askClient(h.conn, r), req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
+	client, secure := sh.resolve(h.conn, r)
+	h.exchange = exchange{state: stateDeciding, client: client, secure: secure, req: r, query: q, isOld: r.Minor == 0, isHead: string(r.Method) == http.MethodHead}
 	h.keepAlive = r.KeepAlive
 	if hasBody(r) {
 		// Unless it is received or thrown away, it would be taken for the next
@@ -175,7 +181,7 @@ func (sh *shard) answer(h *httpConn, status int, fields []http1.Field, body []by
 // respond is answer. A body that is shared is not copied and must not be modified
 // from now on.
 func (sh *shard) respond(h *httpConn, status int, fields []http1.Field, body []byte, shared, end bool) {
-	if end = end || !h.keepAlive || sh.loop.Draining(); end {
+	if end = end || !h.keepAlive || sh.loop.Draining() || !h.stays && sh.srv.leaving(); end {
 		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueClose})
 	} else if h.isOld {
 		fields = append(fields, http1.Field{Name: fieldConnection, Value: valueKeepAlive})
@@ -222,8 +228,10 @@ func (sh *shard) awaitRequest(h *httpConn) {
 // deadline ends the connection after d unless something happens before.
 func (sh *shard) deadline(h *httpConn, d time.Duration) {
 	sh.loop.Schedule(&h.timer, d, func() {
-		switch h.state {
-		case stateIdle, stateDropping:
+		switch {
+		case sh.loop.IsQuiet():
+			sh.deadline(h, unheardFor)
+		case h.state == stateIdle, h.state == stateDropping:
 			h.conn.Close()
 		default:
 			sh.fail(h, http.StatusRequestTimeout)

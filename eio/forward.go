@@ -35,9 +35,9 @@ var (
 	unproven = refusal{code: CodeForbidden, message: forbidden.message, status: http.StatusForbidden, name: "UNPROVEN", alwaysJSON: true}
 )
 
-// proven tells whether a request is what it says: forwarded by another node.
-func (sh *shard) proven(r *http1.Request) bool {
-	claim := r.Get(ForwardedHeader)
+// proven tells whether a request is what its ForwardedHeader says, nil if it has none:
+// forwarded by another node.
+func (sh *shard) proven(r *http1.Request, claim []byte) bool {
 	return claim == nil || sh.srv.o.Proven == nil || sh.srv.o.Proven(r, claim)
 }
 
@@ -89,6 +89,10 @@ func (sh *shard) unasked(h *httpConn, node Node) {
 func (sh *shard) passOn(h *httpConn, node Node) bool {
 	o := &sh.srv.o
 	if h.upgrade && o.Tunnel != nil {
+		if sh.srv.leaving() {
+			sh.stops(h)
+			return true
+		}
 		tunnel := o.Tunnel(node)
 		if tunnel != nil {
 			sh.runApart(h, &work{is: stateTunnel, dialer: tunnel}, nil)
@@ -108,6 +112,13 @@ func (sh *shard) passOn(h *httpConn, node Node) bool {
 		sh.runHandler(h, &work{is: stateForward, target: handler}, o.MaxPayload)
 	}
 	return true
+}
+
+// stops refuses a WebSocket of another node's session while draining, with 503: a proxy
+// may ask another server.
+func (sh *shard) stops(h *httpConn) {
+	h.fields = append(slices.Clip(h.fields), http1.Field{Name: []byte(ReasonHeader), Value: []byte("the server is stopping")})
+	sh.unavailable(h)
 }
 
 // refuseWithReason refuses with a reason for whoever looks at the answer.

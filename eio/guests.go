@@ -18,9 +18,9 @@ import (
 // as a part of MaxSessionsPerIP.
 const guestsPerConn = 16
 
-// guests counts them, by address: of IPv6 by the 64 bits that a network has.
-// Addresses of guests alone are in it.
-type guests struct {
+// perAddress counts something by address: of IPv6 by the 64 bits that a network has.
+// Addresses that have some of it alone are in it.
+type perAddress struct {
 	seed   maphash.Seed
 	shards [64]struct {
 		mu sync.Mutex // held for one look at of
@@ -28,16 +28,16 @@ type guests struct {
 	}
 }
 
-func newGuests() *guests {
-	g := &guests{seed: maphash.MakeSeed()}
+func newPerAddress() *perAddress {
+	g := &perAddress{seed: maphash.MakeSeed()}
 	for i := range g.shards {
 		g.shards[i].of = map[netip.Addr]int{}
 	}
 	return g
 }
 
-// add counts a guest of a, unless that has as many as max. A most of 0 is none.
-func (g *guests) add(a netip.Addr, most int) bool {
+// add counts one of a, unless that has most already. A most of 0 is any number.
+func (g *perAddress) add(a netip.Addr, most int) bool {
 	s := &g.shards[maphash.Comparable(g.seed, a)%uint64(len(g.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (g *guests) add(a netip.Addr, most int) bool {
 	return true
 }
 
-func (g *guests) remove(a netip.Addr) {
+func (g *perAddress) remove(a netip.Addr) {
 	s := &g.shards[maphash.Comparable(g.seed, a)%uint64(len(g.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,7 @@ func (g *guests) remove(a netip.Addr) {
 	}
 }
 
-// network returns what a client's guests are counted by. It is the zero Addr for who
+// network returns what a client is counted by. It is the zero Addr for who
 // has no address: behind a unix socket is a proxy, or a friend.
 func network(a netip.Addr) netip.Addr {
 	if a.Is6() {

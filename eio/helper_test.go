@@ -28,12 +28,15 @@ func checkEmpty(t testing.TB, srv *Server, e *loop.Engine) {
 		if n := len(sh.https) - 1 - len(sh.freeHTTP); n != 0 {
 			t.Errorf("loop %d has %d HTTP connections, want none", i, n)
 		}
+		if n := len(sh.delays); n != 0 {
+			t.Errorf("loop %d has %d delays, want none", i, n)
+		}
 		if sh.deadlines.armed != 0 {
 			t.Errorf("loop %d has %d deadlines, want none", i, sh.deadlines.armed)
 		}
 	}
 	st := srv.Stats()
-	for _, n := range []int64{st.Open.Sum(), st.Probing, st.Held, st.Queued, st.Entries, st.Polls, st.Bodies, st.BodyBytes, st.Unacked, st.Apart, st.Tunnels} {
+	for _, n := range []int64{st.Open.Sum(), st.Probing, st.Held, st.Queued, st.Entries, st.Polls, st.Bodies, st.BodyBytes, st.Unacked, st.Apart, st.Tunnels, st.Swamped} {
 		if n != 0 {
 			t.Errorf("Stats() = %+v, want that nothing is left", st)
 			break
@@ -41,6 +44,11 @@ func checkEmpty(t testing.TB, srv *Server, e *loop.Engine) {
 	}
 	if n := st.Closed; st.Opened.Sum() != n.TransportClose+n.TransportError+n.PingTimeout+n.ParseError+n.ForcedClose {
 		t.Errorf("Stats() = %+v, want as many closed as opened", st)
+	}
+	codes := int64(0)
+	st.Codes.Each(func(_ uint16, n int64) { codes += n })
+	if x := &st.Times; x.Handshakes.Count() != st.Opened.Sum() || x.Ages.Count() != st.Opened.Sum() || st.Out.Close != codes {
+		t.Errorf("Stats() = %+v, want as many times as sessions, and codes as close frames", st)
 	}
 	for i, sh := range srv.shards {
 		if sh.exchanges != [states]int64{} {

@@ -27,7 +27,7 @@ type ConnectionError struct {
 	Code    int    // of the answer, such as CodeForbidden
 	Message string // of the answer
 	Context ErrorContext
-	// RemoteAddr is the client's address: see Options.ClientAddr.
+	// RemoteAddr is the client's address: see Options.Via.
 	RemoteAddr netip.AddrPort
 	// Request is a view, valid until OnConnectionError returns.
 	Request *http1.Request

@@ -9,13 +9,15 @@ import (
 	"github.com/sioedge/sioedge/loop/http1"
 )
 
-// A connection's tag says what it is to us. Zero is a connection that we are
-// done with: its input is thrown away.
+// A connection's tag says what it is to us. Zero, and tagGone, is a connection that we
+// are done with: its input is thrown away. Its bytes are counted by its kind: see traffic.
 const (
 	tagHTTP   = 1 << 29 // | index into shard.https
 	tagWS     = 2 << 29 // | slot of the session whose transport it is
 	tagProbe  = 3 << 29 // | slot of the session that it may become the transport of
 	tagTunnel = 4 << 29 // its bytes are another node's: it is in shard.tunnels
+	tagGone   = 5 << 29 // it was a WebSocket
+	tagOrphan = 6 << 29 // it was imported, and waits for its session
 	tagKind   = 7 << 29
 )
 
@@ -25,6 +27,7 @@ type httpConn struct {
 	conn  loop.Conn
 	index uint32
 	timer loop.Timer // the end of the head, of the body, or the next request
+	begun int64      // when its latest request began to come: loop.Loop.Micros
 
 	guests int    // sessions that were opened here and have joined nothing
 	gave   uint64 // ref of the session whose poll was answered last, with nothing after it
@@ -36,6 +39,15 @@ type httpConn struct {
 func (srv *Server) Open(c loop.Conn) {
 	c.Loop().Check()
 	sh := srv.shards[c.Loop().Index()]
+	h := sh.newHTTPConn(c)
+	sh.deadline(h, srv.o.HeadTimeout)
+	if srv.o.Via == nil {
+		sh.countPeer(h)
+	}
+}
+
+// newHTTPConn makes the record of a connection, which is idle.
+func (sh *shard) newHTTPConn(c loop.Conn) *httpConn {
 	h := &httpConn{conn: c, index: uint32(len(sh.https))}
 	if n := len(sh.freeHTTP); n > 0 {
 		h.index, sh.freeHTTP = sh.freeHTTP[n-1], sh.freeHTTP[:n-1]
@@ -45,7 +57,7 @@ func (srv *Server) Open(c loop.Conn) {
 	}
 	sh.exchanges[stateIdle]++
 	c.SetTag(tagHTTP | h.index)
-	sh.deadline(h, srv.o.HeadTimeout)
+	return h
 }
 
 // Data is called by the loop with what was received.
@@ -88,6 +100,7 @@ func (srv *Server) Close(c loop.Conn, err error) {
 	sh := srv.shards[c.Loop().Index()]
 	tag := c.Tag()
 	c.SetTag(0)
+	sh.forgetPeer(c)
 	switch arg := tag &^ tagKind; tag & tagKind {
 	case tagHTTP:
 		sh.closeHTTP(sh.https[arg], err)
@@ -146,6 +159,9 @@ func (sh *shard) dataHTTP(h *httpConn, b []byte) int {
 		return sh.receive(h, b)
 	case h.state == stateDropping:
 		return sh.drop(h, b)
+	}
+	if h.state == stateIdle {
+		h.begun = sh.loop.Micros()
 	}
 	r := sh.takeRequest()
 	defer sh.giveRequest(r)
@@ -217,16 +233,23 @@ func (sh *shard) owner(r *http1.Request, q *query) *loop.Loop {
 // body being received, or to a WebSocket.
 func (sh *shard) request(h *httpConn) {
 	srv, path := sh.srv, string(h.req.Path)
+	if srv.o.Health != nil && sh.asksHealth(h.req) {
+		sh.answerHealth(h)
+		return
+	}
 	below := sh.forEngine(h.req)
 	var handler http.Handler
 	if srv.o.Route != nil && !sh.isPath(h.req) {
 		handler = srv.o.Route(path)
 	}
+	claim := h.req.Get(ForwardedHeader)
+	h.stays = (handler != nil || claim != nil) && !srv.handed.Load()
 	if below && srv.cors != nil && !sh.checkOrigin(h, handler != nil) {
 		return
 	}
 	switch {
-	case below && !sh.proven(h.req):
+	case !sh.hasConn(h):
+	case below && !sh.proven(h.req, claim):
 		sh.tally.Unproven++
 		srv.notice.Warn("a request says falsely that another server forwarded it", "flag", "--cluster-secret", "client", addrText(sh.clientAddr(h)))
 		sh.refuse(h, unproven)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -72,10 +71,28 @@ type Options struct {
 	// MaxSessionsPerIP bounds the sessions that one address (of IPv6, one network of
 	// 64 bits) has opened over polling and that have joined nothing: see
 	// Session.SetJoined. One connection may have opened a sixteenth of them. One more
-	// is refused with 503. Behind a proxy all clients have its address, unless ClientAddr
+	// is refused with 503. Behind a proxy all clients have its address, unless Via
 	// tells them apart; then one connection may have opened any of them. Zero means
 	// 16384.
 	MaxSessionsPerIP int
+
+	// MaxConnsPerIP bounds, each by itself, the connections of one address (of IPv6, one
+	// network of 64 bits) and the sessions whose clients have it. One more is refused
+	// with 429; a connection, when its request has come. A client that upgrades has up to
+	// three connections for a moment. Where Via says that a request is not its
+	// peer's, the connection is a proxy's and not counted. Behind a proxy without
+	// Via all clients have its address. Who has no address, behind a unix socket,
+	// is not counted, and other nodes' requests are not refused (Proven). Zero is any
+	// number, as in Node, which has no such option.
+	MaxConnsPerIP int
+	// AcceptRate bounds new sessions, of all loops, to so many a second, and as many at
+	// once. Zero: there is a bound only while a loop is late (loop.Loop.Lag), for new
+	// sessions on that loop: when what comes has to wait for 200 ms, for a second, or for
+	// 750 ms once. It begins with half as many as there were, or 100 a second, is halved
+	// as long as the loop is late, down to 25, and grows again when it is on time. Negative: no bound. Those beyond it are refused with 503, before the
+	// upgrade, after which clients back off; sessions that are open go on. Node has no
+	// such option.
+	AcceptRate int
 
 	// Transports that are served, of "polling" and "websocket". Nil means
 	// both. Node: transports.
@@ -150,20 +167,30 @@ type Options struct {
 	// packet. Nil: none. Node: initialPacket.
 	InitialPacket []byte
 
-	// ClientAddr returns the address of the client of a request that came from peer:
-	// behind a proxy, what that says of it, if it is to be believed. It is called on
-	// the loop, once for each request, and must not block; r is a view, valid until
-	// return. Everything that asks for a client's address gets the answer: limits for
-	// one address, logs, Session.RemoteAddr, ConnectionError and the RemoteAddr of
-	// net/http's requests. An invalid answer means peer; of a zone nothing is kept.
-	// Nil: the peer.
-	ClientAddr func(peer netip.AddrPort, r *http1.Request) netip.AddrPort
+	// Via says where a request has come from, that came from peer: behind proxies, what
+	// these say of it, as far as they are to be believed; peer itself if they say nothing.
+	// It is called on the loop, once for each request, and must not block; peer.Host and r
+	// are views, valid until return, and so may be the Host that it returns. Everything
+	// that asks for a client's address gets this answer: limits for one address, logs,
+	// Session.RemoteAddr, ConnectionError and the RemoteAddr of net/http's requests; Secure
+	// is Session.Secure and IsSecure; and Host is the host of the request from then on, with
+	// which CORS compares origins. A Client that is none means the peer; of a zone nothing
+	// is kept. Nil: the peer, always.
+	Via func(peer Via, r *http1.Request) Via
 
 	// Route returns who answers a request that is not Engine.IO's: any path
 	// but Path itself. It is called on the loop; the handler it returns runs
 	// on a goroutine of its own, with the whole body read. Nil, as function or
 	// as result: 404, or the error "Transport unknown" below Path.
 	Route func(path string) http.Handler
+	// Health, unless nil, tells whether clients are welcome, for balancers that ask: GET
+	// and HEAD of HealthPath and of "/", and OPTIONS of either or of "*", are answered 200
+	// or 503 with nothing more, whatever their Host or Origin. It is called on the loop and
+	// must not block. Requests for Path itself are Engine.IO's in any case, as are those
+	// for "/" if that is above it, and a GET of "/" is Route's, if there is one. An empty
+	// HealthPath is no path, and leaves "/" to OPTIONS.
+	Health     func() bool
+	HealthPath string
 	// Forward returns who answers a request for a session whose id names another
 	// node: a handler that asks that node, with ForwardedHeader set. It is called on
 	// the loop and must not block; the handler runs like one of Route, with a body
@@ -196,6 +223,11 @@ type Options struct {
 	// is called on the loop and must not block; both are views. Nil: all are believed,
 	// and a client that sends the header is not forwarded.
 	Proven func(r *http1.Request, claim []byte) bool
+
+	// CloseCodes has WebSockets that the server ends closed with a code and a reason that
+	// say why: CloseShutdown, CloseSlow and the like. Clients of Socket.IO find them in
+	// the details of their disconnect events. Without it there are none, as Node does it.
+	CloseCodes bool
 
 	// Node names this process in the ids of its sessions. Zero means a random
 	// one.
@@ -246,8 +278,10 @@ func (o *Options) check() error {
 		return errors.New("eio: ConnBudget must be at least twice MaxPayload and 256 KiB")
 	case o.MaxQueue < 0 || o.MaxQueueHard < o.MaxQueue || o.SlowAfter < 0:
 		return errors.New("eio: MaxQueue or SlowAfter is negative, or MaxQueueHard less than MaxQueue")
-	case min(o.MaxSessions, o.MaxSessionsPerIP) < 0:
+	case min(o.MaxSessions, o.MaxSessionsPerIP, o.MaxConnsPerIP) < 0:
 		return errors.New("eio: a bound on sessions is negative")
+	case o.AcceptRate > 1_000_000:
+		return errors.New("eio: AcceptRate is more than a million")
 	case min(o.HeadTimeout, o.BodyTimeout, o.IdleTimeout) < 0 || o.MaxHeaderBytes < 1024 || o.MaxHeaderFields < 8:
 		return errors.New("eio: a timeout is negative, MaxHeaderBytes less than 1024 or MaxHeaderFields less than 8")
 	case min(o.PingInterval, o.PingTimeout) < time.Millisecond || max(o.PingInterval, o.PingTimeout) > most:
@@ -256,6 +290,8 @@ func (o *Options) check() error {
 		return errors.New("eio: PingInterval and PingTimeout together must be at most 24 days")
 	case strings.ContainsFunc(o.Path, func(r rune) bool { return r <= ' ' || r == '?' || r == '#' || r == 0x7f }):
 		return errors.New("eio: " + strconv.Quote(o.Path) + " cannot be a path")
+	case o.HealthPath != "" && (o.HealthPath[0] != '/' || strings.TrimSuffix(o.HealthPath, "/") == strings.TrimSuffix(o.Path, "/")):
+		return errors.New("eio: the HealthPath " + strconv.Quote(o.HealthPath) + " does not begin with a slash, or is Path")
 	case len(o.Transports) == 0:
 		return errors.New("eio: no transports")
 	}

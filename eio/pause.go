@@ -1,6 +1,8 @@
 package eio
 
 import (
+	"time"
+
 	"github.com/sioedge/sioedge/loop"
 )
 
@@ -14,6 +16,49 @@ func (s Session) PauseRead() {
 
 // ResumeRead undoes PauseRead.
 func (s Session) ResumeRead() { s.resume(handlerPaused) }
+
+// A delay is the end of a PauseReadFor.
+type delay struct{ timer loop.Timer }
+
+// PauseReadFor is PauseRead that ends by itself after d; of several, that which ends
+// last. ResumeRead does not end it.
+func (s Session) PauseReadFor(d time.Duration) {
+	r := s.at()
+	if r == nil || r.is(closing) || d <= 0 {
+		return
+	}
+	x := s.sh.delays[s.slot]
+	if x == nil {
+		x = &delay{}
+		s.sh.delays[s.slot] = x
+	} else if s.sh.loop.Left(&x.timer) >= d {
+		return
+	}
+	s.sh.tally.Delays++
+	s.sh.loop.Schedule(&x.timer, d, s.endDelay)
+	s.pause(delayed)
+}
+
+// endDelay goes on with a session whose time is over, in its turn with others.
+func (s Session) endDelay() {
+	s.sh.forgetDelay(s.slot)
+	if r := s.at(); r != nil && !r.is(closing|busy) {
+		s.sh.later(s.slot)
+	}
+	s.resume(delayed)
+}
+
+// forgetDelay ends what there is of a PauseReadFor.
+func (sh *shard) forgetDelay(slot uint32) {
+	x := sh.delays[slot]
+	if x == nil {
+		return
+	}
+	sh.loop.Cancel(&x.timer)
+	if delete(sh.delays, slot); len(sh.delays) == 0 {
+		sh.delays = map[uint32]*delay{} // a map never gets smaller
+	}
+}
 
 // Behind tells whether the handler has yet to get something that the client is
 // sending: it is not read from, or a part of a message or of a body has come.
@@ -33,7 +78,9 @@ func (s Session) pause(why flags) {
 		return
 	}
 	before := r.flags & halted
-	r.set(why)
+	if r.set(why); why == swamped {
+		s.sh.tally.Swamped++
+	}
 	if r.is(revision3) && !before.has(paused) && why.has(paused) {
 		s.sh.expectPing(s.slot)
 	}
@@ -48,7 +95,9 @@ func (s Session) resume(why flags) {
 	if r == nil || !r.is(why) {
 		return
 	}
-	r.unset(why)
+	if r.unset(why); why == swamped {
+		s.sh.tally.Swamped--
+	}
 	if why.has(paused) && !r.is(paused) {
 		s.sh.restartWait(s.slot)
 	}

@@ -19,7 +19,7 @@ func (sh *shard) openPolling(h *httpConn) {
 	if !ok {
 		return
 	}
-	slot, ok := sh.newSession(h.query.flags())
+	slot, ok := sh.newSession(h.flags())
 	if !ok {
 		sh.removeGuest(&g)
 		sh.full(h)
@@ -37,6 +37,7 @@ func (sh *shard) openPolling(h *httpConn) {
 	open := wsframe.AppendFrame(nil, wsframe.Text, sh.appendOpen(packet[:0], slot, sh.srv.upgrades))
 	sh.setCookie(h, slot)
 	sh.answerPoll(h, slot, e, queued{frames: sh.srv.appendInitial(open), plain: true})
+	sh.shakenHands(h)
 	sh.srv.h.Open(sh.handle(slot), r)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/loop/http1"
 )
 
@@ -30,8 +31,10 @@ const (
 // queued is frames that wait. They are sent uncompressed if plain; they are a copy
 // that may be appended to if own.
 type queued struct {
-	frames     []byte
+	frames     []byte // nil: they were dropped
 	plain, own bool
+	mark       uint32      // in the ext's index; 0: none yet
+	kind       *class.Kind // of one message that may be dropped; nil: it never is
 }
 
 // size returns the bytes that q holds.
@@ -47,17 +50,24 @@ type backlog struct{ bytes, entries int }
 
 // countQueue brings the shard's gauges up to date after a change of a queue.
 func (sh *shard) countQueue(e *ext) {
-	now := backlog{e.queued, len(e.queue)}
+	now := backlog{e.queued, len(e.queue) - e.dead}
 	sh.tally.Queued += int64(now.bytes - e.counted.bytes)
 	sh.tally.Entries += int64(now.entries - e.counted.entries)
 	e.counted = now
+	if now.entries > 0 && !e.get.Valid() { // or it is about to be sent
+		sh.largest.Note(sh.loop.Engine().Now()/largestWindow, int64(now.bytes))
+	}
 }
 
+// largestWindow is for how long, in ms, the largest queue is remembered at least; twice
+// that at most.
+const largestWindow = 60_000
+
 // put appends to the queue.
-func (e *ext) put(frames []byte, share, plain bool) {
-	if n := len(e.queue); !share && n > 0 {
+func (e *ext) put(frames []byte, share, plain bool, k *class.Kind) {
+	if n := len(e.queue); !share && n > 0 && k == nil {
 		last := &e.queue[n-1]
-		if last.own && last.plain == plain && len(last.frames)+len(frames) <= maxJoined {
+		if last.own && last.plain == plain && last.kind == nil && len(last.frames)+len(frames) <= maxJoined {
 			before := last.size()
 			last.frames = append(last.frames, frames...)
 			e.queued += last.size() - before
@@ -67,9 +77,13 @@ func (e *ext) put(frames []byte, share, plain bool) {
 	if !share {
 		frames = bytes.Clone(frames)
 	}
-	q := queued{frames: frames, plain: plain, own: !share}
+	q := queued{frames: frames, plain: plain, own: !share, kind: k}
 	e.queue = append(e.queue, q)
 	e.queued += q.size()
+	if k != nil {
+		e.fresh++
+		e.freshHeld += q.size()
+	}
 }
 
 // take takes from the front of the queue what one answer may have: packets, and
@@ -77,6 +91,11 @@ func (e *ext) put(frames []byte, share, plain bool) {
 func (e *ext) take(packets, most int) (messages []queued) {
 	for len(e.queue) > 0 && packets > 0 {
 		q := &e.queue[0]
+		if q.frames == nil {
+			e.dead--
+			e.pop()
+			continue
+		}
 		n := 0
 		for n < len(q.frames) && packets > 0 {
 			_, _, k := cutFrame(q.frames[n:])
@@ -89,6 +108,7 @@ func (e *ext) take(packets, most int) (messages []queued) {
 		if n == 0 {
 			break
 		}
+		e.unmark(q)
 		e.queued -= q.size()
 		if n < len(q.frames) {
 			messages = append(messages, queued{frames: q.frames[:n:n], plain: q.plain})
@@ -97,11 +117,11 @@ func (e *ext) take(packets, most int) (messages []queued) {
 			break
 		}
 		messages = append(messages, *q)
-		*q = queued{}
-		e.queue = e.queue[1:]
+		e.pop()
 	}
+	e.skipDead()
 	if len(e.queue) == 0 {
-		e.queue, e.queued = nil, 0
+		e.clearQueue()
 	}
 	return messages
 }
@@ -144,7 +164,7 @@ func (sh *shard) answerQueue(h *httpConn, slot uint32, e *ext) {
 	if h.state == stateIdle || h.state == stateDropping {
 		h.gave = ref
 	}
-	if e.queued*2 <= sh.srv.o.MaxQueue {
+	if e.firm()*2 <= sh.srv.o.MaxQueue {
 		sh.loop.Cancel(&e.slow)
 		sh.handle(slot).resume(swamped)
 	} else {
@@ -188,6 +208,7 @@ func (sh *shard) flushPollers() {
 		if e.polled() && len(e.queue) > 0 {
 			sh.flushGet(slot, e)
 		}
+		sh.judge(e) // what is left
 	}
 	sh.pollers = sh.pollers[:0]
 }
@@ -207,6 +228,10 @@ func (sh *shard) watchSlow(slot uint32, e *ext, d time.Duration) {
 	sh.loop.Schedule(&e.slow, d, func() {
 		if sh.sessions.At(slot).is(closing) {
 			return // CloseTimeout is what counts
+		}
+		if sh.loop.IsQuiet() {
+			sh.watchSlow(slot, e, unheardFor)
+			return
 		}
 		// An answer on its way is judged by the loop, an upgrade by its own time. The
 		// client can ask for more when it has had the last of it, of which the kernel
@@ -230,7 +255,7 @@ func (sh *shard) watchSlow(slot uint32, e *ext, d time.Duration) {
 // slow closes a session that does not take what waits for it.
 func (sh *shard) slow(slot uint32, e *ext) {
 	sh.tally.Slow++
-	e.queue, e.queued = nil, 0
+	e.clearQueue()
 	sh.countQueue(e)
 	sh.close(slot, TransportError)
 }

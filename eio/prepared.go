@@ -3,8 +3,10 @@ package eio
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"sync"
 
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/wsframe"
 )
 
@@ -18,11 +20,14 @@ type Prepared struct {
 	// Plain has the message never compressed. It is set before the message is
 	// sent, or not at all. Node: the option compress: false.
 	Plain bool
+	texts uint32 // of frames: text messages
 
 	frames []byte
 	parts  []*Prepared // of Concat
+	kinds  *kinds      // nil: nothing of it may be dropped
 
 	once     sync.Once
+	binaries uint32 // of frames: the others
 	deflated []byte // frames with those compressed that are worth it
 
 	onceTyped sync.Once
@@ -33,14 +38,78 @@ type Prepared struct {
 func Prepare(data []byte, binary bool) *Prepared {
 	b := make([]byte, 0, wsframe.ServerHeaderLen(len(data)+1)+len(data)+1)
 	if binary {
-		return &Prepared{frames: wsframe.AppendFrame(b, wsframe.Binary, data)}
+		return &Prepared{frames: wsframe.AppendFrame(b, wsframe.Binary, data), binaries: 1}
 	}
-	return &Prepared{frames: AppendText(b, data)}
+	return &Prepared{frames: AppendText(b, data), texts: 1}
 }
 
 // PrepareFrames takes frames that were made by AppendText and AppendBinary;
 // they belong to the Prepared from now on.
-func PrepareFrames(frames []byte) *Prepared { return &Prepared{frames: frames} }
+func PrepareFrames(frames []byte) *Prepared {
+	var n Frames
+	n.sent(frames)
+	return &Prepared{frames: frames, texts: uint32(n.Text), binaries: uint32(n.Binary)}
+}
+
+// kinds are what messages may be dropped by.
+type kinds struct {
+	one    *class.Kind  // of one message
+	cuts   []class.Part // of frames
+	zipped []class.Part // of deflated, if that is not frames
+	buf    [2]class.Part
+}
+
+// OfKind says what the message may be dropped by while it waits for a slow client, and
+// returns p. It is called before the message is sent. Nil: it is never dropped.
+func (p *Prepared) OfKind(k *class.Kind) *Prepared {
+	if p.kinds = nil; k != nil {
+		x := &kinds{one: k}
+		x.buf[0] = class.Part{End: len(p.frames), Kind: k}
+		x.cuts = x.buf[:1:1]
+		p.kinds = x
+	}
+	return p
+}
+
+// Kind returns what OfKind was given.
+func (p *Prepared) Kind() *class.Kind {
+	if p.kinds == nil {
+		return nil
+	}
+	return p.kinds.one
+}
+
+// cuts returns where the messages end that may be dropped, nil if none may.
+func (p *Prepared) cuts() []class.Part {
+	if p.kinds == nil {
+		return nil
+	}
+	return p.kinds.cuts
+}
+
+// cut appends to cuts that a message of kind k ends there. What is never dropped is
+// not told apart from what is before it.
+func cut(cuts []class.Part, end int, k *class.Kind) []class.Part {
+	if n := len(cuts); n > 0 && k == nil && cuts[n-1].Kind == nil {
+		cuts[n-1].End = end
+		return cuts
+	}
+	return append(cuts, class.Part{End: end, Kind: k})
+}
+
+// cutsOf returns the cuts of messages in a row that are so long; nil if none of them
+// may be dropped.
+func cutsOf(ps []*Prepared, length func(p *Prepared) int) (cuts []class.Part) {
+	if !slices.ContainsFunc(ps, func(p *Prepared) bool { return p.Kind() != nil }) {
+		return nil
+	}
+	cuts, end := make([]class.Part, 0, len(ps)), 0
+	for _, p := range ps {
+		end += length(p)
+		cuts = cut(cuts, end, p.Kind())
+	}
+	return cuts
+}
 
 // Concat joins messages into one, which a session of the server receives with
 // one write. Each is compressed, or not, as it would be by itself. It keeps ps.
@@ -51,13 +120,35 @@ func (s *Server) Concat(ps []*Prepared) *Prepared {
 		n += len(p.frames)
 	}
 	b := make([]byte, 0, n)
+	joined := &Prepared{}
 	for _, p := range ps {
 		b = append(b, p.frames...)
+		joined.texts += p.texts
+		joined.binaries += p.binaries
 	}
-	if s.deflate == nil {
-		return &Prepared{frames: b} // ps need not live as long
+	joined.frames = b
+	if cuts := cutsOf(ps, (*Prepared).Size); cuts != nil {
+		joined.kinds = &kinds{cuts: cuts}
 	}
-	return &Prepared{frames: b, parts: ps}
+	if s.deflate != nil {
+		joined.parts = ps // which need not live as long otherwise
+	}
+	return joined
+}
+
+// forSession returns the frames, and the cuts of them, for a session's WebSocket that
+// takes binary messages.
+func (p *Prepared) forSession(s *session, z *zipper) (frames []byte, cuts []class.Part) {
+	if s.is(revision3) {
+		p = p.withTypes()
+	}
+	if !s.is(deflates) {
+		return p.frames, p.cuts()
+	}
+	if frames = p.deflate(z); p.kinds == nil || len(frames) == len(p.frames) {
+		return frames, p.cuts()
+	}
+	return frames, p.kinds.zipped
 }
 
 // deflate returns the message's frames for a client that takes compressed ones.
@@ -78,6 +169,10 @@ func (p *Prepared) compress(z *zipper) []byte {
 		if !ok {
 			return p.frames
 		}
+		if x := p.kinds; x != nil {
+			x.buf[1] = class.Part{End: len(b), Kind: x.one}
+			x.zipped = x.buf[1:]
+		}
 		return bytes.Clone(b)
 	}
 	n := 0
@@ -91,6 +186,9 @@ func (p *Prepared) compress(z *zipper) []byte {
 	for _, part := range p.parts {
 		b = append(b, part.deflate(z)...)
 	}
+	if p.kinds != nil {
+		p.kinds.zipped = cutsOf(p.parts, func(part *Prepared) int { return len(part.deflate(z)) })
+	}
 	return b
 }
 
@@ -102,9 +200,18 @@ func (p *Prepared) withTypes() *Prepared {
 		if !hasBinary(p.frames) {
 			return
 		}
-		p.typed = &Prepared{Plain: p.Plain, frames: withTypes(p.frames)}
+		p.typed = (&Prepared{Plain: p.Plain, frames: withTypes(p.frames)}).OfKind(p.Kind())
 		for _, part := range p.parts {
 			p.typed.parts = append(p.typed.parts, part.withTypes())
+		}
+		if p.kinds != nil && p.Kind() == nil { // joined
+			x, start, end := &kinds{}, 0, 0
+			for _, c := range p.cuts() {
+				end += len(withTypes(p.frames[start:c.End]))
+				x.cuts = append(x.cuts, class.Part{End: end, Kind: c.Kind})
+				start = c.End
+			}
+			p.typed.kinds = x
 		}
 	})
 	return p.typed

@@ -62,8 +62,9 @@ func (sh *shard) load(slot uint32) Load {
 	return x
 }
 
-// Cut ends the session with TransportError at once: what is queued is discarded. Its
-// client is not told, unless it has a poll that waits, or is upgrading.
+// Cut ends the session with TransportError at once, because memory is short: what is
+// queued is discarded. Its client is not told, unless it has a poll that waits, or is
+// upgrading, or by CloseOverload.
 func (s Session) Cut() {
 	r := s.at()
 	if r == nil || r.is(closing) {

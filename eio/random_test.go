@@ -366,7 +366,7 @@ func playMob(t *testing.T, script []byte, revision string) *mob {
 		PingInterval: 300 * time.Millisecond, PingTimeout: 200 * time.Millisecond, UpgradeTimeout: 400 * time.Millisecond,
 		CloseTimeout: 600 * time.Millisecond, MaxPayload: 200, MaxQueue: 300, MaxFragments: 4,
 		Compression: &Compression{Threshold: 50, MaxInflated: 5000}, HTTPCompression: &HTTPCompression{Threshold: 50},
-		ClientAddr:  forwardedFor,
+		Via:         forwardedFor,
 		HeadTimeout: 150 * time.Millisecond, BodyTimeout: 350 * time.Millisecond, IdleTimeout: 450 * time.Millisecond,
 	}, loop.Options{Loops: 2, MaxOutbound: 2000, ReadBuffer: 512})
 	for len(m.script) > 20 && !t.Failed() {

@@ -83,9 +83,14 @@ func (sh *shard) engineRequest(h *httpConn) {
 		ref, ok := srv.ids.Parse(sid)
 		slot := sh.lookup(ref)
 		if !ok || int(ref>>56) != sh.loop.Index() || slot == 0 || sh.overdue(slot) {
+			if ok && srv.handed.Load() {
+				sh.answerElsewhere(h)
+				return
+			}
 			sh.sessionElsewhere(h, string(sid))
 			return
 		}
+		h.stays = h.stays || srv.handed.Load() // as the session does
 		sh.sessionRequest(h, slot, transport)
 		return
 	}
@@ -96,11 +101,11 @@ func (sh *shard) engineRequest(h *httpConn) {
 		sh.refuse(h, handshakeError)
 	case !srv.o.AllowEIO3 && h.query.flags().has(revision3):
 		sh.refuse(h, unsupportedVersion)
-	case srv.draining.Load():
+	case srv.leaving():
 		sh.unavailable(h)
 	case srv.pressed.Load():
 		sh.press(h)
-	case sh.hasPlace(h):
+	case sh.hasPlace(h) && sh.inTime(h):
 		sh.admit(h, transport)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/loop/handle"
 )
 
@@ -93,7 +94,7 @@ func (s Session) Writable() bool {
 // All messages of one call arrive with nothing in between.
 func (s Session) Send(frames []byte) {
 	if s.Valid() {
-		s.sh.send(s.slot, frames, borrowed, false)
+		s.sh.send(s.slot, frames, borrowed, false, nil)
 	}
 }
 
@@ -101,7 +102,15 @@ func (s Session) Send(frames []byte) {
 // option compress: false.
 func (s Session) SendPlain(frames []byte) {
 	if s.Valid() {
-		s.sh.send(s.slot, frames, borrowed, true)
+		s.sh.send(s.slot, frames, borrowed, true, nil)
+	}
+}
+
+// SendKind is Send, or SendPlain, for what may be dropped as a whole while it waits, by
+// its Kind; nil: it may not.
+func (s Session) SendKind(frames []byte, plain bool, k *class.Kind) {
+	if s.Valid() {
+		s.sh.send(s.slot, frames, borrowed, plain, k)
 	}
 }
 
@@ -113,15 +122,40 @@ func (s Session) SendPrepared(p *Prepared, now bool) {
 	switch {
 	case r == nil || r.is(closing):
 	case !r.is(overWS) || r.is(noBinary):
-		s.sh.send(s.slot, p.frames, shared, p.Plain)
+		start := 0
+		for _, c := range p.cuts() {
+			s.sh.send(s.slot, p.frames[start:c.End:c.End], shared, p.Plain, c.Kind)
+			start = c.End
+		}
+		if p.kinds == nil {
+			s.sh.send(s.slot, p.frames, shared, p.Plain, nil)
+		}
 	default:
-		if r.is(revision3) {
-			p = p.withTypes()
+		frames, cuts := p.forSession(r, &s.sh.zip)
+		s.sh.tally.Out.prepared(p)
+		switch c := s.sh.loop.Conn(r.conn); {
+		case cuts != nil && now:
+			c.SendParts(frames, cuts)
+		case cuts != nil:
+			c.WriteParts(frames, cuts)
+		case now:
+			c.SendShared(frames)
+		default:
+			c.WriteShared(frames)
 		}
-		frames := p.frames
-		if r.is(deflates) {
-			frames = p.deflate(&s.sh.zip)
-		}
+	}
+}
+
+// SendWhole is SendPrepared for what is not to be dropped, whatever its Kind.
+func (s Session) SendWhole(p *Prepared, now bool) {
+	r := s.at()
+	switch {
+	case r == nil || r.is(closing):
+	case !r.is(overWS) || r.is(noBinary):
+		s.sh.send(s.slot, p.frames, shared, p.Plain, nil)
+	default:
+		frames, _ := p.forSession(r, &s.sh.zip)
+		s.sh.tally.Out.prepared(p)
 		if c := s.sh.loop.Conn(r.conn); now {
 			c.SendShared(frames)
 		} else {
@@ -149,6 +183,24 @@ func (srv *Server) Lookup(l *loop.Loop, ref uint64) (Session, bool) {
 		return Session{}, false
 	}
 	return sh.handle(slot), true
+}
+
+// At returns the session of l that a key, of its Ref, names. Whether that is there is not
+// looked at: see Session.
+func (srv *Server) At(l *loop.Loop, k handle.Key) Session {
+	l.Check()
+	return Session{srv.shards[l.Index()], k.Slot, k.Gen}
+}
+
+// IsOpen tells whether the session that ref names is one of srv's and Handler.Close has
+// not been called of it. Any goroutine may call it.
+func (srv *Server) IsOpen(ref uint64) bool {
+	r := handle.Ref(ref)
+	if r.Loop() >= len(srv.shards) {
+		return false
+	}
+	t := &srv.shards[r.Loop()].sessions
+	return t.Is(r.Slot(), r.Gen()) && !t.Marked(r.Slot(), r.Gen())
 }
 
 // String names the session in logs. It does not show its id, which is a secret. Any

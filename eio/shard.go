@@ -6,6 +6,7 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/handle"
+	"github.com/sioedge/sioedge/loop/histogram"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/wsframe"
 )
@@ -19,6 +20,7 @@ type session struct {
 	flags flags
 
 	pinged, proved uint16 // when the last ping was sent, and the last that was answered: see second
+	opened         int32  // when it was, in s on the loop's clock; negative: before that began
 }
 
 type flags uint32
@@ -38,13 +40,16 @@ const (
 	busy                // it has more to be handled in a later step
 	budgeted            // has an account in shard.accounts
 	swamped             // it does not come for what waits for its polls
+	delayed             // by PauseReadFor: in shard.delays
 	awaitPoll           // was opened over polling, and its client has not come back yet
 	proxied             // its client has another address than the connection: in shard.clients
+	secured             // it was opened by an encrypted connection
+	// and no more than clockShift of them
 )
 
 const (
-	paused = handlerPaused | choked | swamped // nothing is read before somebody has done something
-	halted = paused | busy                    // nothing is read now
+	paused = handlerPaused | choked | swamped | delayed // nothing is read before somebody has done something
+	halted = paused | busy                              // nothing is read now
 )
 
 func (f flags) has(g flags) bool { return f&g != 0 }
@@ -67,6 +72,7 @@ type ext struct {
 	together int            // packets at its front that the next answer has, however many
 	queued   int            // bytes that it holds
 	counted  backlog        // of the queue, in the tally of the shard
+	classed                 // of the queue, what may be dropped
 	asked    int64          // when the client last asked for more, while swamped, in ms on the loop's clock
 	gave     loop.Conn      // what was last queued was given to it, and the client has not come back since
 	via      loop.Conn      // another server's, on which the last answer to a poll was given
@@ -91,7 +97,7 @@ type shard struct {
 	srv  *Server
 	loop *loop.Loop
 
-	sessions handle.Table[session]
+	sessions handle.Table[session] // marked: closed for the handler
 	open     int
 	stopping bool   // within CloseAll
 	exts     []*ext // [0] is unused
@@ -105,14 +111,24 @@ type shard struct {
 	pollers   []uint32 // slots of sessions with something for a waiting poll
 	tunnels   map[loop.Conn]*tunnel
 	reader    wsframe.Reader
-	tally     Stats         // but for what LoopStats adds
+	tally     Stats // but for what LoopStats adds
+	largest   histogram.Peak
 	heldBytes atomic.Int64  // bytes that all accounts hold; released from any goroutine
 	exchanges [states]int64 // by state
 
 	accounts map[uint32]*account   // by slot
+	delays   map[uint32]*delay     // by slot: sessions that are not read from for a while
 	clients  map[uint32]packedAddr // by slot: addresses that are not the peer's
 	sweeper  loop.Timer
-	waiting  []Session // with more to be handled
+
+	acceptance acceptance
+	peers      map[handle.Key]peer   // connections that are counted for an address; nil: none
+	owners     map[uint32]packedAddr // by slot: sessions that are; nil: none
+	reserved   netip.Addr            // that the session is counted for which is about to be opened
+
+	waiting []Session    // with more to be handled
+	given   given        // to another process, which does not have it yet
+	orphans []handle.Key // connections that were imported and wait for their session, or did
 
 	scratch []byte // responses and payloads, valid until the next use
 	zip     zipper
@@ -127,7 +143,7 @@ func newShard(s *Server, l *loop.Loop) *shard {
 		srv: s, loop: l,
 		exts: make([]*ext, 1), https: make([]*httpConn, 1), tunnels: map[loop.Conn]*tunnel{},
 		deadlines: wheel{tick: heartbeatTick(s.o.PingInterval, s.o.PingTimeout)},
-		reader:    s.newReader(), accounts: map[uint32]*account{},
+		reader:    s.newReader(), accounts: map[uint32]*account{}, delays: map[uint32]*delay{},
 	}
 	sh.zip.init(s.deflate)
 	sh.onTick, sh.onDeadline = sh.tick, sh.deadlinePassed
@@ -143,7 +159,9 @@ func (sh *shard) newSession(f flags) (slot uint32, ok bool) {
 		return 0, false
 	}
 	sh.srv.sessions.Add(1)
-	*sh.sessions.At(slot) = session{flags: inUse | f}
+	*sh.sessions.At(slot) = session{flags: inUse | f, opened: int32(sh.loop.Now() / 1000)}
+	sh.owns(slot, sh.reserved)
+	sh.reserved = netip.Addr{}
 	sh.open++
 	*sh.tally.Opened.of(f)++
 	*sh.tally.Open.of(f)++
@@ -199,7 +217,7 @@ func (sh *shard) dropExt(slot uint32) {
 	sh.loop.Cancel(&e.release)
 	sh.loop.Cancel(&e.slow)
 	sh.removeGuest(&e.guest)
-	e.queue, e.queued = nil, 0
+	e.clearQueue()
 	sh.countQueue(e)
 	sh.setProbing(e, loop.Conn{})
 	sh.exts[s.ext] = nil
@@ -215,7 +233,12 @@ func (sh *shard) free(slot uint32) {
 	sh.deadlines.clear(slot)
 	sh.dropExt(slot)
 	sh.endAccount(slot)
+	sh.forgetDelay(slot)
+	sh.disown(slot)
 	sh.keepClient(slot, netip.AddrPort{})
+	if sh.sessions.At(slot).is(swamped) {
+		sh.tally.Swamped--
+	}
 	*sh.sessions.At(slot) = session{}
 	sh.sessions.Free(slot)
 	sh.srv.sessions.Add(-1)

@@ -18,14 +18,16 @@ import (
 
 // A world is clients of a server, which may become another server on the way.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	o     Options
 	srv   *Server
 	sim   *loop.Sim
 	s     Session
 	peers []*loop.Peer
 	keys  []handle.Key // of their connections
+	ended []bool       // of peers
 	out   []string     // what everybody has seen
+	seat  *seat        // of a whole server that moves; nil: its session does
 }
 
 const frozenClients = 3
@@ -53,8 +55,11 @@ func (w *world) Message(s Session, b []byte, binary bool) {
 		b = fmt.Appendf(nil, "%s (%d bytes)", b[:10], len(b))
 	}
 	w.out = append(w.out, fmt.Sprintf("message %s %t", b, binary))
-	if string(b) == "pause" {
+	switch string(b) {
+	case "pause":
 		s.PauseRead()
+	case "delay":
+		s.PauseReadFor(time.Minute)
 	}
 }
 
@@ -64,12 +69,21 @@ func (w *world) Close(_ Session, r Reason) { w.out = append(w.out, "close "+stri
 func (w *world) begin() {
 	w.srv, w.sim = newSim(w.t, w, w.o, loop.Options{})
 	w.sim.Advance(time.Duration(len(w.o.IDKey)) * 777 * time.Millisecond) // a loop's clock is its own
-	w.peers, w.keys = nil, nil
+	w.connect()
+}
+
+// connect makes the connections of the clients.
+func (w *world) connect() {
+	w.peers, w.keys, w.ended = nil, nil, nil
 	for range frozenClients {
-		w.peers = append(w.peers, w.sim.Connect(0))
+		w.connectOne()
 		https := w.srv.shards[0].https
 		w.keys = append(w.keys, https[len(https)-1].conn.Key())
 	}
+}
+
+func (w *world) connectOne() {
+	w.peers, w.ended = append(w.peers, w.sim.Connect(0)), append(w.ended, false)
 }
 
 // move freezes the session and has it go on elsewhere.
@@ -112,16 +126,19 @@ func (w *world) look() {
 	w.sim.Turn()
 	for i, p := range w.peers {
 		b := string(p.Received())
-		if head, body, ok := strings.Cut(b, "\r\n\r\n"); ok && strings.HasPrefix(b, "HTTP/") {
-			b = strings.Fields(head)[1] + " " + body
-			if w.s.sh != nil {
+		if strings.HasPrefix(b, "HTTP/") {
+			if b = strings.ReplaceAll(b, "\r\n", "|"); w.s.sh != nil {
 				b = strings.ReplaceAll(b, w.s.ID(), "SID")
 			}
 		} else {
 			b = hex.EncodeToString([]byte(b))
 		}
 		if b != "" {
-			w.out = append(w.out, fmt.Sprintf("%d %.200s", i, b))
+			w.out = append(w.out, fmt.Sprintf("%d %.900q", i, b))
+		}
+		if p.Closed() && !w.ended[i] {
+			w.ended[i] = true
+			w.out = append(w.out, fmt.Sprintf("%d ends", i))
 		}
 	}
 }
@@ -142,9 +159,14 @@ func (w *world) do(f func()) {
 	w.sim.Turn()
 }
 
-// TestFrozenSessionsGoOn: whenever a session is taken from one server to another, its
-// client and its handler see what they would have seen.
-func TestFrozenSessionsGoOn(t *testing.T) {
+// A dialogue is what clients and a program do.
+type dialogue struct {
+	o     Options
+	steps []func(w *world)
+}
+
+// dialogues are all that a session can be in.
+func dialogues() map[string]dialogue {
 	key := [4]byte{1, 2, 3, 4}
 	fragment := func(op wsframe.Op, fin bool, data string) []byte {
 		b := wsframe.AppendMaskedFrame(nil, wsframe.Text, []byte(data), key)
@@ -163,10 +185,7 @@ func TestFrozenSessionsGoOn(t *testing.T) {
 	offer := []byte(strings.Replace(string(wsRequest("EIO=4&transport=websocket")), "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", 1))
 	open := func(w *world) { w.peers[0].Send(getRequest("EIO=4&transport=polling")) }
 	wait := func(d time.Duration) func(w *world) { return func(w *world) { w.sim.Advance(d) } }
-	for name, c := range map[string]struct {
-		o     Options
-		steps []func(w *world)
-	}{
+	return map[string]dialogue{
 		"polling": {steps: []func(w *world){open,
 			func(w *world) { w.send("one"); w.s.SendPrepared(Prepare([]byte("two"), true), true) },
 			func(w *world) { w.get(0, "") },
@@ -260,6 +279,21 @@ func TestFrozenSessionsGoOn(t *testing.T) {
 			wait(time.Minute),
 			func(w *world) { w.do(w.s.ResumeRead); w.peers[0].Send(textFrame("4x")) },
 		}},
+		"delayed": {steps: []func(w *world){open,
+			func(w *world) { w.get(0, "") },
+			func(w *world) { w.post(1, "4one\x1e4delay\x1e4two") },
+			wait(50 * time.Second),
+			func(w *world) { w.get(0, "") },
+			wait(11 * time.Second),
+			func(w *world) { w.post(1, "3\x1e4last") },
+		}},
+		"a delayed WebSocket": {steps: []func(w *world){
+			func(w *world) { w.peers[0].Send(wsRequest("EIO=4&transport=websocket")) },
+			func(w *world) { w.peers[0].Send(textFrame("4delay")) },
+			wait(50 * time.Second), wait(11 * time.Second),
+			func(w *world) { w.peers[0].Send(textFrame("4x")) },
+			wait(19 * time.Second), wait(2 * time.Second),
+		}},
 		"closed": {steps: []func(w *world){open,
 			func(w *world) { w.send("bye") },
 			func(w *world) { w.do(w.s.Close) },
@@ -293,18 +327,24 @@ func TestFrozenSessionsGoOn(t *testing.T) {
 			func(w *world) { w.do(func() { w.send(strings.Repeat("x", 3000)) }) },
 			wait(6 * time.Second), wait(5 * time.Second),
 		}},
-		"behind a proxy": {o: Options{ClientAddr: forwardedFor}, steps: []func(w *world){
+		"behind a proxy": {o: Options{Via: forwardedFor}, steps: []func(w *world){
 			func(w *world) {
-				w.peers[0].Send(from(getRequest("EIO=4&transport=polling"), "203.0.113.1:5"))
+				w.peers[0].Send(from(getRequest("EIO=4&transport=polling"), "203.0.113.1:5\r\nX-Proto: https"))
 			},
-			func(w *world) { w.out = append(w.out, w.s.RemoteAddr().String()) },
+			func(w *world) { w.out = append(w.out, w.s.RemoteAddr().String(), fmt.Sprint(w.s.Secure())) },
 			func(w *world) {
 				w.peers[1].Send(from(wsRequest("EIO=4&transport=websocket&sid="+w.s.ID()), "203.0.113.2:5"))
 			},
 			func(w *world) { w.peers[1].Send(textFrame("5")) },
-			func(w *world) { w.out = append(w.out, w.s.RemoteAddr().String()) },
+			func(w *world) { w.out = append(w.out, w.s.RemoteAddr().String(), fmt.Sprint(w.s.Secure())) },
 		}},
-	} {
+	}
+}
+
+// TestFrozenSessionsGoOn: whenever a session is taken from one server to another, its
+// client and its handler see what they would have seen.
+func TestFrozenSessionsGoOn(t *testing.T) {
+	for name, c := range dialogues() {
 		play := func(at int) []string {
 			w := newWorld(t, c.o)
 			for i, step := range c.steps {
@@ -371,6 +411,7 @@ func TestRestoreChecks(t *testing.T) {
 	var keys []handle.Key // of three connections; on the second there is a request
 	for name, spoil := range map[string]func(st *SessionState){
 		"no revision":          func(st *SessionState) { st.Revision = 5 },
+		"delayed for ever":     func(st *SessionState) { st.Delayed = 25 * 24 * time.Hour },
 		"no slot":              func(st *SessionState) { st.Slot = 0 },
 		"no generation":        func(st *SessionState) { st.Gen = 0 },
 		"no WebSocket":         func(st *SessionState) { st.WebSocket = true },
@@ -520,17 +561,23 @@ func TestGuestsAgainElsewhere(t *testing.T) {
 	}
 }
 
-// TestSnapshotOfAPollWithABody: the body, which nobody wants, is not there for another
-// server to throw away; so nothing is taken for a request behind the answer.
+// TestSnapshotOfAPollWithABody: what comes of the body, which nobody wants, is thrown away
+// by the other server: it is not taken for a request behind the answer.
 func TestSnapshotOfAPollWithABody(t *testing.T) {
 	w := newWorld(t, Options{})
 	w.peers[0].Send(getRequest("EIO=4&transport=polling"))
-	w.peers[1].Send([]byte("GET /engine.io/?EIO=4&transport=polling&sid=" + w.s.ID() + " HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nGET / "))
+	w.peers[1].Send([]byte("GET /engine.io/?EIO=4&transport=polling&sid=" + w.s.ID() + " HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"))
 	if err := w.move(); err != nil {
 		t.Fatal(err)
 	}
 	w.do(func() { w.send("x") })
-	if b := string(w.peers[1].Received()); !strings.HasPrefix(b, "HTTP/1.1 200 ") || !w.peers[1].Closed() {
+	if b := string(w.peers[1].Received()); !strings.HasPrefix(b, "HTTP/1.1 200 ") || w.peers[1].Closed() {
 		t.Errorf("the poll got %q, and the connection ended: %t", b, w.peers[1].Closed())
+	}
+	w.peers[1].Send([]byte("GET / HTTP"))
+	w.get(1, "")
+	w.do(func() { w.send("y") })
+	if b := string(w.peers[1].Received()); !strings.HasSuffix(b, "\r\n\r\n4y") {
+		t.Errorf("the next poll got %q", b)
 	}
 }

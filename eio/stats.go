@@ -7,21 +7,26 @@ import (
 // Stats are counts since the start, of what was refused and closed and why, and
 // gauges, which say so: what there is now.
 type Stats struct {
-	Refused   [CodeUnsupportedVersion + 1]int64 // by code
-	Origins   int64                             // of the forbidden ones: for their origin
-	Unproven  int64                             // of the forbidden ones: for a forged ForwardedHeader
-	Draining  int64                             // with 503: new sessions after Drain
-	Full      int64                             // with 503: new sessions for MaxSessions, or for which their loop had no room
-	Guests    int64                             // with 503: new sessions for MaxSessionsPerIP
-	Pressed   int64                             // with 503: new sessions while memory was short
-	Malformed int64                             // no HTTP, or too large, or too slow
-	TooLarge  int64                             // of the malformed ones: bodies longer than MaxPayload
-	HeadLarge int64                             // of the malformed ones: heads over MaxHeaderBytes or MaxHeaderFields
-	TooSlow   int64                             // of the malformed ones: for HeadTimeout or BodyTimeout
+	Refused                   [CodeUnsupportedVersion + 1]int64 // by code
+	Origins                   int64                             // of the forbidden ones: for their origin
+	Unproven                  int64                             // of the forbidden ones: for a forged ForwardedHeader
+	Draining                  int64                             // with 503: new sessions, and WebSockets of other nodes' sessions, after Drain
+	Full                      int64                             // with 503: new sessions for MaxSessions, or for which their loop had no room
+	Guests                    int64                             // with 503: new sessions for MaxSessionsPerIP
+	Pressed                   int64                             // with 503: new sessions while memory was short
+	TooMany                   int64                             // with 503: new sessions for AcceptRate
+	Late                      int64                             // with 503: new sessions while their loop was late
+	PerIPConns, PerIPSessions int64                             // with 429: requests on connections, and new sessions, for MaxConnsPerIP; connections that were cut for it
+	Malformed                 int64                             // no HTTP, or too large, or too slow
+	TooLarge                  int64                             // of the malformed ones: bodies longer than MaxPayload
+	HeadLarge                 int64                             // of the malformed ones: heads over MaxHeaderBytes or MaxHeaderFields
+	TooSlow                   int64                             // of the malformed ones: for HeadTimeout or BodyTimeout
 
 	Opened   Sessions // that were opened
 	Upgraded int64    // sessions that went from polling to a WebSocket
-	Probed   int64    // upgrades that were begun
+	Probed   int64    // upgrades that were begun: those that are neither Upgraded nor Probing have failed
+	Expired  int64    // upgrades that failed for UpgradeTimeout
+	Barred   int64    // upgrades that were not begun: of sessions that were upgrading, or had
 	Open     Sessions // a gauge: sessions that are open
 	Probing  int64    // a gauge: upgrades in progress
 
@@ -35,6 +40,7 @@ type Stats struct {
 	Stuck    int64  // sessions closed because handlers did nothing about what was kept
 	Gone     int64  // sessions closed because their clients had gone while these were not read from for ConnBudget
 	Pauses   int64  // times a client was not read from until handlers had caught up with it
+	Delays   int64  // times a client was not read from for a while: Session.PauseReadFor
 
 	Held      int64 // a gauge: bytes that are kept on behalf of sessions
 	Queued    int64 // a gauge: bytes that wait for polls, as they are held
@@ -46,6 +52,14 @@ type Stats struct {
 	Apart     int64 // a gauge: requests for which something is done on a goroutine
 	Tunnels   int64 // a gauge: WebSockets of other nodes' sessions
 	Accounts  int64 // a gauge: sessions for which something is kept, or was a moment ago
+	Swamped   int64 // a gauge: sessions for whose polls more than MaxQueue waits, or has, and more than half of it does
+	Largest   int64 // a gauge: bytes of the largest queue for polls of a session, in this minute and the last; of several loops, the largest
+
+	Traffic Traffic
+	In      Frames // that WebSockets have sent
+	Out     Frames // that they were sent: given to their connections
+	Codes   Codes
+	Times   Times
 }
 
 // Sessions are counted by their transport, Polling and WebSocket, and those of Engine.IO
@@ -81,7 +95,8 @@ type Closes struct {
 	TransportClose, TransportError, PingTimeout, ParseError, ForcedClose int64
 }
 
-func (n *Closes) of(r Reason) *int64 {
+// Of returns the number of those with a Reason of this package.
+func (n *Closes) Of(r Reason) *int64 {
 	switch r {
 	case TransportClose:
 		return &n.TransportClose
@@ -95,7 +110,8 @@ func (n *Closes) of(r Reason) *int64 {
 	return &n.TransportError
 }
 
-func (n *Closes) add(m *Closes) {
+// Add adds those of m.
+func (n *Closes) Add(m *Closes) {
 	n.TransportClose += m.TransportClose
 	n.TransportError += m.TransportError
 	n.PingTimeout += m.PingTimeout
@@ -110,7 +126,15 @@ func (s *Stats) Add(o Stats) {
 	}
 	s.Opened.add(&o.Opened)
 	s.Open.add(&o.Open)
-	s.Closed.add(&o.Closed)
+	s.Closed.Add(&o.Closed)
+	s.Largest = max(s.Largest, o.Largest)
+	s.Traffic.add(&o.Traffic)
+	s.In.add(&o.In)
+	s.Out.add(&o.Out)
+	for i, n := range o.Codes {
+		s.Codes[i] += n
+	}
+	s.Times.add(&o.Times)
 	mine, theirs := s.numbers(), o.numbers()
 	for i, n := range mine {
 		*n += *theirs[i]
@@ -118,12 +142,12 @@ func (s *Stats) Add(o Stats) {
 }
 
 // numbers returns the fields that are one number each.
-func (s *Stats) numbers() [32]*int64 {
+func (s *Stats) numbers() [40]*int64 {
 	return [...]*int64{
-		&s.Origins, &s.Unproven, &s.Draining, &s.Full, &s.Guests, &s.Pressed, &s.Malformed, &s.TooLarge, &s.HeadLarge, &s.TooSlow,
-		&s.Upgraded, &s.Probed, &s.Probing,
-		&s.Overlaps, &s.Slow, &s.Overflow, &s.Frames, &s.Oversize, &s.Budget, &s.Stuck, &s.Gone, &s.Pauses,
-		&s.Held, &s.Queued, &s.Entries, &s.Polls, &s.Bodies, &s.BodyBytes, &s.Unacked, &s.Apart, &s.Tunnels, &s.Accounts,
+		&s.Origins, &s.Unproven, &s.Draining, &s.Full, &s.Guests, &s.Pressed, &s.TooMany, &s.Late, &s.PerIPConns, &s.PerIPSessions, &s.Malformed, &s.TooLarge, &s.HeadLarge, &s.TooSlow,
+		&s.Upgraded, &s.Probed, &s.Expired, &s.Barred, &s.Probing,
+		&s.Overlaps, &s.Slow, &s.Overflow, &s.Frames, &s.Oversize, &s.Budget, &s.Stuck, &s.Gone, &s.Pauses, &s.Delays,
+		&s.Held, &s.Queued, &s.Entries, &s.Polls, &s.Bodies, &s.BodyBytes, &s.Unacked, &s.Apart, &s.Tunnels, &s.Accounts, &s.Swamped,
 	}
 }
 
@@ -165,6 +189,7 @@ func (s *Server) LoopStats(l *loop.Loop) Stats {
 			st.Apart += n
 		}
 	}
+	st.Largest, st.Traffic = sh.largest.Of(l.Engine().Now()/largestWindow), sh.traffic()
 	st.Tunnels, st.Accounts = int64(len(sh.tunnels)), int64(len(sh.accounts))
 	return st
 }

@@ -38,6 +38,10 @@ func TestStatsAreAdded(t *testing.T) {
 	sum, csum := a, c
 	sum.Add(a)
 	csum.Add(c)
+	if sum.Largest != a.Largest {
+		t.Errorf("the largest queue of two loops is %d, want %d", sum.Largest, a.Largest)
+	}
+	sum.Largest *= 2 // all others are added
 	for _, v := range []reflect.Value{reflect.ValueOf(sum), reflect.ValueOf(csum)} {
 		n := int64(0)
 		numbers(v, func(x reflect.Value) {

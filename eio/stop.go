@@ -2,7 +2,7 @@ package eio
 
 import "github.com/sioedge/sioedge/loop"
 
-// A server stops in three steps. Drain refuses new sessions, so that clients go
+// A server stops in three steps, the second of which CloseFew may have spread over a time. Drain refuses new sessions, so that clients go
 // elsewhere. CloseSome ends those that are open, some at a time. Then the engine's
 // Shutdown closes connections, some at a time, and asks Finish about each: a request
 // that has been read is answered first, with the end of its connection behind it; what
@@ -10,8 +10,45 @@ import "github.com/sioedge/sioedge/loop"
 // Only the deadline of the Shutdown, or the peer's end, cuts one off.
 
 // Drain refuses new sessions from now on with 503; those that are open go on.
-// Any goroutine may call it.
+// What is answered from now on has the end of its connection behind it, so that those
+// that are kept alive go elsewhere, too. Any goroutine may call it.
 func (s *Server) Drain() { s.draining.Store(true) }
+
+// Resume ends Drain. Any goroutine may call it.
+func (s *Server) Resume() { s.draining.Store(false) }
+
+// leaving tells whether clients are to go elsewhere.
+func (s *Server) leaving() bool { return s.draining.Load() || s.handed.Load() }
+
+// CloseFew ends some n sessions of l, and tunnels when there are no sessions left, as
+// CloseAll does. It begins at 0 and goes on where the call before ended; what opens
+// meanwhile has its turn, too. It returns how many are left. It must be called on l.
+func (s *Server) CloseFew(l *loop.Loop, at uint32, n int) (next uint32, left int) {
+	l.Check()
+	sh := s.shards[l.Index()]
+	for most, seen := sh.sessions.Max(), uint32(0); n > 0 && sh.open > 0 && seen <= most+1; seen++ {
+		if at++; at > most {
+			at = 0
+		} else if sh.stopSession(at) {
+			n--
+		}
+	}
+	for _, t := range sh.tunnels {
+		if sh.open > 0 || t.ending {
+			continue
+		}
+		if n--; n < 0 {
+			break
+		}
+		t.end()
+	}
+	for _, t := range sh.tunnels {
+		if !t.ending {
+			left++
+		}
+	}
+	return at, left + sh.open
+}
 
 // CloseAll closes every session of l with ForcedClose, because the server stops,
 // discarding what waits for a poll. Clients are to come back, elsewhere or later. Of
@@ -58,20 +95,21 @@ func (s *Server) CloseSome(l *loop.Loop, at uint32) (next uint32) {
 }
 
 // stopSession ends a session because the server stops, if there is one in the slot.
-func (sh *shard) stopSession(slot uint32) {
+func (sh *shard) stopSession(slot uint32) bool {
 	if slot == 0 {
-		return
+		return false
 	}
 	if x := sh.sessions.At(slot); !x.is(inUse) || x.is(closing) {
-		return
+		return false
 	}
 	sh.stopping = true
 	defer func() { sh.stopping = false }() // also when the handler panics
 	if e := sh.peekExt(slot); e != nil {
-		e.queue, e.queued = nil, 0
+		e.clearQueue()
 		sh.countQueue(e)
 	}
-	sh.close(slot, ForcedClose)
+	sh.closeWith(slot, ForcedClose, sh.srv.goodbye())
+	return true
 }
 
 // Finish is called by the loop for a connection that is to be closed because the

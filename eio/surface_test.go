@@ -344,7 +344,9 @@ func TestStatsCountsRefusals(t *testing.T) {
 		c.Close()
 	}
 	want := Stats{Refused: [6]int64{1, 1, 1, 1, 1, 1}, Origins: 1, Malformed: 1}
-	if got := srv.Stats(); got != want {
+	got := srv.Stats()
+	got.Traffic = Traffic{}
+	if got != want {
 		t.Errorf("Stats() = %+v, want %+v", got, want)
 	}
 }

@@ -2,6 +2,7 @@ package eio
 
 import (
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/class"
 )
 
 // A transport is how a session and its client talk. There is one value of each kind a
@@ -12,8 +13,9 @@ import (
 // What may be called in which state of a session, and by whom, is in the package
 // comment; TestWhoMayEndWhat goes through it.
 type transport interface {
-	// send gives frames of an open session to its client, or queues them for it.
-	send(slot uint32, frames []byte, share, plain bool)
+	// send gives frames of an open session to its client, or queues them for it; k is
+	// what a message may be dropped by, or nil.
+	send(slot uint32, frames []byte, share, plain bool, k *class.Kind)
 	// end tells the client that its session has been closed, with frame where frames
 	// can be sent, and frees the session, now or when the client knows.
 	end(slot uint32, reason Reason, frame []byte)
@@ -54,15 +56,16 @@ const (
 	borrowed = false // copied if it must be kept
 )
 
-// send gives frames to the transport; plain says that they are not to be compressed.
-func (sh *shard) send(slot uint32, frames []byte, share, plain bool) {
+// send gives frames to the transport; plain says that they are not to be compressed, k
+// what the one message that they are may be dropped by, unless nil.
+func (sh *shard) send(slot uint32, frames []byte, share, plain bool, k *class.Kind) {
 	s := sh.sessions.At(slot)
 	switch {
 	case s.is(closing):
 	case s.is(overWS): // most are
-		(*webSocket)(sh).send(slot, frames, share, plain)
+		(*webSocket)(sh).send(slot, frames, share, plain, k)
 	default:
-		(*polling)(sh).send(slot, frames, share, plain)
+		(*polling)(sh).send(slot, frames, share, plain, k)
 	}
 }
 
@@ -87,8 +90,10 @@ func (sh *shard) endForHandler(slot uint32, reason Reason) bool {
 	s.set(closing)
 	sh.open--
 	*sh.tally.Open.of(s.flags)--
-	*sh.tally.Closed.of(reason)++
+	*sh.tally.Closed.Of(reason)++
+	sh.tally.Times.Ages.Add(sh.loop.Now()/1000 - int64(s.opened))
 	sh.deadlines.clear(slot)
+	sh.sessions.Mark(slot, sh.sessions.Gen(slot))
 	sh.srv.h.Close(sh.handle(slot), reason)
 	return true
 }
@@ -97,21 +102,32 @@ func (sh *shard) endForHandler(slot uint32, reason Reason) bool {
 
 // send queues frames for a poll, and has the one that waits answered at the end of
 // the step.
-func (p *polling) send(slot uint32, frames []byte, share, plain bool) {
+func (p *polling) send(slot uint32, frames []byte, share, plain bool, k *class.Kind) {
 	sh := (*shard)(p)
 	e, o := sh.ext(slot), &sh.srv.o
-	if e.queued > 0 && e.queued+entrySize+len(frames) > o.MaxQueueHard {
+	fits := func() bool { return e.queued == 0 || e.size()+entrySize+len(frames) <= o.MaxQueueHard }
+	if !fits() {
+		sh.judge(e)
+	}
+	full := !fits()
+	if !full || k != nil { // then it may take the place of others, or be dropped
+		e.put(frames, share, plain, k)
+	}
+	if full && k != nil {
+		sh.judge(e)
+		full = e.size() > o.MaxQueueHard
+	}
+	if full {
 		// Not closed here: whoever sends must not find the handler called.
 		e.overflow = true
 		sh.pollLater(slot, e)
 		return
 	}
-	e.put(frames, share, plain)
 	sh.countQueue(e)
-	if e.polled() {
+	if e.polled() || k != nil {
 		sh.pollLater(slot, e)
 	}
-	if e.queued > o.MaxQueue && !sh.sessions.At(slot).is(swamped|closing) {
+	if e.firm() > o.MaxQueue && !sh.sessions.At(slot).is(swamped|closing) {
 		sh.swamp(slot, e)
 	}
 }
@@ -182,24 +198,28 @@ func (p *polling) gone(slot uint32) bool {
 func (w *webSocket) conn(slot uint32) loop.Conn { return w.loop.Conn(w.sessions.At(slot).conn) }
 
 // send gives frames to the session's WebSocket.
-func (w *webSocket) send(slot uint32, frames []byte, share, plain bool) {
+func (w *webSocket) send(slot uint32, frames []byte, share, plain bool, k *class.Kind) {
 	s := w.sessions.At(slot)
 	c := w.loop.Conn(s.conn)
 	if s.is(noBinary | revision3) {
 		frames = s.adapt(frames)
 	}
+	w.tally.Out.sent(frames)
 	if s.is(deflates) && !plain && !w.zip.o.PreparedOnly {
 		b, ok := w.zip.deflate(w.zip.scratch[:0], frames)
 		w.zip.scratch = keepScratch(b)
 		if ok {
-			c.Write(b)
+			c.WriteKind(b, k)
 			return
 		}
 	}
-	if share {
+	switch {
+	case !share:
+		c.WriteKind(frames, k)
+	case k != nil:
+		c.WriteParts(frames, []class.Part{{End: len(frames), Kind: k}})
+	default:
 		c.WriteShared(frames)
-	} else {
-		c.Write(frames)
 	}
 }
 
@@ -217,13 +237,17 @@ func (s *session) adapt(frames []byte) []byte {
 
 // end sends a close frame behind what was sent before.
 func (w *webSocket) end(slot uint32, _ Reason, frame []byte) {
-	hangUpWith(w.conn(slot), frame)
+	(*shard)(w).hangUpWith(w.conn(slot), frame)
 	(*shard)(w).free(slot)
 }
 
 func (w *webSocket) fail(slot uint32) {
 	c := w.conn(slot)
-	c.SetTag(0)
+	if c.SetTag(tagGone); w.srv.o.CloseCodes {
+		frame := w.srv.closeFrame(CloseOverload, "overload")
+		(*shard)(w).closes(c, frame)
+		c.AbortWith(frame)
+	}
 	c.Abort()
 	(*shard)(w).free(slot)
 }
@@ -250,10 +274,11 @@ func (w *webSocket) gone(uint32) bool { return false }
 
 // hangUp ends a WebSocket from our side: a close frame without a code, as Node
 // sends it.
-func (sh *shard) hangUp(c loop.Conn) { hangUpWith(c, emptyClose) }
+func (sh *shard) hangUp(c loop.Conn) { sh.hangUpWith(c, emptyClose) }
 
-func hangUpWith(c loop.Conn, frame []byte) {
-	c.SetTag(0)
+func (sh *shard) hangUpWith(c loop.Conn, frame []byte) {
+	sh.closes(c, frame)
+	c.SetTag(tagGone)
 	c.Write(frame)
 	c.Close()
 }

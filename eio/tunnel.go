@@ -8,7 +8,6 @@ import (
 
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/http1"
-	"github.com/sioedge/sioedge/wsframe"
 )
 
 // A tunnel passes on the bytes between a client's WebSocket and the node that
@@ -99,9 +98,9 @@ func (sh *shard) nodeAnswered(h *httpConn, x *work) {
 	case x.err != nil:
 		sh.refuseWithReason(h, foreignUpgrade, x.err.Error())
 		return
-	case x.conn != nil && sh.srv.draining.Load():
+	case x.conn != nil && sh.srv.leaving():
 		x.drop()
-		sh.refuseWithReason(h, foreignUpgrade, "the server is stopping")
+		sh.stops(h)
 		return
 	}
 	fields, body, _ := x.w.answer(h.isHead)
@@ -249,7 +248,7 @@ func (d *delivery) Run(*loop.Loop) {
 func (t *tunnel) end() {
 	t.ending = true
 	if t.edge.between() {
-		t.conn.Write(wsframe.AppendClose(nil, 0, ""))
+		t.conn.Write(t.sh.srv.goodbye())
 		t.conn.Close()
 	}
 }

@@ -23,9 +23,10 @@ func TestPeersOfUnixSocketsHaveNoAddress(t *testing.T) {
 		}
 		s.Close()
 	}}, Options{
-		Logger:       quiet,
-		AllowRequest: func(r *http.Request) error { tell(r); return nil },
-		Middleware:   func(_ http.ResponseWriter, r *http.Request) bool { tell(r); return true },
+		Logger:        quiet,
+		MaxConnsPerIP: 1, // nobody is bounded who has none
+		AllowRequest:  func(r *http.Request) error { tell(r); return nil },
+		Middleware:    func(_ http.ResponseWriter, r *http.Request) bool { tell(r); return true },
 		Route: func(path string) http.Handler {
 			return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { tell(r) })
 		},
@@ -55,12 +56,19 @@ func TestPeersOfUnixSocketsHaveNoAddress(t *testing.T) {
 	if _, err := c.Write(getRequest("EIO=4&transport=polling")); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	other, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Write([]byte("GET /r HTTP/1.1\r\nHost: h\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
 		if got := <-seen; got != "" {
 			t.Errorf("RemoteAddr = %q, want it empty", got)
 		}
 	}
-	_ = c.Close()
+	_, _ = c.Close(), other.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := e.Shutdown(ctx); err != nil {

@@ -32,6 +32,7 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 	}
 	zip := sh.acceptUpgrade(h, protocol)
 	if e := sh.peekExt(slot); s.is(overWS|closing) || e == nil || e.probing.Valid() {
+		sh.tally.Barred++
 		sh.hangUp(h.conn)
 		return
 	}
@@ -43,7 +44,7 @@ func (sh *shard) startProbe(h *httpConn, slot uint32) {
 	e.reader = sh.srv.newReader()
 	e.reader.Compression = zip != 0
 	h.conn.SetTag(tagProbe | slot)
-	sh.loop.Schedule(&e.timer, sh.srv.o.UpgradeTimeout, func() { sh.abandonProbe(slot) })
+	sh.loop.Schedule(&e.timer, sh.srv.o.UpgradeTimeout, func() { sh.expireProbe(slot) })
 }
 
 // setProbing notes, and counts, the WebSocket of an upgrade in progress; the zero Conn
@@ -55,6 +56,16 @@ func (sh *shard) setProbing(e *ext, c loop.Conn) {
 	if e.probing = c; c != (loop.Conn{}) {
 		sh.tally.Probing++
 	}
+}
+
+// expireProbe gives an upgrade up that has taken too long.
+func (sh *shard) expireProbe(slot uint32) {
+	if e := sh.peekExt(slot); e != nil && sh.loop.IsQuiet() {
+		sh.loop.Schedule(&e.timer, unheardFor, func() { sh.expireProbe(slot) })
+		return
+	}
+	sh.tally.Expired++ // a session that is closed, or has upgraded, has another timer
+	sh.abandonProbe(slot)
 }
 
 // abandonProbe gives an upgrade up; the session goes on polling.
@@ -96,18 +107,22 @@ func (sh *shard) dataProbe(c loop.Conn, slot uint32, b []byte) (used int) {
 	if err == nil && m.Compressed {
 		m, err = sh.zip.inflateTo(m, maxProbe)
 	}
+	if err == nil {
+		sh.tally.In.count(m.Op)
+	}
 	switch {
 	case err != nil:
 		sh.dropProbe(slot)
 		sh.breakWS(c, err)
 	case m.Op == 0 || m.Op == wsframe.Pong:
 	case m.Op == wsframe.Ping:
-		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))
+		sh.pong(c, m)
 	case m.Op == wsframe.Close:
 		sh.dropProbe(slot)
-		endWS(c, m)
+		sh.endWS(c, m)
 	case m.Op == wsframe.Text && string(m.Data) == "2probe":
 		sh.signOfLife(slot, false)
+		sh.tally.Out.Text++
 		c.Write(probeAnswer)
 		sh.releasePolls(slot, e)
 	case m.Op == wsframe.Text && len(m.Data) == 1 && m.Data[0] == upgrade:
@@ -158,7 +173,9 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 	s.conn = c.Key()
 	sh.keepClient(slot, e.prober)
 	for _, q := range queue {
-		(*webSocket)(sh).send(slot, q.frames, shared, q.plain)
+		if q.frames != nil {
+			(*webSocket)(sh).send(slot, q.frames, shared, q.plain, q.kind)
+		}
 	}
 	if s.is(closing) {
 		sh.hangUp(c)
@@ -170,5 +187,9 @@ func (sh *shard) finishUpgrade(c loop.Conn, slot uint32, e *ext) {
 		c.PauseRead()
 	}
 	sh.restartHeartbeat(slot)
-	sh.handle(slot).resume(swamped) // at last: the handler gets what is left of a body
+	es := sh.handle(slot)
+	if u := sh.srv.upgrader; u != nil {
+		u.Upgraded(es)
+	}
+	es.resume(swamped) // at last: the handler gets what is left of a body
 }

@@ -62,7 +62,7 @@ func (sh *shard) openWS(h *httpConn) {
 	if !ok {
 		return
 	}
-	slot, ok := sh.newSession(overWS | h.query.flags())
+	slot, ok := sh.newSession(overWS | h.flags())
 	if !ok {
 		sh.full(h)
 		return
@@ -76,7 +76,9 @@ func (sh *shard) openWS(h *httpConn) {
 	var packet [160]byte
 	b := wsframe.AppendFrame(sh.scratch[:0], wsframe.Text, sh.appendOpen(packet[:0], slot, "[]"))
 	b = sh.srv.appendInitial(b)
+	sh.tally.Out.sent(b)
 	h.conn.Write(b)
+	sh.shakenHands(h)
 	sh.scratch = keepScratch(b)
 	sh.srv.h.Open(sh.handle(slot), h.req)
 }
@@ -182,28 +184,33 @@ func (sh *shard) resetReader() {
 
 // messageWS handles one WebSocket message of an open session.
 func (sh *shard) messageWS(c loop.Conn, slot uint32, m wsframe.Message) {
+	sh.tally.In.count(m.Op)
 	switch m.Op {
 	case wsframe.Binary:
 		sh.binaryPacket(slot, m.Data)
 	case wsframe.Text:
 		sh.packet(slot, m.Data)
 	case wsframe.Ping:
-		c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))
+		sh.pong(c, m)
 	case wsframe.Close:
-		endWS(c, m)
+		sh.endWS(c, m)
 		sh.close(slot, TransportClose)
 	}
 }
 
+// pong answers a ping of WebSocket's own.
+func (sh *shard) pong(c loop.Conn, m wsframe.Message) {
+	sh.tally.Out.Pong++
+	c.Write(wsframe.AppendFrame(nil, wsframe.Pong, m.Data))
+}
+
 // endWS answers a close frame with its own code and ends the connection.
-func endWS(c loop.Conn, m wsframe.Message) {
+func (sh *shard) endWS(c loop.Conn, m wsframe.Message) {
 	code := m.Code
 	if code == 1005 { // none was given (RFC 6455, 7.1.5)
 		code = 0
 	}
-	c.SetTag(0)
-	c.Write(wsframe.AppendClose(nil, code, ""))
-	c.Close()
+	sh.hangUpWith(c, wsframe.AppendClose(nil, code, ""))
 }
 
 // failWS fails a WebSocket that broke its protocol (RFC 6455, 7.1.7).
@@ -219,10 +226,10 @@ func (sh *shard) breakWS(c loop.Conn, err error) {
 	if errors.As(err, &ce) {
 		code = ce.Code
 	}
+	frame := wsframe.AppendClose(nil, code, "")
 	if code == wsframe.CodeTooLarge {
 		sh.tally.Oversize++
+		frame = sh.srv.tooBig()
 	}
-	c.SetTag(0)
-	c.Write(wsframe.AppendClose(nil, code, ""))
-	c.Close()
+	sh.hangUpWith(c, frame)
 }

@@ -46,7 +46,7 @@ func (sh *shard) runApart(h *httpConn, x *work, body []byte) {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	x.sh, x.h, x.cancel, x.r, x.failed = sh, h, cancel, r.WithContext(ctx), true
+	x.sh, x.h, x.cancel, x.r, x.failed = sh, h, cancel, h.overTLS(r.WithContext(ctx)), true
 	sh.wait(h, x.is)
 	h.work = x
 	sh.loop.Yield()

@@ -54,10 +54,10 @@ type Adapter interface {
 	// ServerSideEmit sends an event to the other servers themselves.
 	ServerSideEmit(namespace string, e Event)
 
-	// EmitAck sends an event to the sockets of the other servers and calls
-	// answer for each acknowledgement, until all have come. Of ctx, the deadline
-	// is told to the others.
-	EmitAck(ctx context.Context, t Target, e Event, answer func(Value)) error
+	// EmitAck sends an event to the sockets of the other servers, calls asked with
+	// how many that are as each server says it, and answer for each acknowledgement,
+	// until all have come. Of ctx, the deadline is told to the others.
+	EmitAck(ctx context.Context, t Target, e Event, asked func(clients int), answer func(Value)) error
 	// Members asks the other servers for their sockets.
 	Members(ctx context.Context, t Target) ([]Member, error)
 	// RoomNames asks the other servers for the names of their rooms.
@@ -83,6 +83,19 @@ type Counter interface {
 	// Count returns how many sockets Members would. Errors are as of that, and come
 	// with what is known.
 	Count(ctx context.Context, t Target) (int, error)
+}
+
+// A Keeper is an Adapter that keeps small values for all servers of the cluster, beyond
+// the life of each: what would be wrong to forget when all have been started anew. Values
+// have no order, and of equal ones there is one.
+type Keeper interface {
+	// KeepValue keeps a value in the set of a name until a time, which replaces that of a
+	// value that is kept already. It is not for more than a few thousand values, of a few
+	// hundred bytes each. It waits for the store, or for ctx.
+	KeepValue(ctx context.Context, set string, value []byte, until time.Time) error
+	// KeptValues returns the values of a set whose time is not over, at most so many:
+	// those that are kept longest. It waits for the store, or for ctx.
+	KeptValues(ctx context.Context, set string, most int) ([][]byte, error)
 }
 
 // A Host is what an adapter knows of its server. Methods do not block unless
@@ -197,6 +210,7 @@ type Status struct {
 	Peers  []Peer    // servers that are known by name, without this one
 
 	Sent, Received int64    // messages
+	Out, In        Messages // by what they are: those that were to be sent, and those that were understood
 	Discarded      int64    // received, but for nobody here: the sum of Discards
 	Discards       Discards // why
 	Malformed      int64    // received and not understood
@@ -212,6 +226,36 @@ type Status struct {
 	Requests       int64 // that were sent
 	Pending        int   // of these: some answers are being waited for
 	Incomplete     int64 // of these: some servers did not answer
+	Questions      Questions
+
+	// Lag is how long the last heartbeat of this server that has come back took, with the
+	// time that it waited to be sent; 0 if none has, or there are no such.
+	Lag time.Duration
+}
+
+// Messages are counted by what they are.
+type Messages struct {
+	Events     int64 // for sockets: Emit and EmitAck
+	Changes    int64 // Join, Leave and Disconnect
+	ServerSide int64 // ServerSideEmit and ServerSideAsk
+	Questions  int64 // for sockets, their number, or rooms
+	Answers    int64 // to EmitAck, ServerSideAsk and questions
+	Heartbeats int64 // and what else servers tell of themselves
+}
+
+// Questions are what other servers were asked, by what that was.
+type Questions struct {
+	Acks       Asked // of EmitAck
+	ServerSide Asked // of ServerSideAsk
+	Members    Asked // of Members and Count
+	Rooms      Asked // of RoomNames
+}
+
+// Asked are questions by what became of them.
+type Asked struct {
+	Complete   int64 // all have answered
+	Incomplete int64 // some have not
+	Failed     int64 // nobody could be asked
 }
 
 // Losses are messages that were not sent, by what became of them.

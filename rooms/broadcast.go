@@ -25,15 +25,30 @@ type Broadcast struct {
 	// Message is what the deliverer sends. It is never touched here.
 	Message any
 
+	// Binary says that the message has attachments: see Run.Binary.
+	Binary bool
+
 	// Size is the length of the message in bytes. It bounds a Run.
 	Size int
+
+	// Since is when the message was emitted, in µs on the clock that Local.Measure was
+	// given; 0: it is not in Spread, and nobody is told of its end.
+	Since int64
+	// Owner is for whoever is told of its end: see Local.Measure.
+	Owner any
+
+	// Sequenced, if not nil, is called by Publish with the rooms locked, before it
+	// posts: what it notes is in the order in which the members get messages. It must
+	// not block, nor call the Directory.
+	Sequenced func()
 
 	// Resolved by Publish. An entry is never used again for another room, even
 	// one of the same name.
 	to, except []*entry
 	room       [2]*entry // what to and except usually fit in
 
-	left int32 // atomic: loops that have not visited all members
+	left    int32 // atomic: loops that have not visited all members
+	reached int32 // atomic: members of those that have
 }
 
 // cost is what a broadcast holds while it waits: message, record and its places in
@@ -53,7 +68,21 @@ const (
 type Run struct {
 	Broadcasts []*Broadcast // in the order of publishing, at least one
 
-	one [1]*Broadcast // what Broadcasts usually fits in
+	one    [1]*Broadcast // what Broadcasts usually fits in
+	binary int           // of Broadcasts
+}
+
+// Binary returns how many of Broadcasts[from:] are.
+func (r *Run) Binary(from int) (n int) {
+	if from == 0 {
+		return r.binary
+	}
+	for _, b := range r.Broadcasts[from:] {
+		if b.Binary {
+			n++
+		}
+	}
+	return n
 }
 
 // A Deliver sends messages to one socket: run.Broadcasts[from:], in order.

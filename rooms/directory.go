@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sioedge/sioedge/loop/hashset"
 )
 
 const (
@@ -18,7 +20,8 @@ const (
 // A Directory knows the rooms of all loops by name. Any goroutine may use it.
 //
 // Lock order: shards in the order of their index. While shards are locked,
-// nothing is called but the post of Publish, which may lock a mailbox.
+// nothing is called but Sequenced and the post of Publish or ExpectAll, which may
+// lock a mailbox.
 type Directory struct {
 	// Immutable after NewDirectory.
 	locals []*Local
@@ -34,10 +37,10 @@ type Directory struct {
 
 type shard struct {
 	mu       sync.Mutex
-	rooms    map[key]*entry
+	rooms    hashset.Set[*entry]
 	expected map[expectation]int
-	named    int      // of rooms, those that have a name
-	_        [32]byte // one shard a cache line
+	named    int            // of rooms, those that have a name
+	of       map[uint32]int // of them, those of each namespace that has some
 }
 
 // An expectation is of members of a room in a loop, see Directory.Expect.
@@ -76,9 +79,6 @@ func NewDirectory(loops int) *Directory {
 		panic(fmt.Sprintf("rooms: %d loops, want 1 to %d", loops, maxLoops))
 	}
 	d := &Directory{seed: maphash.MakeSeed()}
-	for i := range d.shards {
-		d.shards[i].rooms = make(map[key]*entry)
-	}
 	for i := range loops {
 		d.locals = append(d.locals, &Local{dir: d, index: i})
 	}
@@ -106,12 +106,25 @@ func (d *Directory) changed(s *shard, k key, occupied bool) {
 		return
 	}
 	if occupied {
-		s.named++
+		s.count(k.ns, 1)
 	} else {
-		s.named--
+		s.count(k.ns, -1)
 	}
 	for _, f := range d.watchers {
 		f(k.ns, k.name, occupied)
+	}
+}
+
+// count counts rooms with a name of a namespace.
+func (s *shard) count(ns uint32, n int) {
+	s.named += n
+	switch x := s.of[ns] + n; {
+	case x == 0:
+		delete(s.of, ns)
+	case s.of == nil:
+		s.of = map[uint32]int{ns: x}
+	default:
+		s.of[ns] = x
 	}
 }
 
@@ -130,6 +143,9 @@ func (d *Directory) Publish(b *Broadcast, post func(loop int, b *Broadcast)) {
 	defer d.unlock(locked)
 
 	loops := d.resolve(b, hashes)
+	if b.Sequenced != nil {
+		b.Sequenced()
+	}
 	left := 0
 	for _, word := range loops {
 		left += bits.OnesCount64(word)
@@ -150,21 +166,18 @@ func (d *Directory) Publish(b *Broadcast, post func(loop int, b *Broadcast)) {
 // loops it waits for. Any goroutine may ask.
 func (d *Directory) Waiting() int64 { return d.waiting.Load() }
 
-// done says that a loop is done with broadcasts, and returns what they hold. What
-// waits is counted down once for all of which it was the last loop.
-func (d *Directory) done(all ...*Broadcast) (held int64) {
-	var last int64
-	for _, b := range all {
-		held += b.cost()
-		// The last loop needs no more than a look: nobody else will touch it.
-		if atomic.LoadInt32(&b.left) == 1 || atomic.AddInt32(&b.left, -1) == 0 {
-			last += b.cost()
-		}
+// leave says that a loop has visited its members of b, which were so many. It is true for
+// the last loop, with how many all have.
+func (b *Broadcast) leave(members int) (all int, last bool) {
+	// The last loop needs no more than a look: nobody else will touch it.
+	if atomic.LoadInt32(&b.left) == 1 {
+		return int(atomic.LoadInt32(&b.reached)) + members, true
 	}
-	if last > 0 {
-		d.waiting.Add(-last)
+	atomic.AddInt32(&b.reached, int32(members))
+	if atomic.AddInt32(&b.left, -1) > 0 {
+		return 0, false
 	}
-	return held
+	return int(atomic.LoadInt32(&b.reached)), true
 }
 
 // hashes appends those of the rooms b is to, then those of the rooms excepted.
@@ -234,7 +247,7 @@ func (d *Directory) count(k key) int {
 	s := &d.shards[shardOf(h)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.rooms[k]; e != nil {
+	if e := find(s, h, k); e != nil {
 		return int(e.members.Load())
 	}
 	return 0
@@ -264,6 +277,29 @@ func (d *Directory) Expect(loop int, ns uint32, name string) {
 	s := &d.shards[shardOf(h)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	d.expectLocked(s, h, k, loop)
+}
+
+// ExpectAll does what Expect does for several rooms, and then calls post with all of
+// them locked. What was published to one of them before has been posted by then, and
+// what is published after is posted behind what post posts: between the two is
+// where a member comes that is to be told of the former. Post may lock a mailbox; it
+// must not block, nor call the Directory.
+func (d *Directory) ExpectAll(loop int, ns uint32, names []string, post func()) {
+	hashes := make([]uint32, len(names))
+	for i, name := range names {
+		hashes[i] = d.hash(key{ns: ns, name: name})
+	}
+	locked := d.lock(hashes)
+	defer d.unlock(locked)
+	for i, name := range names {
+		d.expectLocked(&d.shards[shardOf(hashes[i])], hashes[i], key{ns: ns, name: name}, loop)
+	}
+	post()
+}
+
+// expectLocked notes an expectation; the room's shard s is locked.
+func (d *Directory) expectLocked(s *shard, h uint32, k key, loop int) {
 	if s.expected == nil {
 		s.expected = make(map[expectation]int)
 	}
@@ -272,10 +308,11 @@ func (d *Directory) Expect(loop int, ns uint32, name string) {
 
 // arrived ends one expectation; members says whether the loop has some.
 func (d *Directory) arrived(k key, loop int, members bool) {
-	s := &d.shards[shardOf(d.hash(k))]
+	h := d.hash(k)
+	s := &d.shards[shardOf(h)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	x := expectation{s.rooms[k], loop}
+	x := expectation{find(s, h, k), loop}
 	if s.expected[x] == 0 {
 		panic("rooms: Arrived without Expect")
 	}
@@ -309,11 +346,11 @@ func (d *Directory) close(e *entry, loop int) {
 }
 
 func (d *Directory) openLocked(s *shard, h uint32, k key, loop int) *entry {
-	e := s.rooms[k]
+	e := find(s, h, k)
 	if e == nil {
 		k.name = strings.Clone(k.name) // it may be a piece of something large
 		e = &entry{key: k, hash: h}
-		s.rooms[k] = e
+		s.rooms.Add(e)
 		d.changed(s, k, true)
 	}
 	if loop < 64 {
@@ -337,13 +374,21 @@ func (d *Directory) closeLocked(s *shard, e *entry, loop int) {
 		e.high = nil
 	}
 	if e.loops == 0 && e.high == nil {
-		delete(s.rooms, e.key)
+		s.rooms.Remove(e)
 		d.changed(s, e.key, false)
 	}
 }
 
 // at returns the entry of a room, nil if there is none. Its shard is locked.
-func (d *Directory) at(h uint32, k key) *entry { return d.shards[shardOf(h)].rooms[k] }
+func (d *Directory) at(h uint32, k key) *entry { return find(&d.shards[shardOf(h)], h, k) }
+
+// find returns the entry of a room of a shard, nil if there is none. It is locked.
+func find(s *shard, h uint32, k key) *entry {
+	return s.rooms.Find(h, func(e *entry) bool { return e.hash == h && e.key == k })
+}
+
+// Hash is of the room's key.
+func (e *entry) Hash() uint32 { return e.hash }
 
 // hash is seeded: names may be chosen by clients.
 func (d *Directory) hash(k key) uint32 {

@@ -24,7 +24,8 @@
 //	each loop       Local.Enqueue       it waits behind those before it, or
 //	                                    becomes one Run with the last of them
 //	each loop       Local.Step          the members are visited in slot order,
-//	                                    a few hundred at a time
+//	                                    a few hundred at a time; what is for few
+//	                                    others does not wait for the last of many
 //	each member     Deliver             sends the run's messages
 //
 // A broadcast takes place in a loop at the moment it is enqueued: it is for
@@ -39,8 +40,8 @@
 // room, whoever publishes them, all members get in one order. For that, Publish holds the
 // locks of the rooms until it has posted to the last loop, and loops enqueue in
 // the order of posting. Locks are taken in the order of their shards; while they are
-// held nothing is called but post, which may lock a mailbox, and the watchers
-// ([Directory.Watch]). A Join that is still on its way to its loop is announced by
+// held nothing is called but post, which may lock a mailbox, [Broadcast.Sequenced], and
+// the watchers ([Directory.Watch]). A Join that is still on its way to its loop is announced by
 // [Directory.Expect], so that a broadcast published after it finds the room.
 //
 // # Memory and bounds
@@ -67,6 +68,7 @@
 //
 //	who is in a room                 local.go, set.go, block.go, list.go
 //	whom a broadcast is for          directory.go (Publish, resolve)
+//	who does not wait for many       step.go (overtake)
 //	what waits, in which order       queue.go, step.go
 //	why a socket got it earlier      queue.go (CatchUp)
 //	who hears of rooms               directory.go (Watch)

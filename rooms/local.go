@@ -22,8 +22,14 @@ type Local struct {
 	table   table                  // the sets by room
 	queue   queue
 	busy    bool     // Deliver is running
+	changes uint64   // of sets: sockets put in and taken out
 	scratch []uint32 // ids of sets
 	stats   Stats    // but for what Stats looks up
+	spread  Spread
+	turn    func() int64 // see Measure
+	now     func() int64
+	visited func(b *Broadcast) // nil: nobody is told, and times are not measured
+	ended   []int64            // Since of what this loop was the last to visit, in this step
 }
 
 const (
@@ -190,10 +196,15 @@ func (l *Local) each(k key, f func(slot uint32) bool) {
 		if id == 0 {
 			return
 		}
-		slots := l.sets.At(id).appendFrom(buf[:0], uint32(from))
+		slots, changes := l.sets.At(id).appendFrom(buf[:0], uint32(from)), l.changes
 		for _, slot := range slots {
 			from = uint64(slot) + 1
-			if id := l.find(k); id == 0 || !l.sets.At(id).has(slot) || l.record(slot).all == 0 {
+			if l.changes != changes {
+				if id := l.find(k); id == 0 || !l.sets.At(id).has(slot) {
+					continue
+				}
+			}
+			if l.record(slot).all == 0 {
 				continue
 			}
 			if !f(slot) {
@@ -221,6 +232,7 @@ func (l *Local) open(k key) uint32 {
 
 // enter puts a socket into a set it is not in. It counts if it is connected.
 func (l *Local) enter(id, slot uint32, connected bool) {
+	l.changes++
 	s := l.sets.At(id)
 	s.add(slot)
 	if connected {
@@ -230,6 +242,7 @@ func (l *Local) enter(id, slot uint32, connected bool) {
 
 // exit takes a socket out of a set it is in, and forgets an empty set.
 func (l *Local) exit(id, slot uint32, connected bool) {
+	l.changes++
 	s := l.sets.At(id)
 	s.remove(slot)
 	if connected {

@@ -151,7 +151,7 @@ func TestEveryMessageOnceAndInOrder(t *testing.T) {
 			}
 		}
 		for i := range m.dir.shards {
-			if n := len(m.dir.shards[i].rooms) + len(m.dir.shards[i].expected); n != 0 {
+			if n := m.dir.shards[i].rooms.Len() + len(m.dir.shards[i].expected); n != 0 {
 				t.Fatalf("seed %d: shard %d holds %d rooms when all have left", seed, i, n)
 			}
 		}

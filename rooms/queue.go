@@ -17,6 +17,7 @@ type queue struct {
 	groups []*group
 	head   int    // groups before it are done
 	number uint32 // of the group at head
+	looked int    // groups behind it that overtake has looked at
 
 	named map[uint32]uint32 // by slot: the last group that names the socket itself
 	free  []*group
@@ -38,6 +39,7 @@ type group struct {
 	first, last uint64
 	bytes       int
 	volatile    bool
+	reached     int // sockets that have got some of it
 
 	to, except      []*entry // the broadcasts' own
 	toSlots, exSlot []uint32 // single sockets, sorted
@@ -46,6 +48,7 @@ type group struct {
 
 	next    uint32 // the slot to go on from
 	started bool   // a visit has been made, the run does not grow
+	over    bool   // all have it: it has overtaken others, and waits to be taken out
 }
 
 // Enqueue takes a broadcast that Publish has posted to this loop, in the order
@@ -55,7 +58,8 @@ func (l *Local) Enqueue(b *Broadcast) {
 	q := &l.queue
 	q.toSlots = l.appendSlots(q.toSlots[:0], b.ToRefs, b.Namespace)
 	if len(q.toSlots) == 0 && !slices.ContainsFunc(b.to, l.hasMembers) {
-		l.dir.done(b)
+		l.done(0, b)
+		l.took()
 		return
 	}
 	q.exSlots = l.appendSlots(q.exSlots[:0], b.ExceptRefs, b.Namespace)
@@ -66,6 +70,9 @@ func (l *Local) Enqueue(b *Broadcast) {
 		g = q.push(b)
 	}
 	g.run.Broadcasts = append(g.run.Broadcasts, b)
+	if b.Binary {
+		g.run.binary++
+	}
 	g.bytes += b.Size
 	g.last = q.seq
 	l.stats.QueuedBytes += b.cost()
@@ -181,6 +188,7 @@ func (q *queue) pop() {
 	q.groups[q.head] = nil
 	q.head++
 	q.number++
+	q.looked = max(q.looked-1, 0)
 	*g = group{toSlots: g.toSlots[:0], exSlot: g.exSlot[:0], toPrev: g.toPrev[:0], slotPrev: g.slotPrev[:0]}
 	if len(q.free) < 64 && cap(g.toSlots)+cap(g.exSlot)+cap(g.toPrev) < 1024 {
 		q.free = append(q.free, g)
@@ -229,6 +237,9 @@ func (l *Local) catchUp(slot uint32, r *record) {
 			continue
 		}
 		run, from := g.caughtUp(g == q.tail()), g.from(r)
+		if from == 0 {
+			g.reached++
+		}
 		r.seen = g.last // before the call: it may panic
 		l.stats.CaughtUp++
 		l.deliver(slot, run, from, g != q.tail())
@@ -300,7 +311,7 @@ func (g *group) caughtUp(tail bool) *Run {
 		return g.run
 	}
 	if n := len(g.run.Broadcasts); g.view == nil || len(g.view.Broadcasts) != n {
-		g.view = &Run{Broadcasts: g.run.Broadcasts[:n:n]}
+		g.view = &Run{Broadcasts: g.run.Broadcasts[:n:n], binary: g.run.binary}
 	}
 	return g.view
 }

@@ -99,7 +99,7 @@ func (d *Directory) Loops(ns uint32, name string, f func(loop int)) {
 	s := &d.shards[shardOf(h)]
 	var loops [maxLoops / 64]uint64
 	s.mu.Lock()
-	if e := s.rooms[k]; e != nil {
+	if e := find(s, h, k); e != nil {
 		loops[0] = e.loops
 		if e.high != nil {
 			copy(loops[1:], e.high[:])
@@ -129,11 +129,12 @@ func (d *Directory) Each(ns uint32, f func(part []RoomCount) bool) {
 		part = part[:0]
 		s := &d.shards[i]
 		s.mu.Lock()
-		for k, e := range s.rooms {
-			if n := int(e.members.Load()); k.ns == ns && !k.everyone && n > 0 {
-				part = append(part, RoomCount{k.name, n})
+		s.rooms.Each(0, func(e *entry) bool {
+			if n := int(e.members.Load()); e.ns == ns && !e.everyone && n > 0 {
+				part = append(part, RoomCount{e.name, n})
 			}
-		}
+			return true
+		})
 		s.mu.Unlock()
 		if len(part) > 0 && !f(slices.Clip(part)) {
 			return

@@ -60,7 +60,7 @@ func (d *Directory) Stats() DirectoryStats {
 	for i := range d.shards {
 		x := &d.shards[i]
 		x.mu.Lock()
-		named, all := x.named, len(x.rooms)
+		named, all := x.named, x.rooms.Len()
 		x.mu.Unlock()
 		s.Rooms += named
 		s.Namespaces += all - named
@@ -69,4 +69,19 @@ func (d *Directory) Stats() DirectoryStats {
 		}
 	}
 	return s
+}
+
+// RoomsOf returns how many rooms each namespace has that has some, as Stats counts them;
+// it costs as much as there are, times 64 at most. Any goroutine may ask.
+func (d *Directory) RoomsOf() map[uint32]int {
+	all := map[uint32]int{}
+	for i := range d.shards {
+		x := &d.shards[i]
+		x.mu.Lock()
+		for ns, n := range x.of {
+			all[ns] += n
+		}
+		x.mu.Unlock()
+	}
+	return all
 }

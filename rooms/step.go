@@ -3,16 +3,25 @@ package rooms
 import "slices"
 
 // Step visits up to about max recipients of what is pending, says whether more
-// is, and goes on from there the next time. It allocates nothing by recipient.
-func (l *Local) Step(max int) (more bool) {
+// is, and goes on from there the next time. While it is at members that take
+// several steps, what waits for no more than max others goes to them in between.
+// It allocates nothing by recipient.
+func (l *Local) Step(limit int) (more bool) {
 	l.check()
+	if n := l.overtake(limit); n > 0 {
+		limit = max(limit-n, (limit+1)/2)
+	}
 	l.busy = true
 	defer l.idle()
-	for max > 0 && l.Pending() {
-		max -= l.visit(max)
+	for limit > 0 && l.Pending() {
+		limit -= l.visit(limit)
 	}
+	l.took()
 	return l.Pending()
 }
+
+// overCost is how many groups that all have had are taken out for what a recipient costs.
+const overCost = 32
 
 // visit delivers the first group to up to limit of its members, takes it out of
 // the queue after the last, and returns how much of the limit that was: at
@@ -20,7 +29,16 @@ func (l *Local) Step(max int) (more bool) {
 func (l *Local) visit(limit int) int {
 	q := &l.queue
 	g := q.groups[q.head]
-	g.started = true
+	if g.over {
+		for n := 0; n < overCost && l.Pending() && q.groups[q.head].over; n++ {
+			q.pop()
+		}
+		return 1
+	}
+	if !g.started {
+		g.started = true
+		l.waited(g)
+	}
 	slots := l.gather(g, q.slots[:0:min(limit, len(q.slots))])
 	n, done := len(slots), len(slots) < cap(slots)
 	var next uint32
@@ -41,16 +59,68 @@ func (l *Local) visit(limit int) int {
 			continue
 		}
 		from := g.from(r)
+		if from == 0 {
+			g.reached++
+		}
 		g.next, r.seen = slot+1, g.last // before the call: it may panic
 		l.deliver(slot, g.run, from, more)
 	}
 	g.next = next
 	if done {
-		l.stats.Runs++
-		l.stats.QueuedBytes -= l.dir.done(g.run.Broadcasts...)
+		l.finish(g)
 		q.pop()
 	}
 	return max(n, 1)
+}
+
+// finish counts a group that all members have been visited for.
+func (l *Local) finish(g *group) {
+	l.stats.Runs++
+	l.stats.QueuedBytes -= l.done(g.reached, g.run.Broadcasts...)
+}
+
+// overtake delivers groups of up to limit members that wait behind one of more,
+// which a step has begun with: a room of ten does not wait until a million others
+// have been visited. It catches its members up with all that is before, so that each
+// gets everything in its order, and returns how many they were: about half of limit, or
+// one group. Each group is looked at once.
+func (l *Local) overtake(limit int) (visited int) {
+	q := &l.queue
+	limit = min(limit, len(q.slots))
+	if !l.Pending() || !q.groups[q.head].started || l.size(q.groups[q.head]) <= limit {
+		return 0
+	}
+	defer l.took()
+	for visited < (limit+1)/2 && q.head+1+q.looked < len(q.groups) {
+		g := q.groups[q.head+1+q.looked]
+		if l.size(g) <= limit {
+			if !g.started {
+				g.started = true
+				l.waited(g)
+			}
+			slots := l.gather(g, q.slots[:0:limit])
+			for _, slot := range slots {
+				if r := l.record(slot); r.all != 0 && r.seen < g.last {
+					l.catchUp(slot, r)
+				}
+			}
+			visited += max(len(slots), 1)
+			l.finish(g)
+			g.over = true
+		}
+		q.looked++
+	}
+	return visited
+}
+
+// size returns how many members a group has at most.
+func (l *Local) size(g *group) (n int) {
+	for _, e := range g.to {
+		if id := l.table.findEntry(&l.sets, e); id != 0 {
+			n += int(l.sets.At(id).n)
+		}
+	}
+	return n + len(g.toSlots)
 }
 
 // gather appends the slots the group is for, from g.next on, to dst until dst

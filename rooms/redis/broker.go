@@ -42,6 +42,8 @@ type broker struct {
 
 	health health
 	back   signal // a connection has succeeded
+	gate   gate
+	pin    pin // the node of a Redis Cluster, for what is not sharded
 	held   holdback
 
 	received, malformed, reconnects atomic.Int64

@@ -42,6 +42,8 @@ func (c *classic) Start(h rooms.Host) error {
 	c.broadcasts, c.queries, c.responses = p+"#", p+"-request#", p+"-response#"
 	c.own = wire.EscapeGlob(p) + "#*#" + wire.EscapeGlob(h.Node()) + strings.Repeat("?", 20-len(h.Node())) + "#"
 	c.core.topics, c.core.otherwise = c.topics, c.otherwise
+	c.core.counted = func(ns string) topic { return topic{exact, wire.RequestChannel(p, ns)} }
+	c.core.passes, c.core.spare = c.passes, c.spare
 	if c.o.Patterns {
 		c.way = namespacePatterns
 	}

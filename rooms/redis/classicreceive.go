@@ -13,7 +13,7 @@ import (
 func (c *classic) receive(pattern, channel string, payload []byte) {
 	switch {
 	case strings.HasPrefix(channel, c.broadcasts):
-		c.broadcast(pattern, payload)
+		c.broadcast(pattern, channel, payload)
 	case pattern != "": // it is not ours
 		c.discards.unwanted.Add(1)
 	case strings.HasPrefix(channel, c.queries):
@@ -22,11 +22,14 @@ func (c *classic) receive(pattern, channel string, payload []byte) {
 			c.b.malformed.Add(1)
 			return
 		}
-		if r.UID == c.uid && r.UID != "" {
+		if r.UID != "" && c.isMine(r.UID, channel, payload) {
 			c.discards.own.Add(1)
+			c.spareOwn(channel, payload)
 			return
 		}
-		c.requested(strings.TrimSuffix(channel[len(c.queries):], "#"), r)
+		c.in.request(&r)
+		c.cover(channel, payload)
+		c.requested(c.namespaceOf(channel), r)
 	case strings.HasPrefix(channel, c.responses):
 		r, err := wire.ParseResponse(payload)
 		if err != nil {
@@ -37,16 +40,22 @@ func (c *classic) receive(pattern, channel string, payload []byte) {
 	}
 }
 
-func (c *classic) broadcast(pattern string, payload []byte) {
+// namespaceOf returns that of a channel of questions.
+func (c *classic) namespaceOf(channel string) string {
+	return strings.TrimSuffix(channel[len(c.queries):], "#")
+}
+
+func (c *classic) broadcast(pattern, channel string, payload []byte) {
 	m, err := wire.ParseBroadcast(payload)
 	switch {
 	case err != nil:
 		c.b.malformed.Add(1)
-	case m.UID == c.uid:
+	case c.isMine(m.UID, channel, payload):
 		c.discards.own.Add(1)
 	case !c.mayCome(pattern, &m):
 		c.discards.unwanted.Add(1)
 	default:
+		c.in.events.Add(1)
 		c.host.Deliver(targetOf(m.Namespace, m.Options), eventOf(m.Packet, m.Options.Flags))
 	}
 }
@@ -76,7 +85,7 @@ func (c *classic) requested(ns string, r wire.Request) {
 		}
 		c.host.ServerSide(ns, eventOf(r.Packet, wire.Flags{}), answer)
 	default:
-		c.answer(func() { c.query(ns, t, r) }) // of broadcasts, until their time-out
+		c.answer(func(given func()) { c.query(ns, t, r, given) }) // of broadcasts, until their time-out
 	}
 }
 
@@ -98,15 +107,15 @@ func (c *classic) command(ns string, t rooms.Target, r wire.Request) {
 	if r.SID == "" || r.ID == "" {
 		return
 	}
-	c.answer(func() {
+	c.answer(func(func()) {
 		if r.Type == wire.RequestDisconnect && c.isOwn(r.SID) || len(c.host.Members(t)) > 0 {
 			c.respond(ns, r, wire.Response{})
 		}
 	})
 }
 
-// query answers what has to be looked up.
-func (c *classic) query(ns string, t rooms.Target, r wire.Request) {
+// query answers what has to be looked up. Given is called when sockets have what is theirs.
+func (c *classic) query(ns string, t rooms.Target, r wire.Request, given func()) {
 	var answer wire.Response
 	switch r.Type {
 	case wire.RequestSockets:
@@ -126,6 +135,7 @@ func (c *classic) query(ns string, t rooms.Target, r wire.Request) {
 		ctx, cancel := context.WithTimeout(c.b.ctx, timeoutOf(r.Options.Flags))
 		defer cancel()
 		c.host.DeliverAck(ctx, t, eventOf(r.Packet, r.Options.Flags), func(clients int) {
+			given()
 			c.respond(ns, r, wire.Response{Type: wire.ResponseClientCount, HasType: true, Count: clients})
 		}, func(v rooms.Value) {
 			c.respond(ns, r, wire.Response{Type: wire.ResponseAck, HasType: true, Value: wire.Value(v)})
@@ -138,7 +148,11 @@ func (c *classic) query(ns string, t rooms.Target, r wire.Request) {
 // respond publishes a response. Node's servers expect that to an event between
 // servers on the shared channel.
 func (c *classic) respond(ns string, r wire.Request, answer wire.Response) {
-	answer.RequestID, answer.UID = r.ID, c.uid
+	c.respondAs(c.me(), ns, r, answer)
+}
+
+func (c *classic) respondAs(uid, ns string, r wire.Request, answer wire.Response) {
+	answer.RequestID, answer.UID = r.ID, uid
 	payload, err := wire.AppendResponse(nil, &answer)
 	if err != nil {
 		c.unwritten("an answer", err)
@@ -148,6 +162,7 @@ func (c *classic) respond(ns string, r wire.Request, answer wire.Response) {
 	if r.UID != "" && (c.peers.has(r.UID) || c.o.OwnResponses && r.Type != wire.RequestServerSideEmit) {
 		channel = wire.OwnResponseChannel(c.o.Prefix, ns, r.UID)
 	}
+	c.out.answers.Add(1)
 	c.publish(channel, payload)
 }
 
@@ -175,5 +190,7 @@ func (c *classic) responded(r wire.Response) {
 	}
 	if !ok {
 		c.b.malformed.Add(1)
+		return
 	}
+	c.in.answers.Add(1)
 }

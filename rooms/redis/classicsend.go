@@ -11,25 +11,30 @@ import (
 // request asks the other servers of a namespace for answers of a kind.
 func (c *classic) request(ctx context.Context, ns string, r wire.Request, want answerKind, each func(answer)) error {
 	p := c.o.Prefix
-	for _, name := range []string{wire.ResponseChannel(p, ns), wire.OwnResponseChannel(p, ns, c.uid)} {
+	me := c.me()
+	for _, name := range []string{wire.ResponseChannel(p, ns), wire.OwnResponseChannel(p, ns, me)} {
 		t := topic{exact, name}
 		c.b.subs.add(t)
 		defer c.b.subs.drop(t)
 		if err := c.b.subs.await(ctx, t); err != nil {
-			return c.unasked(ns, err)
+			return c.unasked(ns, want, err)
 		}
 	}
-	r.UID, r.ID = c.uid, newID(6)
+	r.UID, r.ID = me, newID(6)
 	return c.ask(ctx, ns, topic{exact, wire.RequestChannel(p, ns)}, r.ID, func() error { return c.send(ns, r) }, newRequest(want, each))
 }
 
 // send publishes a request.
 func (c *classic) send(ns string, r wire.Request) error {
-	if r.UID = c.uid; c.uid == wire.EmitterUID && r.Type != wire.RequestServerSideEmit {
+	if r.UID == "" {
+		r.UID = c.me()
+	}
+	if r.UID == wire.EmitterUID && r.Type != wire.RequestServerSideEmit {
 		r.UID = "" // who emits is no server; only in this is it named
 	}
 	payload, err := wire.AppendRequest(nil, &r)
 	if err == nil {
+		c.out.request(&r)
 		c.publish(wire.RequestChannel(c.o.Prefix, ns), payload)
 	}
 	return err
@@ -44,12 +49,13 @@ func (c *classic) tell(ns string, r wire.Request) {
 
 // Emit publishes an event.
 func (c *classic) Emit(t rooms.Target, e rooms.Event) {
-	m := wire.Broadcast{UID: c.uid, Namespace: t.Namespace, Packet: packetOf(e), Options: optionsOf(t, e)}
+	m := wire.Broadcast{UID: c.me(), Namespace: t.Namespace, Packet: packetOf(e), Options: optionsOf(t, e)}
 	payload, err := wire.AppendBroadcast(nil, &m)
 	if err != nil {
 		c.unwritten("an event", err)
 		return
 	}
+	c.out.events.Add(1)
 	c.publish(wire.BroadcastTarget(c.o.Prefix, t.Namespace, &m.Options), payload)
 }
 
@@ -77,12 +83,12 @@ func (c *classic) ServerSideEmit(ns string, e rooms.Event) {
 const ackTimeout = 10 * time.Second
 
 // EmitAck publishes an event to be acknowledged.
-func (c *classic) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, each func(rooms.Value)) error {
+func (c *classic) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, asked func(int), each func(rooms.Value)) error {
 	ctx, cancel := deadline(ctx, ackTimeout)
 	defer cancel()
 	r := wire.Request{Type: wire.RequestBroadcast, Namespace: t.Namespace, Packet: packetOf(e), Options: optionsOf(t, e)}
 	r.Options.Flags.Timeout, r.Options.Flags.HasTimeout = milliseconds(ctx), true
-	return c.request(ctx, t.Namespace, r, aCount, func(a answer) { each(a.value) })
+	return c.request(ctx, t.Namespace, r, aCount, ofClients(asked, each))
 }
 
 // milliseconds returns how long ctx, which has a deadline, will last.

@@ -35,15 +35,30 @@ type core struct {
 
 	asked, incomplete, refused atomic.Int64
 	discards                   discards
+	out, in                    messageCounts
+	questions                  questions
+	lag                        atomic.Int64 // ns: of the last heartbeat of this server that has come back
 
 	answering chan struct{}                     // has one for each goroutine that answers
+	ungiven   atomic.Int64                      // of these: sockets have not got yet what is theirs
 	otherwise func(t topic, refusal error) bool // what broker.otherwise is
 
 	// topics are those of a namespace that is open. It is called with mu held.
 	topics func(namespace string) []topic
+	// counted is that of a namespace by which servers are counted.
+	counted func(namespace string) topic
+	passes  func(channel string, payload []byte) bool // what gate.passes is
+	spare   func(channel string, payload []byte)      // what gate.spare is
 
-	mu   sync.Mutex
-	open map[string]*opened // the namespaces that are here
+	move     moving
+	standIns standIns
+	sent     sent
+	silent   atomic.Bool            // nothing is said of this server: another process does that
+	alias    atomic.Pointer[string] // in place of uid, which is another process'; nil: there is none
+
+	mu     sync.Mutex
+	open   map[string]*opened // the namespaces that are here
+	unseen bool               // what is counted is not subscribed to yet
 }
 
 // discards count what was received for nobody; see rooms.Discards.
@@ -67,16 +82,20 @@ func newCore(o Options) *core {
 // but that of heartbeats.
 func (c *core) start(h rooms.Host, uid string, receive func(pattern, channel string, payload []byte)) {
 	c.host, c.uid, c.began = h, uid, time.Now()
-	heartbeats := c.heartbeats()
+	heartbeats, marks := c.heartbeats(), c.o.Prefix+markInfix
 	c.b = newBroker(&c.o, func(pattern, channel string, payload []byte) {
-		if channel != heartbeats.name {
+		switch {
+		case strings.HasPrefix(channel, marks): // of a handover that is over, or another server's
+			c.heardParting(payload)
+		case channel != heartbeats.name:
 			receive(pattern, channel, payload)
-		} else if pattern == "" {
+		case pattern == "":
 			c.receiveHeartbeat(payload)
 		}
 	})
 	c.b.keys, c.b.otherwise, c.b.together = c.keys, c.otherwise, c.together
 	c.b.subs.add(heartbeats)
+	c.startMoving()
 	c.b.run(c.shards)
 	c.b.ended.Add(1)
 	// ends when the broker is closed
@@ -91,8 +110,17 @@ func (c *core) channel(name string) topic {
 	return topic{exact, name}
 }
 
+// me returns who this server is in what it publishes.
+func (c *core) me() string {
+	if alias := c.alias.Load(); alias != nil {
+		return *alias
+	}
+	return c.uid
+}
+
 // publish queues a message.
 func (c *core) publish(channel string, payload []byte) {
+	c.sent.note(channel, payload)
 	c.b.queue.put(command{channel: channel, payload: payload, sharded: c.shards})
 }
 
@@ -101,6 +129,9 @@ func (c *core) Close(ctx context.Context) error {
 	ctx, cancel := deadline(ctx, c.o.Timeout)
 	defer cancel()
 	c.sendHeartbeat(false, true)
+	if c.silent.Load() {
+		c.standIns.flush()
+	}
 	return c.b.shut(ctx)
 }
 
@@ -113,7 +144,9 @@ func (c *core) Open(ns string) {
 		x = &opened{}
 		c.open[ns] = x
 		for _, t := range c.topics(ns) {
-			c.b.subs.add(t)
+			if !c.unseen || t != c.counted(ns) {
+				c.b.subs.add(t)
+			}
 		}
 	}
 	x.times++
@@ -134,7 +167,9 @@ func (c *core) Drop(ns string) {
 	if x.times--; x.times == 0 {
 		delete(c.open, ns)
 		for _, t := range c.topics(ns) {
-			c.b.subs.drop(t)
+			if !c.unseen || t != c.counted(ns) {
+				c.b.subs.drop(t)
+			}
 		}
 	}
 }
@@ -149,8 +184,9 @@ func (c *core) has(ns string) bool {
 // maxAnswers bounds what other servers may have asked for that is not answered yet.
 const maxAnswers = 16 << 10
 
-// answer runs what may wait, on a goroutine of its own, unless there are too many.
-func (c *core) answer(f func()) {
+// answer runs what may wait, on a goroutine of its own, unless there are too many. F may
+// say sooner than it returns that sockets have what they are given by it.
+func (c *core) answer(f func(given func())) {
 	select {
 	case c.answering <- struct{}{}:
 	default:
@@ -158,11 +194,14 @@ func (c *core) answer(f func()) {
 		c.b.notices.Warn("redis: questions of other servers are not answered, since too many are being answered", "most", maxAnswers)
 		return
 	}
+	c.ungiven.Add(1)
+	given := sync.OnceFunc(func() { c.ungiven.Add(-1) })
 	// ends when f has returned: what waits in it has a deadline
 	go func() {
 		defer func() { <-c.answering }()
+		defer given()
 		defer c.b.confine("a question of another server")
-		f()
+		f(given)
 	}()
 }
 
@@ -192,6 +231,7 @@ func (c *core) Status() rooms.Status {
 		Discarded: discards.Sum(), Discards: discards, Lost: losses.Sum(), Losses: losses,
 		Waiting: waiting, WaitingBytes: int64(size), Subscriptions: n, Parked: parked,
 		Refused: c.refused.Load(), Answering: len(c.answering),
+		Out: c.out.messages(), In: c.in.messages(), Questions: c.questions.counts(), Lag: time.Duration(c.lag.Load()),
 		Requests: c.asked.Load(), Pending: c.requests.pending(), Incomplete: c.incomplete.Load(),
 	}
 }

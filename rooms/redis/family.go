@@ -21,6 +21,13 @@ func (f *family) main(ns string) string { return wire.BroadcastChannel(f.o.Prefi
 // own returns the channel of a namespace on which a server gets responses.
 func (f *family) own(ns, uid string) string { return wire.RoomChannel(f.o.Prefix, ns, uid) }
 
+// counts says by which channels servers are counted, and what of a handover is of this
+// family.
+func (f *family) counts() {
+	f.core.counted = func(ns string) topic { return f.channel(f.main(ns)) }
+	f.core.passes, f.core.spare = f.passes, f.spare
+}
+
 func (f *family) mainTopics(ns string) []topic { return []topic{f.channel(f.main(ns))} }
 
 // put publishes a message.
@@ -30,12 +37,13 @@ func (f *family) put(channel string, m *wire.Message) {
 		f.unwritten("a message", err)
 		return
 	}
+	f.out.message(m)
 	f.publish(channel, payload)
 }
 
 // receive handles what was published: for all servers, or for this one. A message
 // says itself which; a room may be called as the server is.
-func (f *family) receive(_, _ string, payload []byte) {
+func (f *family) receive(_, channel string, payload []byte) {
 	m, err := wire.ParseMessage(payload)
 	switch {
 	case err != nil:
@@ -43,21 +51,29 @@ func (f *family) receive(_, _ string, payload []byte) {
 	case m.Response():
 		f.responded(m)
 	default:
-		f.handle(m)
+		f.handle(m, channel, payload)
 	}
 }
 
-// handle acts on a message that is for all servers.
-func (f *family) handle(m wire.Message) {
-	if m.UID == f.uid {
+// handle acts on a message that is for all servers, unless this one has published it.
+func (f *family) handle(m wire.Message, channel string, payload []byte) {
+	if f.isMine(m.UID, channel, payload) {
 		f.discards.own.Add(1)
+		f.spareOwn(channel, payload)
 		return
 	}
+	f.cover(channel, payload)
+	f.act(m)
+}
+
+// act acts on a message of another server.
+func (f *family) act(m wire.Message) {
+	f.in.message(&m)
 	t := targetOf(m.Namespace, m.Options)
 	switch m.Type {
 	case wire.BroadcastMessage:
 		if m.RequestID != "" {
-			f.answer(func() { f.poll(t, m) }) // until all clients have answered, or the time-out
+			f.answer(func(given func()) { f.poll(t, m, given) }) // until all clients have answered, or the time-out
 			return
 		}
 		f.host.Deliver(t, eventOf(m.Packet, m.Options.Flags))
@@ -68,7 +84,7 @@ func (f *family) handle(m wire.Message) {
 	case wire.DisconnectSockets:
 		f.host.Disconnect(t, m.Close)
 	case wire.FetchSockets:
-		f.answer(func() {
+		f.answer(func(func()) {
 			answer := wire.Message{Type: wire.FetchSocketsResponse, CountOnly: m.CountOnly}
 			if m.CountOnly {
 				answer.Count = f.host.Count(t)
@@ -88,19 +104,22 @@ func (f *family) handle(m wire.Message) {
 	}
 }
 
-// poll delivers an event to be acknowledged.
-func (f *family) poll(t rooms.Target, m wire.Message) {
+// poll delivers an event to be acknowledged. Given is called when sockets have it.
+func (f *family) poll(t rooms.Target, m wire.Message, given func()) {
 	ctx, cancel := context.WithTimeout(f.b.ctx, timeoutOf(m.Options.Flags))
 	defer cancel()
 	f.host.DeliverAck(ctx, t, eventOf(m.Packet, m.Options.Flags), func(clients int) {
+		given()
 		f.respond(m, wire.Message{Type: wire.BroadcastClientCount, Count: clients})
 	}, func(v rooms.Value) {
 		f.respond(m, wire.Message{Type: wire.BroadcastAck, Value: wire.Value(v)})
 	})
 }
 
-func (f *family) respond(to, answer wire.Message) {
-	answer.UID, answer.Namespace, answer.RequestID = f.uid, to.Namespace, to.RequestID
+func (f *family) respond(to, answer wire.Message) { f.respondAs(f.me(), to, answer) }
+
+func (f *family) respondAs(uid string, to, answer wire.Message) {
+	answer.UID, answer.Namespace, answer.RequestID = uid, to.Namespace, to.RequestID
 	f.put(f.own(to.Namespace, to.UID), &answer)
 }
 
@@ -128,18 +147,21 @@ func (f *family) responded(m wire.Message) {
 	}
 	if !ok {
 		f.b.malformed.Add(1)
+		return
 	}
+	f.in.message(&m)
 }
 
 // request asks the other servers of a namespace for answers of a kind.
 func (f *family) request(ctx context.Context, m *wire.Message, want answerKind, each func(answer)) error {
-	own := f.channel(f.own(m.Namespace, f.uid))
+	me := f.me()
+	own := f.channel(f.own(m.Namespace, me))
 	f.b.subs.add(own)
 	defer f.b.subs.drop(own)
 	if err := f.b.subs.await(ctx, own); err != nil {
-		return f.unasked(m.Namespace, err)
+		return f.unasked(m.Namespace, want, err)
 	}
-	m.UID, m.RequestID = f.uid, newUID()
+	m.UID, m.RequestID = me, newUID()
 	return f.ask(ctx, m.Namespace, f.channel(f.main(m.Namespace)), m.RequestID, func() error { f.send(m); return nil }, newRequest(want, each))
 }
 
@@ -154,7 +176,7 @@ func newUID() string {
 }
 
 func (f *family) message(t wire.MessageType, target rooms.Target, e rooms.Event) *wire.Message {
-	return &wire.Message{Type: t, UID: f.uid, Namespace: target.Namespace, Options: optionsOf(target, e)}
+	return &wire.Message{Type: t, UID: f.me(), Namespace: target.Namespace, Options: optionsOf(target, e)}
 }
 
 // Emit publishes an event.
@@ -187,17 +209,17 @@ func (f *family) Disconnect(t rooms.Target, closing bool) {
 
 // ServerSideEmit publishes an event for servers.
 func (f *family) ServerSideEmit(ns string, e rooms.Event) {
-	f.send(&wire.Message{Type: wire.ServerSideEmit, UID: f.uid, Namespace: ns, Packet: packetOf(e)})
+	f.send(&wire.Message{Type: wire.ServerSideEmit, UID: f.me(), Namespace: ns, Packet: packetOf(e)})
 }
 
 // EmitAck publishes an event to be acknowledged.
-func (f *family) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, each func(rooms.Value)) error {
+func (f *family) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, asked func(int), each func(rooms.Value)) error {
 	ctx, cancel := deadline(ctx, ackTimeout)
 	defer cancel()
 	m := f.message(wire.BroadcastMessage, t, e)
 	m.Packet = packetOf(e)
 	m.Options.Flags.Timeout, m.Options.Flags.HasTimeout = milliseconds(ctx), true
-	return f.request(ctx, m, aCount, func(a answer) { each(a.value) })
+	return f.request(ctx, m, aCount, ofClients(asked, each))
 }
 
 // Members asks for sockets.

@@ -184,8 +184,8 @@ func (*bomb) Join(rooms.Target, []string)       { panic("Join") }
 func TestPanicsAreConfined(t *testing.T) {
 	for _, a := range offline(t, &bomb{fake{node: "nod0"}}) {
 		c := coreOf(a)
-		c.b.message(rueidis.PubSubMessage{Channel: "p#/#", Message: `["u",{"type":2,"data":["e",1],"nsp":"/"},{"rooms":["r"]}]`})
-		c.b.message(rueidis.PubSubMessage{Channel: "p#/#", Message: `{"type":4,"uid":"u","nsp":"/","data":{"opts":{},"rooms":["x"]}}`})
+		c.b.message(c.b.subs.first, rueidis.PubSubMessage{Channel: "p#/#", Message: `["u",{"type":2,"data":["e",1],"nsp":"/"},{"rooms":["r"]}]`})
+		c.b.message(c.b.subs.first, rueidis.PubSubMessage{Channel: "p#/#", Message: `{"type":4,"uid":"u","nsp":"/","data":{"opts":{},"rooms":["x"]}}`})
 		if c.b.malformed.Load() == 0 {
 			t.Errorf("%T: it is not counted", a)
 		}
@@ -211,7 +211,8 @@ func TestTwoServersOfOneName(t *testing.T) {
 				s := adapters[1].Status()
 				return !s.Up && strings.Contains(s.Reason, "same node name")
 			})
-			if s := adapters[0].Status(); !s.Up || len(s.Peers) != 1 {
+			eventually(t, "hearing of it", func() bool { return len(adapters[0].Status().Peers) == 1 })
+			if s := adapters[0].Status(); !s.Up {
 				t.Errorf("Status of the first = %+v, want it up", s)
 			}
 			for i := range logs {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -279,4 +280,36 @@ func keySlot(key string) int {
 		}
 	}
 	return int(crc % slotCount)
+}
+
+// A pin is the node of a Redis Cluster at which everything is subscribed to that is not
+// sharded. What is published comes to all nodes, but to each in an order of its own.
+type pin struct {
+	mu       sync.Mutex
+	want, at string
+}
+
+// of returns the client for that node, another one each time that it is not there.
+func (p *pin) of(client rueidis.Client) rueidis.Client {
+	if client.Mode() != rueidis.ClientModeCluster {
+		return client
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	nodes := client.Nodes()
+	if c := nodes[p.want]; c != nil {
+		p.at, p.want = p.want, ""
+		return c
+	}
+	for addr, c := range nodes {
+		p.at = addr
+		return c
+	}
+	return client
+}
+
+func (p *pin) where() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at
 }

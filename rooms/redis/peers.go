@@ -38,6 +38,8 @@ type heartbeat struct {
 	// Began is when the server did, in Unix ms: of two with one name, the first keeps
 	// it.
 	Began int64 `json:"began,omitempty"`
+	// Sent is when this was queued, in ns since the sender began: for itself.
+	Sent int64 `json:"sent,omitempty"`
 }
 
 // heartbeats is where heartbeats are published: no namespace is called so, and who may
@@ -206,16 +208,20 @@ func (p *peers) list() []rooms.Peer {
 	return all
 }
 
-// sendHeartbeat publishes a heartbeat.
+// sendHeartbeat publishes a heartbeat, unless another process does.
 func (c *core) sendHeartbeat(hello, bye bool) {
-	b := heartbeat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Token: c.host.Token(), Hello: hello, Bye: bye, Began: c.began.UnixMilli()}
+	if c.silent.Load() {
+		return
+	}
+	b := heartbeat{UID: c.uid, Node: c.host.Node(), Name: c.o.Name, Addr: c.host.Advertise(), Token: c.host.Token(), Hello: hello, Bye: bye, Began: c.began.UnixMilli(), Sent: int64(time.Since(c.began))}
 	if !bye {
-		b.Load, b.Namespaces = c.host.Load(), c.namespaces()
+		b.Load, b.Namespaces = c.load(), c.namespaces()
 	}
 	payload, err := json.Marshal(b)
-	if err != nil {
-		return // nothing in it can fail
+	if err != nil || c.silent.Load() { // nothing in it can fail
+		return
 	}
+	c.out.heartbeats.Add(1)
 	c.saying.Add(1)
 	c.b.queue.put(command{channel: c.heartbeats().name, payload: payload, sharded: c.shards, done: func() { c.saying.Add(-1) }})
 }
@@ -362,8 +368,10 @@ func (c *core) receiveHeartbeat(payload []byte) {
 	}
 	if b.UID == c.uid {
 		c.echo.heard(time.Now())
+		c.lag.Store(max(int64(time.Since(c.began))-b.Sent, 1))
 		return
 	}
+	c.in.heartbeats.Add(1)
 	c.peers.note(b)
 	if b.Node == c.host.Node() && !b.Bye {
 		c.b.notices.Warn("redis: two servers have the same node name, so that their clients' ids may be the same; the one that began later is not to be in the cluster",

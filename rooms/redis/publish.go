@@ -82,6 +82,9 @@ type queue struct {
 	last     string // key of the last that was queued
 	bytes    int
 	busy     bool // some have been taken and are on their way
+	closed   bool
+	taken    uint64 // commands, since it began
+	ended    uint64 // of these, how many have been sent, or lost
 }
 
 func (q *queue) init(most int, c *counts, over func()) {
@@ -91,6 +94,12 @@ func (q *queue) init(most int, c *counts, over func()) {
 func (q *queue) put(c command) {
 	n := c.size()
 	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		q.left.Add(1)
+		c.ended()
+		return
+	}
 	fits := q.bytes+n <= q.most || len(q.commands) == 0
 	if fits {
 		q.last = c.key()
@@ -131,6 +140,7 @@ func (q *queue) take() []command {
 		q.bytes -= batch[i].size()
 	}
 	q.busy = n > 0
+	q.taken += uint64(n)
 	return batch
 }
 
@@ -162,14 +172,28 @@ func (q *queue) empty() bool {
 func (q *queue) rest() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.busy = false
+	q.busy, q.ended = false, q.taken
 }
 
-// drop loses what is queued.
+// newest returns the number of the last command that was queued.
+func (q *queue) newest() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.taken + uint64(len(q.commands))
+}
+
+// passed tells whether the command of a number, and all before it, have been sent, or lost.
+func (q *queue) passed(n uint64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ended >= n
+}
+
+// drop loses what is queued, and what will be.
 func (q *queue) drop() {
 	q.mu.Lock()
 	lost := q.commands
-	q.commands, q.bytes = nil, 0
+	q.commands, q.bytes, q.closed = nil, 0, true
 	q.mu.Unlock()
 	q.left.Add(int64(len(lost)))
 	for i := range lost {

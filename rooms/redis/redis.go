@@ -48,6 +48,7 @@
 //	questions of others that are answered      16,384                      not answered (Status.Refused)
 //	peers by name, the size of a heartbeat     4,096; 64 KiB               not known by name; malformed
 //	sessions that are asked for at one time    8,192, of Redis 256         errBusy; they wait
+//	what comes during a handover               64 MiB                      the heir gives up; of streams, it waits in Redis
 //
 // After a failure, what is to be published is held back until this server and as many
 // of its kind as it knows are subscribed again, 3 s at most. What was on its way when a
@@ -62,6 +63,7 @@
 //	what is lost                          publish.go, senders.go; Status.Losses
 //	when publishing is held back          holdback.go; which master it is: master.go
 //	streams, sessions, what was missed    streams.go, streamread.go, streamlog.go
+//	another process takes the place       move.go, moveheir.go, movestreams.go, gate.go; who is counted twice: standin.go
 package redis
 
 import (
@@ -177,13 +179,17 @@ func (o Options) withDefaults(addr string) Options {
 // that createAdapter of @socket.io/redis-adapter makes. Addr is "host:port"; if
 // it is empty, Options.Client has it.
 func PubSub(addr string, o Options) rooms.Adapter {
-	return &classic{core: newCore(o.withDefaults(addr))}
+	c := &classic{core: newCore(o.withDefaults(addr))}
+	c.move.how = fmt.Sprintf("pub/sub, prefix %q, patterns %t", c.o.Prefix, c.o.Patterns)
+	return c
 }
 
 // Sharded returns an adapter of the sharded kind, for servers with the adapter
 // that createShardedAdapter of @socket.io/redis-adapter makes. It needs Redis 7.
 func Sharded(addr string, o Options) rooms.Adapter {
-	return &shardedAdapter{family: family{core: newCore(o.withDefaults(addr))}}
+	s := &shardedAdapter{family: family{core: newCore(o.withDefaults(addr))}}
+	s.move.how = fmt.Sprintf("sharded pub/sub, prefix %q, mode %d", s.o.Prefix, s.o.Mode)
+	return s
 }
 
 // Streams returns an adapter for servers with the one that createAdapter of
@@ -197,7 +203,9 @@ func Sharded(addr string, o Options) rooms.Adapter {
 // clients too when they have been read from the stream, unless that takes too long
 // (Recovery.Patience in package sio). About MaxLen of them can be missed.
 func Streams(addr string, o Options) rooms.Adapter {
-	return &streams{family: family{core: newCore(o.withDefaults(addr))}}
+	s := &streams{family: family{core: newCore(o.withDefaults(addr))}}
+	s.move.how = fmt.Sprintf("%d streams %q, prefix %q, sharded %t", s.o.Streams, s.o.StreamName, s.o.Prefix, s.o.ShardedPubSub)
+	return s
 }
 
 // Parse returns the adapter that a URL names: redis:// or rediss:// for PubSub,
@@ -218,7 +226,8 @@ func Streams(addr string, o Options) rooms.Adapter {
 func Parse(addr string, o Options) (rooms.Adapter, error) {
 	u, err := url.Parse(addr)
 	if err != nil {
-		return nil, fmt.Errorf("redis: not a URL: %w", hide(err))
+		// The cause may quote some of a password.
+		return nil, errors.New("redis: not a URL; what is special in a password is written as in %2F")
 	}
 	scheme, variant, _ := strings.Cut(u.Scheme, "+")
 	u.Scheme = scheme

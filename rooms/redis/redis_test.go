@@ -268,7 +268,7 @@ func TestAdaptersAskEachOther(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			var answers []string
-			err := a.EmitAck(ctx, all, rooms.Event{Data: []byte(`["q"]`)}, func(v rooms.Value) {
+			err := a.EmitAck(ctx, all, rooms.Event{Data: []byte(`["q"]`)}, func(int) {}, func(v rooms.Value) {
 				answers = append(answers, fmt.Sprintf("%s %x", v.Data, v.Attachments))
 			})
 			slices.Sort(answers)

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type request struct {
 	missing  int               // how many are known not to come
 
 	want answerKind      // of servers
-	each func(a answer)  // is called for each answer but counts, one at a time
+	each func(a answer)  // is called for each answer, one at a time
 	once map[string]bool // the named servers that have answered
 }
 
@@ -44,12 +45,24 @@ type answer struct {
 	members []rooms.Member
 	names   []string
 	value   rooms.Value
-	total   int
+	total   int // of aCount too
 }
 
 // is tells whether it is one to a question for want.
 func (a *answer) is(want answerKind) bool {
 	return a.kind == want || want == aTotal && a.kind == aMembers
+}
+
+// ofClients is what a request for aCount calls: asked with the numbers, each with what
+// clients answer.
+func ofClients(asked func(clients int), each func(rooms.Value)) func(answer) {
+	return func(a answer) {
+		if a.kind == aCount {
+			asked(a.total)
+		} else {
+			each(a.value)
+		}
+	}
 }
 
 func newRequest(want answerKind, each func(answer)) *request {
@@ -94,7 +107,8 @@ func (r *request) server(uid string, clients int, a answer) bool {
 	t := r.of(uid)
 	t.servers++
 	t.clients += clients
-	if a.kind != aCount {
+	a.total += clients
+	if !strings.HasPrefix(uid, strangers) { // or there is nothing in it
 		r.each(a)
 	}
 	r.settle(nil)
@@ -243,7 +257,7 @@ func (r *request) silent() (uids []string) {
 func (c *core) ask(ctx context.Context, ns string, t topic, id string, send func() error, r *request) error {
 	others, err := c.others(ctx, t)
 	if err != nil {
-		return c.unasked(ns, err)
+		return c.unasked(ns, r.want, err)
 	}
 	r.named = c.peers.having(ns)
 	r.expected = max(others, len(r.named))
@@ -259,19 +273,24 @@ func (c *core) ask(ctx context.Context, ns string, t topic, id string, send func
 		c.requests.mu.Unlock()
 	}()
 	c.asked.Add(1)
+	result := c.questions.of(r.want)
 	if err := send(); err != nil {
+		result.failed.Add(1)
 		return err
 	}
-	err = c.await(ctx, r, t)
-	if err != nil {
+	if err = c.await(ctx, r, t); err == nil {
+		result.complete.Add(1)
+	} else {
+		result.incomplete.Add(1)
 		c.incomplete.Add(1)
 		c.peers.unanswered(r.silent())
 	}
 	return err
 }
 
-// unasked is the error of a request that nobody was asked.
-func (c *core) unasked(ns string, err error) error {
+// unasked is the error of a request that nobody was asked, and counts it.
+func (c *core) unasked(ns string, want answerKind, err error) error {
+	c.questions.of(want).failed.Add(1)
 	e := &rooms.IncompleteError{Cause: err}
 	for _, name := range c.peers.having(ns) {
 		e.Missing = append(e.Missing, name)

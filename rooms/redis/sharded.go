@@ -21,6 +21,7 @@ func (s *shardedAdapter) Start(h rooms.Host) error {
 	s.send = func(m *wire.Message) { s.put(wire.ShardedTarget(s.o.Prefix, s.o.Mode, m), m) }
 	s.form = wire.Sharded
 	s.topics = s.mainTopics
+	s.counts()
 	s.start(h, newUID(), s.receive)
 	return nil
 }

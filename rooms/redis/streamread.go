@@ -30,15 +30,24 @@ type reader struct {
 	located func() // is called when it is known where to read from
 
 	names  []string
-	ids    []string // of the entries that were read last; "" as long as that is not known
 	health health
+
+	mu    sync.Mutex
+	ids   []string      // of the entries that were read last; "" as long as that is not known
+	after []rooms.Place // what is not behind these is another process', which has read it
+	heir  bool          // nobody has been told of that yet
+	held  bool          // what is read is kept
+	over  bool          // it is dropped
+	kept  []keptEntry
+	bytes int
 }
 
 var errNotRead = errors.New("redis: streams are not read yet")
 
 // read reads all streams until the broker is closed: on one connection, or with
-// one for each stream if they are on the nodes of a Redis Cluster.
-func (s *streams) read() {
+// one for each stream if they are on the nodes of a Redis Cluster. Held says that what is
+// read is kept, for now.
+func (s *streams) read(held bool) {
 	defer s.b.ended.Done()
 	client, err := s.b.get(s.b.ctx)
 	if err != nil {
@@ -51,6 +60,9 @@ func (s *streams) read() {
 		for _, name := range names {
 			readers = append(readers, s.newReader(name))
 		}
+	}
+	for _, r := range readers {
+		r.held = held
 	}
 	s.mu.Lock()
 	s.readers = readers
@@ -73,7 +85,7 @@ func (s *streams) read() {
 }
 
 func (s *streams) newReader(names ...string) *reader {
-	r := &reader{b: s.b, entry: s.entry, passed: func(string, rooms.Place) {}, names: names, ids: make([]string, len(names))}
+	r := &reader{b: s.b, entry: s.entry, passed: func(string, rooms.Place) {}, names: names, ids: make([]string, len(names)), after: make([]rooms.Place, len(names))}
 	if s.recorder != nil {
 		r.passed = s.recorder.Passed
 	}
@@ -115,9 +127,9 @@ func (r *reader) readOn(client rueidis.Client) error {
 	}
 	r.health.set(receiving, nil)
 	r.located()
-	for {
+	for r.room() {
 		ctx, cancel := context.WithTimeout(r.b.ctx, readBlock+r.b.timeout)
-		streams, err := conn.Do(ctx, conn.B().Xread().Count(readCount).Block(readBlock.Milliseconds()).Streams().Key(r.names...).Id(r.ids...).Build()).AsXRead()
+		streams, err := conn.Do(ctx, conn.B().Xread().Count(readCount).Block(readBlock.Milliseconds()).Streams().Key(r.names...).Id(r.read()...).Build()).AsXRead()
 		cancel()
 		switch {
 		case rueidis.IsRedisNil(err):
@@ -125,15 +137,15 @@ func (r *reader) readOn(client rueidis.Client) error {
 			return err
 		}
 		for i, name := range r.names {
-			r.take(i, streams[name])
-			if len(streams[name]) > 0 {
-				r.unwind(conn, name, r.ids[i])
+			if last := r.take(i, streams[name]); len(streams[name]) > 0 {
+				r.unwind(conn, name, last)
 			}
 		}
 		if err := r.b.stays(client, at); err != nil {
 			return err
 		}
 	}
+	return errClosed
 }
 
 // A stream's clock is Redis', and never goes back: if Redis' does, entries have the
@@ -182,6 +194,8 @@ func (r *reader) locate(conn rueidis.CoreClient, i int) error {
 		id = last[0].ID
 		place, _ = rooms.ParsePlace(id)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	before, _ := rooms.ParsePlace(r.ids[i])
 	switch {
 	case r.ids[i] == "":
@@ -191,22 +205,43 @@ func (r *reader) locate(conn rueidis.CoreClient, i int) error {
 		return nil
 	}
 	r.ids[i] = id
-	r.passed(r.names[i], place)
+	if r.held {
+		r.after[i] = place
+	} else {
+		r.after[i] = min(r.after[i], place)
+		r.passed(r.names[i], place)
+	}
 	return nil
 }
 
-// take handles what was read of a stream.
-func (r *reader) take(i int, entries []rueidis.XRangeEntry) {
+// take handles what was read of a stream, or keeps it, and returns the last entry.
+func (r *reader) take(i int, entries []rueidis.XRangeEntry) (last string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, x := range entries {
-		place, ok := rooms.ParsePlace(x.ID)
-		if ok {
-			r.entry(r.names[i], place, x)
-		} else {
-			r.b.malformed.Add(1)
-		}
 		r.ids[i] = x.ID
+		if r.held {
+			k := keptEntry{i, x}
+			r.kept = append(r.kept, k)
+			r.bytes += k.size()
+		} else {
+			r.handle(i, x)
+		}
 	}
-	if place, ok := rooms.ParsePlace(r.ids[i]); ok && len(entries) > 0 {
+	if place, ok := rooms.ParsePlace(r.ids[i]); ok && len(entries) > 0 && !r.held && !r.over && place > r.after[i] {
 		r.passed(r.names[i], place)
+	}
+	return r.ids[i]
+}
+
+// handle handles an entry. r.mu is held.
+func (r *reader) handle(i int, x rueidis.XRangeEntry) {
+	place, ok := rooms.ParsePlace(x.ID)
+	switch {
+	case r.over || ok && place <= r.after[i]:
+	case ok:
+		r.entry(r.names[i], place, x)
+	default:
+		r.b.malformed.Add(1)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/rueidis"
 
@@ -23,6 +24,8 @@ type streams struct {
 	asking  chan struct{} // has one for each that Redis is asked for
 	reading chan struct{} // closed when it is known from where on each stream is read
 
+	following atomic.Bool // this server reads what another process reads still
+
 	mu      sync.Mutex
 	readers []*reader // none before there is a client
 }
@@ -39,11 +42,15 @@ func (s *streams) Start(h rooms.Host) error {
 	}
 	s.form = wire.Packed
 	s.topics = s.mainTopics
+	s.counts()
 	s.reading, s.takes, s.asking = make(chan struct{}), make(chan struct{}, maxTakes), make(chan struct{}, maxAsked)
 	s.start(h, newUID(), s.receive)
+	if s.move.heir != nil { // who reads when it follows
+		return nil
+	}
 	s.b.ended.Add(1)
 	// ends when the broker is closed
-	go s.read()
+	go s.read(false)
 	return nil
 }
 
@@ -76,14 +83,19 @@ func (s *streams) add(m *wire.Message, n uint64) {
 	if n != 0 {
 		words = append(words, numberField, strconv.FormatUint(n, 10))
 	}
+	if age := s.age(); age != "" {
+		words = append(words, ageField, age)
+	}
+	s.out.message(m)
 	s.b.queue.put(command{words: words})
 }
 
 // entry handles what was read from a stream.
 func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 	s.b.received.Add(1)
+	own, other := s.ours(x)
 	switch {
-	case x.FieldValues["uid"] == s.uid:
+	case own, other && (s.recorder == nil || x.FieldValues[numberField] == ""):
 		s.returned(lane, place, x)
 		return
 	case !s.has(x.FieldValues["nsp"]):
@@ -95,12 +107,13 @@ func (s *streams) entry(lane string, place rooms.Place, x rueidis.XRangeEntry) {
 	case err != nil:
 		s.b.malformed.Add(1)
 	case s.recorder != nil && m.Type == wire.BroadcastMessage && m.RequestID == "":
+		s.in.message(&m)
 		s.recorder.Recorded(lane, entryOf(place, m))
 	default:
 		if s.recorder != nil && opOf(m.Type) != rooms.Emitted {
 			s.recorder.Passed(lane, place)
 		}
-		s.handle(m)
+		s.act(m)
 	}
 }
 
@@ -143,6 +156,9 @@ func (s *streams) Await(ctx context.Context, _ string, _ []string) error {
 // Status says how the adapter is. It is up only if the streams are read.
 func (s *streams) Status() rooms.Status {
 	status := s.core.Status()
+	if s.silent.Load() && s.move.heir != nil {
+		return status // the other process reads them
+	}
 	s.mu.Lock()
 	readers := s.readers
 	s.mu.Unlock()

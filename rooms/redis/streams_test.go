@@ -20,9 +20,17 @@ import (
 // control returns a connection to Redis for the test itself.
 func control(t testing.TB, addr string, password ...string) func(words ...string) rueidis.RedisResult {
 	t.Helper()
-	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{addr}, Password: strings.Join(password, ""), DisableCache: true, ForceSingleClient: true,
-	})
+	var client rueidis.Client
+	var err error
+	for range 50 { // one that has just begun to listen may cut the first that come
+		client, err = rueidis.NewClient(rueidis.ClientOption{
+			InitAddress: []string{addr}, Password: strings.Join(password, ""), DisableCache: true, ForceSingleClient: true,
+		})
+		if err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func (b *broker) subscribeAll(client rueidis.Client, perNode bool) {
 	if perNode {
 		b.subscribeNodes(client)
 	} else {
-		b.hold(b.subs.first, func() rueidis.Client { return client })
+		b.hold(b.subs.first, func() rueidis.Client { return b.pin.of(client) })
 	}
 }
 
@@ -35,6 +35,7 @@ func (b *broker) hold(l *line, client func() rueidis.Client) {
 		if b.ctx.Err() != nil {
 			return
 		}
+		b.gate.fail(err)
 		if l.node == "" { // else a node of many is, which holds nobody up that is on others
 			b.held.begin()
 		}
@@ -59,10 +60,11 @@ func (b *broker) subscribeOn(client rueidis.Client, l *line) error {
 	conn, release := client.Dedicate()
 	defer release()
 	gone := conn.SetPubSubHooks(rueidis.PubSubHooks{
-		OnMessage: b.message,
+		OnMessage: func(m rueidis.PubSubMessage) { b.message(l, m) },
 		OnSubscription: func(e rueidis.PubSubSubscription) {
 			if b.subs.confirm(l, e) {
 				b.reconnects.Add(1)
+				b.gate.fail(errMoved)
 				b.health.set(receiving, errMoved)
 			}
 			l.poke() // that may be all
@@ -162,9 +164,12 @@ func (b *broker) forbidden(l *line, c change, refusal error) {
 	b.notices.Warn("redis: a channel may not be subscribed to; its messages do not arrive", "channel", c.topics[0].name, "error", refusal)
 }
 
-func (b *broker) message(m rueidis.PubSubMessage) {
+func (b *broker) message(l *line, m rueidis.PubSubMessage) {
 	b.received.Add(1)
 	defer b.confine("a message")
+	if b.gate.on.Load() && b.gate.takes(l, m) {
+		return
+	}
 	b.receive(m.Pattern, m.Channel, []byte(m.Message))
 }
 

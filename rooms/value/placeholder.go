@@ -190,7 +190,7 @@ func closing(b []byte, i int, c byte) int {
 // {"type":"Buffer","data":[1,2]}. The errors are those of
 // [AppendMsgpackFromJSON]; dst is then returned as it was.
 func AppendJSONWithBuffers(dst, text []byte, attachments [][]byte) ([]byte, error) {
-	r := newResolver(text, len(attachments))
+	var texts []string
 	for _, a := range attachments {
 		b := append(make([]byte, 0, 32+4*len(a)), `{"type":"Buffer","data":[`...)
 		for i, c := range a {
@@ -199,14 +199,23 @@ func AppendJSONWithBuffers(dst, text []byte, attachments [][]byte) ([]byte, erro
 			}
 			b = strconv.AppendUint(b, uint64(c), 10)
 		}
-		r.texts = append(r.texts, string(append(b, `]}`...)))
+		texts = append(texts, string(append(b, `]}`...)))
 	}
-	if len(attachments) == 0 { // a placeholder is data like any other
+	return AppendJSONReplaced(dst, text, texts)
+}
+
+// AppendJSONReplaced appends the JSON value text with texts[i] in place of each
+// placeholder of attachment i, of which there are as many as texts. The errors are
+// those of [AppendMsgpackFromJSON]; dst is then returned as it was.
+func AppendJSONReplaced(dst, text []byte, texts []string) ([]byte, error) {
+	if len(texts) == 0 { // a placeholder is data like any other
 		if end := Skip(text, SkipSpace(text, 0), MaxDepth); end < 0 || SkipSpace(text, end) != len(text) {
 			return dst, ErrSyntax
 		}
 		return append(dst, text...), nil
 	}
+	r := newResolver(text, len(texts))
+	r.texts = texts
 	end := r.value(SkipSpace(text, 0), MaxDepth)
 	switch {
 	case r.err != nil:

@@ -122,7 +122,7 @@ func sioedge(t testing.TB, name, adapter string, more ...string) *daemon {
 	}
 	addr := freeAddr(t)
 	args := append([]string{path, "serve", "--demo", "--listen", addr, "--advertise", "http://" + addr, "--adapter", adapter,
-		"--cluster-secret", "deployed", "--loops", "1", "--ping-interval", "1s", "--ping-timeout", "1s", "--drain", "5s", "--log-format", "text"}, more...)
+		"--cluster-secret", "deployed", "--loops", "1", "--ping-interval", "1s", "--ping-timeout", "1s", "--drain", "5s", "--drain-delay", "0s", "--log-format", "text"}, more...)
 	return launch(t, name, addr, args...)
 }
 
@@ -206,6 +206,9 @@ type traffic struct {
 	done chan struct{}
 
 	most int // numbers that a client may lose while it is connected
+
+	pace  time.Duration // between numbers
+	every int           // ms between questions of a client
 }
 
 // newTraffic starts traffic.mjs.
@@ -213,7 +216,7 @@ func newTraffic(t testing.TB, emit func(n int)) *traffic {
 	t.Helper()
 	p := startProcess(t, "traffic", nil, "node", "traffic.mjs")
 	p.ready()
-	return &traffic{t: t, peer: p, emit: emit}
+	return &traffic{t: t, peer: p, emit: emit, pace: 5 * time.Millisecond, every: 20}
 }
 
 // modes are the ways in which clients connect.
@@ -222,7 +225,7 @@ var modes = map[string][]string{"polling": {"polling"}, "websocket": {"websocket
 // open adds clients of a mode, called name 0 and so on, and waits for them.
 func (tr *traffic) open(url, mode, name string, count int) {
 	tr.t.Helper()
-	tr.peer.do(tr.t, command{Op: "open", URL: url, Name: name, Transports: modes[mode], Count: count, Every: 20}, nil)
+	tr.peer.do(tr.t, command{Op: "open", URL: url, Name: name, Transports: modes[mode], Count: count, Every: tr.every}, nil)
 	tr.connected()
 }
 
@@ -262,7 +265,7 @@ func (tr *traffic) begin() {
 			select {
 			case <-tr.stop:
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(tr.pace):
 			}
 		}
 	}()
@@ -274,6 +277,13 @@ func (tr *traffic) next() int {
 	defer tr.mu.Unlock()
 	tr.last++
 	tr.emit(tr.last)
+	return tr.last
+}
+
+// emitted returns how many numbers have been emitted.
+func (tr *traffic) emitted() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
 	return tr.last
 }
 

@@ -56,3 +56,7 @@ export function reply(name, way, ...rest) {
       return [name];
   }
 }
+
+// first is what is before the first number of a publisher that a client hears: nothing, but
+// if that speaks by itself, it may have begun before the client was there.
+export const first = (who, n) => (who.includes("by itself") ? n - 1 : 0);

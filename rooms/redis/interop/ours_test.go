@@ -48,7 +48,7 @@ func newOurs(ctx context.Context, o ourOptions) (n *ours, url string, served cha
 	if o.Adapter != nil {
 		adapter = o.Adapter
 	}
-	if n.srv, err = sio.New(sio.Options{Adapter: adapter(o.Redis, o.Options), KeepHandshake: true, Logger: quiet}); err != nil {
+	if n.srv, err = sio.New(sio.Options{Adapter: adapter(o.Redis, o.Options), KeepHandshake: sio.KeepAlways, Logger: quiet}); err != nil {
 		return nil, "", nil, err
 	}
 	n.register()
@@ -212,6 +212,10 @@ func (n *ours) performHere(c command) (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		return nil, s.JoinWait(ctx, strs(c.Names)...)
+	case "joinReplay":
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		return nil, s.JoinReplayWait(ctx, strs(c.Names), 100)
 	case "takeOut":
 		s.Leave(strs(c.Names)...)
 	case "roomsOf":

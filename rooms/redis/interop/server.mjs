@@ -38,6 +38,7 @@ const heard = [];
 function begin(nsp) {
   nsp.on("connection", (socket) => {
     socket.data.name = socket.handshake.auth.name;
+    Object.assign(socket.data, socket.handshake.auth.data);
     socket.on("echo", (value, done) => done?.(value));
   });
   for (const event of ["news", "ask"]) {
