@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -10,6 +9,8 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/collect"
+	"github.com/sioedge/sioedge/sio/internal/framing"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -59,15 +60,17 @@ func (s Socket) question(ctx context.Context, event string, args []any, plain bo
 	if err != nil {
 		return Args{}, err
 	}
-	var answer struct {
-		args Args
-		err  error
+	p, err := s.enter()
+	if err != nil {
+		return Args{}, err
 	}
-	answered := make(chan struct{}) // closed when answer is there
+	var answer Args
+	var failure error
+	answered := make(chan struct{}) // closed when these are there
 	id := s.in.acks.Add(1) - 1
-	frames := frame(s.in.name, e, id, true)
+	frames := framing.Of(s.in.name, e, id, true)
 	pending := &pendingAck{done: func(a Args, err error) {
-		answer.args, answer.err = a, err
+		answer, failure = a, err
 		close(answered)
 	}}
 	sh := s.shard()
@@ -76,15 +79,16 @@ func (s Socket) question(ctx context.Context, event string, args []any, plain bo
 			pending.done(Args{}, ErrClosed)
 		}
 	})
+	p.Leave()
 	if err = s.srv().wait(ctx, answered); err != nil {
-		s.post(func(sh *shard, slot uint32) { sh.takeAck(slot, id) })
+		s.post(func(sh *shard, slot uint32) { sh.takeAck(slot, id, &sh.tally.Acks.Late) })
 		select {
 		case <-answered: // of a client that left, which is why ctx is done
 		default:
 			return Args{}, err
 		}
 	}
-	return answer.args, answer.err
+	return answer, failure
 }
 
 // wait waits for done, or for ctx, whose error it returns then.
@@ -111,14 +115,14 @@ func (sh *shard) askClient(s Socket, id uint64, p *pendingAck, frames []byte, pl
 		p.end(sh, Args{}, ErrTooManyAcks)
 		return
 	}
-	sh.send(slot, frames, plain)
+	sh.send(slot, frames, 0, plain, nil)
 }
 
 // await expects an acknowledgement of a socket; it is false if too many are due.
 func (sh *shard) await(slot uint32, id uint64, p *pendingAck) bool {
 	x := sh.ext(slot)
 	if len(x.acks) >= sh.srv.o.MaxPendingAcks {
-		sh.tally.acks++
+		sh.tally.Drops.Acks++
 		return false
 	}
 	if x.acks == nil {
@@ -128,14 +132,15 @@ func (sh *shard) await(slot uint32, id uint64, p *pendingAck) bool {
 	return true
 }
 
-// takeAck forgets an acknowledgement and returns it, nil if there is none.
-func (sh *shard) takeAck(slot uint32, id uint64) *pendingAck {
+// takeAck forgets an acknowledgement, counts that in n, and returns it, nil if there is none.
+func (sh *shard) takeAck(slot uint32, id uint64, n *int64) *pendingAck {
 	x := sh.exts[slot]
 	if x == nil {
 		return nil
 	}
-	p := x.acks[id]
+	p, due := x.acks[id], len(x.acks)
 	delete(x.acks, id)
+	*n += int64(due - len(x.acks))
 	sh.shed(slot, x)
 	return p
 }
@@ -144,6 +149,9 @@ func (sh *shard) takeAck(slot uint32, id uint64) *pendingAck {
 // function waits for is charged until that has it; if it does not fit, the session
 // ends, and the wait with it.
 func (sh *shard) acked(es eio.Session, slot uint32, p *parser.Packet) {
+	if t := sh.instance(slot).ns.table.Load(); len(t.gates) > 0 && !sh.passes(es, slot, p, t.gates) {
+		return
+	}
 	x := sh.exts[slot]
 	if !p.HasID || x == nil || x.acks[p.ID] == nil {
 		return
@@ -151,15 +159,14 @@ func (sh *shard) acked(es eio.Session, slot uint32, p *parser.Packet) {
 	var a Args
 	q := x.acks[p.ID].inquiry
 	if q == nil {
-		pending := sh.takeAck(slot, p.ID)
-		a.copyArgs(p, nil)
-		pending.end(sh, a, nil)
+		a.copyArgs(p.Args, p.Buffers, nil)
+		sh.takeAck(slot, p.ID, &sh.tally.Acks.Answered).end(sh, a, nil)
 		return
 	}
-	account, size := es.Budget(), sizeOfEvent(p)
+	account, size := es.Budget(), sizeOfEvent(len(p.Event), p.Args, p.Buffers)
 	if account.Work(size) {
-		a.copyArgs(p, nil)
-		sh.takeAck(slot, p.ID)
+		a.copyArgs(p.Args, p.Buffers, nil)
+		sh.takeAck(slot, p.ID, &sh.tally.Acks.Answered)
 		sh.loop.Cancel(&q.late)
 		q.answer(sh, a, nil, account, size)
 	}
@@ -172,6 +179,7 @@ func (sh *shard) failAcks(slot uint32) {
 		return
 	}
 	acks := x.acks
+	sh.tally.Acks.Left += int64(len(acks))
 	x.acks = nil
 	for _, p := range acks {
 		p.end(sh, Args{}, ErrClosed)
@@ -195,15 +203,8 @@ const DefaultAckTimeout = 10 * time.Second
 // EmitAckFunc returns an error, done is not called. Any goroutine may call it, and
 // so may inline handlers.
 func (s Socket) EmitAckFunc(d time.Duration, done func(Args, error), event string, args ...any) error {
-	q := &inquiry{s: s, event: event, wait: cmp.Or(d, DefaultAckTimeout), done: done}
-	err := s.in.ns.outgoing(s.itself(), event, args, q.emit)
-	switch {
-	case err != nil && !q.over.Swap(true):
-		return err
-	case err == nil && !q.sent: // by a wrapper that did not go on, as EmitAck has it
-		q.later(nil)
-	}
-	return nil
+	_, err := s.EmitAckID(d, done, event, args...)
+	return err
 }
 
 // AskFunc is [Ask] for who does not want to wait: [Socket.EmitAckFunc] with the
@@ -228,6 +229,7 @@ type inquiry struct {
 	event string
 	wait  time.Duration
 	done  func(Args, error)
+	id    uint64      // by which the client answers
 	sent  bool        // it is on its way to the loop
 	over  atomic.Bool // done will be called, or will not be
 	late  loop.Timer  // owned by the socket's loop
@@ -242,17 +244,22 @@ func (q *inquiry) emit(b BroadcastOperator, event string, args []any) error {
 	case q.wait < 0:
 		return context.DeadlineExceeded
 	case q.sent:
-		return s.emit(event, args, b.plain) // by a wrapper that goes on twice: there is one answer
+		return s.emit(event, args, sending{b.plain, b.class}) // by a wrapper that goes on twice: there is one answer
 	}
 	sh := s.shard()
 	sh.loop.Admit()
+	p, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer p.Leave()
 	e, err := s.srv().encodeEvent(event, args)
 	if err != nil {
 		return err
 	}
 	id := s.in.acks.Add(1) - 1
-	frames := frame(s.in.name, e, id, true)
-	q.sent = true
+	frames := framing.Of(s.in.name, e, id, true)
+	q.id, q.sent = id, true
 	s.srv().seq.behind(s.in.name, func() {
 		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { q.ask(sh, id, frames, b.plain) })) {
 			q.later(ErrClosed)
@@ -269,8 +276,13 @@ func (q *inquiry) ask(sh *shard, id uint64, frames []byte, plain bool) {
 	if x := sh.exts[slot]; slot == 0 || x == nil || x.acks[id] != p {
 		return // it was refused, or sending it has ended the session
 	}
+	q.begin(sh, p)
+}
+
+// begin has the time begin.
+func (q *inquiry) begin(sh *shard, p *pendingAck) {
 	sh.loop.Schedule(&q.late, q.wait, func() {
-		if slot := sh.lookup(q.s.ref); slot != 0 && sh.takeAck(slot, id) == p {
+		if slot := sh.lookup(q.s.ref); slot != 0 && sh.takeAck(slot, q.id, &sh.tally.Acks.Late) == p {
 			q.answer(sh, Args{}, context.DeadlineExceeded, nil, 0)
 		}
 	})
@@ -302,125 +314,121 @@ func (q *inquiry) later(err error) {
 	}
 }
 
-// EmitAck sends an event to every socket addressed and waits for the
-// acknowledgements of all, or for ctx, whose error then comes with the answers
-// so far. A socket that leaves without answering is not waited for. Answers
-// are in the order of arrival; volatile has no effect. If other servers did not
-// answer, the error is a *[rooms.IncompleteError]. Of the answers from other
-// servers there is the first argument.
+// EmitAck sends an event to every socket addressed and waits for the acknowledgements of
+// all, or for ctx, whose error then comes with the answers so far. A socket that leaves
+// without answering is not waited for. Answers are in the order of arrival; volatile has no
+// effect. If other servers did not answer, the error is a *[rooms.IncompleteError]. Of the
+// answers from other servers there is the first argument.
 func (b BroadcastOperator) EmitAck(ctx context.Context, event string, args ...any) (answers []Args, err error) {
-	err = b.namespace().outgoing(b, event, args, func(b BroadcastOperator, event string, args []any) error {
-		answers, err = b.emitAck(ctx, event, args)
-		return err
-	})
+	_, err = b.EmitAckEach(ctx, func(a Args) { answers = append(answers, a) }, event, args...)
 	return answers, err
 }
 
-func (b BroadcastOperator) emitAck(ctx context.Context, event string, args []any) ([]Args, error) {
+// EmitAckEach is [BroadcastOperator.EmitAck] for who takes the answers as they come: f is called
+// with each, by the goroutine that called EmitAckEach, and may block; what comes meanwhile waits.
+// When it returns, f is not called any more. Asked is how many clients have got the event, as far as
+// servers have said so, those that did not answer or have left among them. Errors are those of EmitAck.
+func (b BroadcastOperator) EmitAckEach(ctx context.Context, f func(Args), event string, args ...any) (asked int, err error) {
+	return b.EmitAckSent(ctx, func() {}, f, event, args...)
+}
+
+// EmitAckSent is [BroadcastOperator.EmitAckEach] for who does more meanwhile: sent is called,
+// by the caller's goroutine and before f, when what anybody emits from then on comes behind
+// the event; of Socket.Self with the answer; not if the event is not sent. It waits for answers
+// until ctx ends, and errors are those of EmitAck.
+func (b BroadcastOperator) EmitAckSent(ctx context.Context, sent func(), f func(Args), event string, args ...any) (asked int, err error) {
+	err = b.namespace().outgoing(b, event, args, func(b BroadcastOperator, event string, args []any) error {
+		asked, err = b.emitAck(ctx, sent, f, event, args)
+		return err
+	})
+	return asked, err
+}
+
+func (b BroadcastOperator) emitAck(ctx context.Context, sent func(), f func(Args), event string, args []any) (asked int, err error) {
 	if b.direct && (len(b.except) == 0 && !b.narrowed || b.socket().gone()) {
 		a, err := b.socket().question(ctx, event, args, b.plain)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		return []Args{a}, nil
+		sent()
+		f(a)
+		return 1, nil
 	}
 	if b.server().engine.OnLoop() {
-		return nil, ErrInline
+		return 0, ErrInline
 	}
 	e, err := b.server().encodeEvent(event, args)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	e.Plain = b.plain
 	if b.server().cluster != nil {
-		e = own(e) // others keep it
+		e = framing.Own(e) // others keep it
 	}
-	c := newCollection()
-	c.expect(2) // us, until everything is posted
-	p := &pendingAck{done: c.answer}
+	within, err := b.server().enter(0)
+	if err != nil {
+		return 0, err
+	}
+	c := collect.New[Args]()
+	c.Expect(2) // us, until everything is posted
+	p := &pendingAck{done: c.Answer}
 	b.server().seq.behind(b.address(), func() {
 		b.poll(c, p, e)
-		c.settle()
+		c.Settle()
 	})
+	within.Leave()
+	sent()
 	var remote error
 	if adapter, t := b.cluster(); adapter != nil {
-		c.expect(1)
+		c.Expect(1)
 		// ends when the other servers have answered, or with ctx
 		go func() {
-			defer c.settle()
+			defer c.Settle()
 			remote = b.server().guard(func() error {
-				return adapter.EmitAck(ctx, t, e, func(v rooms.Value) { c.add(argsOf(v)) })
+				return adapter.EmitAck(ctx, t, e, c.Elsewhere, func(v rooms.Value) { c.Add(argsOf(v)) })
 			})
 		}()
 	}
-	c.settle()
-	if err := b.server().wait(ctx, c.all); err != nil {
-		b.server().seq.behind(b.address(), func() { b.forget(p) })
-		return c.take(), err
+	c.Settle()
+	for over := false; !over; {
+		if err = b.server().wait(ctx, c.News); err != nil {
+			b.server().seq.behind(b.address(), func() { b.forget(p) })
+		}
+		over = err != nil || c.Over() // before the last are taken
+		for _, a := range c.Take() {
+			f(a)
+		}
 	}
-	return c.take(), remote
+	if err == nil {
+		err = remote
+	}
+	return c.Clients(), err
 }
 
-// poll sends an event to the sockets of this server, each of which owes c an
-// acknowledgement, as p.
-func (b BroadcastOperator) poll(c *collection, p *pendingAck, e rooms.Event) {
-	c.begin(1) // us
+// poll sends an event to the sockets of this server, each of which owes c an answer, as p.
+func (b BroadcastOperator) poll(c *collect.Of[Args], p *pendingAck, e rooms.Event) {
+	c.Begin(1) // us
 	for _, in := range b.targets() {
 		id := in.acks.Add(1) - 1
-		m := newMessage(frame(in.name, e, id, true), e.Plain)
-		c.begin(len(b.server().shards))
-		ended := b.each([]*instance{in}, func(sh *shard, slot uint32) {
+		m := newMessage(framing.Of(in.name, e, id, true), e.Plain)
+		c.Begin(len(b.server().shards))
+		ended := b.each([]*instance{in}, operatorStep, func(sh *shard, slot uint32) {
 			if sh.sockets.At(slot).state == leaving || !sh.await(slot, id, p) {
 				return // as if it had left without answering
 			}
-			c.ask()
+			c.Ask()
 			sh.local.CatchUp(slot)
-			if es := sh.session(slot); m.in(sh.form(es)) != nil {
-				es.SendPrepared(m.in(sh.form(es)), false)
+			if len(sh.observers) > 0 {
+				sh.sawSent(slot, m.json.Frames(), 0)
 			}
-		}, func(*shard) { c.sent() })
+			if p := m.in(sh.form(sh.session(slot))); p != nil {
+				sh.instances[sh.sockets.At(slot).instance].space.Out.Emitted(1, min(len(e.Attachments), 1))
+				sh.session(slot).SendPrepared(p, false)
+			}
+		}, func(*shard) { c.Sent() })
 		for range ended {
-			c.sent()
+			c.Sent()
 		}
 	}
-	c.sent()
-}
-
-// forget has every loop forget what is due.
-func (b BroadcastOperator) forget(p *pendingAck) {
-	for _, sh := range b.server().shards {
-		sh.loop.Post(&forgetting{sh: sh, p: p})
-	}
-}
-
-// A forgetting forgets an acknowledgement that several sockets owe, some at a time.
-type forgetting struct {
-	sh   *shard
-	p    *pendingAck
-	slot uint32 // the last that has been looked at
-}
-
-// forgetStep is how many sockets, and acknowledgements that they owe, it looks at in
-// one piece.
-const forgetStep = 4096
-
-// Run does a step.
-func (f *forgetting) Run(l *loop.Loop) {
-	sh := f.sh
-	for work := 0; work < forgetStep && f.slot < sh.sockets.Max(); work++ {
-		f.slot++
-		if sh.sockets.At(f.slot).is&extended == 0 {
-			continue
-		}
-		acks := sh.exts[f.slot].acks
-		work += len(acks)
-		for id, q := range acks {
-			if q == f.p {
-				sh.takeAck(f.slot, id)
-			}
-		}
-	}
-	if f.slot < sh.sockets.Max() {
-		l.Post(f)
-	}
+	c.Sent()
 }

@@ -2,16 +2,15 @@ package sio
 
 import (
 	"bytes"
-	"math/bits"
+	"strings"
+	"sync/atomic"
 
 	"github.com/valyala/bytebufferpool"
 
-	"github.com/sioedge/sioedge/eio"
-	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/framing"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
-	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // A BroadcastOperator says which sockets an event goes to, and how. It is a
@@ -26,12 +25,50 @@ type BroadcastOperator struct {
 	to, except []string
 	sender     rooms.Ref // not sent to; zero: nobody
 	own        string    // the sender's Socket.own
+	conn       uint64    // the sender's Socket.conn
 	direct     bool      // to sender alone, until rooms are named
 	alone      bool      // with direct: also then, if it is in one of them
 	narrowed   bool      // To has been called: without rooms it is nobody
 	volatile   bool
-	plain      bool // never compressed
-	local      bool // not to other servers
+	plain      bool          // never compressed
+	local      bool          // not to other servers
+	heard      bool          // with local: it came from one
+	class      *classed      // nil: nobody has said
+	offset     *atomic.Value // for EmitOffset, nil: nobody asks
+}
+
+// Find addresses every socket that has joined a name: a namespace's, or that of an
+// instance that a pattern or function has, on all servers, so also where nobody here is
+// in it. It is false if no client can join that name. Functions of [Server.OfFunc] are
+// asked as of a client without auth, unless the instance is live.
+func (srv *Server) Find(name string) (BroadcastOperator, bool) {
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name
+	}
+	r := &srv.registry
+	switch in := r.called(name); {
+	case in != nil && in.ns.in == in:
+		return in.ns.All(), in.ns.lets(name, nil)
+	case in != nil:
+		return in.ns.Instance(in.name), true
+	case len(name) > maxNamespaceName || !namesInstance(name):
+		return BroadcastOperator{}, false
+	}
+	ns, _ := r.owner(name, nil)
+	if ns == nil {
+		return BroadcastOperator{}, false
+	}
+	return ns.Instance(name), true
+}
+
+// Instances returns the names of the namespace's instances that are live, in no
+// order: its own, or of one with parameters, those that have sockets on this server.
+func (n *Namespace) Instances() []string {
+	var names []string
+	for _, in := range n.srv.registry.of(n) {
+		names = append(names, in.name)
+	}
+	return names
 }
 
 // add appends without touching what other operators share.
@@ -64,9 +101,8 @@ func (b BroadcastOperator) Volatile() BroadcastOperator {
 	return b
 }
 
-// Compress says whether the event may be sent compressed, where that is on and
-// agreed on with the client: for what is incompressible it is a waste. Without
-// it, it may. Node: compress.
+// Compress says whether the event may be sent compressed, where that is on and agreed on with
+// the client: for what is incompressible it is a waste. Without it, it may. Node: compress.
 func (b BroadcastOperator) Compress(may bool) BroadcastOperator {
 	b.plain = !may
 	return b
@@ -83,6 +119,11 @@ func (b BroadcastOperator) targets() []*instance {
 	switch r := &b.server().registry; {
 	case b.nobody():
 		return nil
+	case b.in != nil && b.in.ended.Load():
+		if in := r.named(b.in.ns, b.in.name); in != nil {
+			return []*instance{in}
+		}
+		fallthrough
 	case b.in != nil:
 		return []*instance{b.in}
 	case b.name != "":
@@ -105,14 +146,38 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 	return b.namespace().outgoing(b, event, args, (BroadcastOperator).emit)
 }
 
+// EmitOffset is Emit, with its errors, and returns the offset that clients of this server get
+// for [Recovery] as the last argument; a later one is the greater text. It is "" where there is
+// none when it returns: without recovery, of a volatile event, and with an adapter that keeps
+// events for all servers. Of a namespace with several instances it is that in one of them.
+func (b BroadcastOperator) EmitOffset(event string, args ...any) (offset string, err error) {
+	var at atomic.Value // a wrapper may emit on another goroutine
+	b.offset = &at
+	err = b.Emit(event, args...)
+	offset, _ = at.Load().(string)
+	return offset, err
+}
+
+// logged tells EmitOffset.
+func (b BroadcastOperator) logged(offset []byte) {
+	if b.offset != nil {
+		b.offset.Store(string(offset))
+	}
+}
+
 func (b BroadcastOperator) emit(event string, args []any) error {
-	if b.direct && !b.volatile && len(b.except) == 0 && !b.narrowed {
-		return b.socket().emit(event, args, b.plain)
+	if b.direct && !b.volatile && len(b.except) == 0 && !b.narrowed && b.offset == nil {
+		return b.socket().emit(event, args, sending{b.plain, b.class})
 	}
 	if b.direct && b.socket().gone() {
 		return ErrClosed
 	}
 	b.admit()
+	p, err := b.server().enter(0)
+	if err != nil {
+		return err
+	}
+	defer p.Leave()
 	if b.server().overcrowded(b.volatile) {
 		if b.volatile {
 			return nil
@@ -134,9 +199,9 @@ func (b BroadcastOperator) emit(event string, args []any) error {
 	e.Volatile, e.Plain = b.volatile, b.plain
 	if b.server().cluster != nil {
 		e.Data = bytes.Clone(e.Data)
-		e = own(e) // others keep it
+		e = framing.Own(e) // others keep it
 	}
-	b.server().seq.emit(b, e)
+	b.server().seq.emit(b.classed(e), e)
 	return nil
 }
 
@@ -157,7 +222,7 @@ func (srv *Server) overcrowded(volatile bool) bool {
 
 // deliverTo sends an event to the sockets of one instance on this server.
 func (srv *Server) deliverTo(b BroadcastOperator, in *instance, e rooms.Event) {
-	srv.wake(srv.post(b.delivery(in, frame(in.name, e, 0, false))))
+	srv.wake(srv.post(b.delivery(in, e, framing.Of(in.name, e, 0, false))))
 }
 
 // relay sends an event to the sockets of other servers.
@@ -181,7 +246,7 @@ func (b BroadcastOperator) cluster() (rooms.Adapter, rooms.Target) {
 }
 
 // socket is the sender.
-func (b BroadcastOperator) socket() Socket { return Socket{b.in, b.sender, b.own} }
+func (b BroadcastOperator) socket() Socket { return Socket{b.in, b.sender, b.own, b.conn} }
 
 // target is what b addresses, by names.
 func (b BroadcastOperator) target() rooms.Target {
@@ -214,10 +279,13 @@ func (b BroadcastOperator) namespace() *Namespace {
 	return b.ns
 }
 
-// delivery makes what the rooms carry; frames belong to it from now on.
-func (b BroadcastOperator) delivery(in *instance, frames []byte) *delivery {
-	x := &delivery{b.server(), rooms.Broadcast{Volatile: b.volatile, Message: newMessage(frames, b.plain), Size: len(frames)}}
+// delivery makes what the rooms carry of an event; frames belong to it from now on.
+func (b BroadcastOperator) delivery(in *instance, e rooms.Event, frames []byte) *delivery {
+	x := &delivery{in.ns.srv, rooms.Broadcast{Since: in.ns.srv.since(b.direct), Owner: in.ns, Binary: len(e.Attachments) > 0, Volatile: b.volatile, Message: newMessage(frames, b.plain).of(b.class.kind(in, e)), Size: len(frames)}}
 	b.addresses(in, &x.Broadcast)
+	if k := in.ns.history.Load(); k != nil {
+		k.note(b, in, e, x)
+	}
 	return x
 }
 
@@ -318,60 +386,8 @@ func (srv *Server) splitIDs(names []string) (others []string, ids []rooms.Ref) {
 	return others, ids
 }
 
-// delivery is a broadcast on its way to a loop.
-type delivery struct {
-	srv *Server
-	rooms.Broadcast
-}
-
-// Run queues the broadcast in the loop's part of the rooms.
-func (d *delivery) Run(l *loop.Loop) {
-	d.srv.shards[l.Index()].local.Enqueue(&d.Broadcast)
-	l.NeedWork()
-}
-
-// sleepers are loops that have been given something and must be woken.
-type sleepers [256 / 64]uint64
-
-// post hands a broadcast to the loops that have somebody to give it to, and
-// returns those to wake when no lock is held any more.
-func (srv *Server) post(d *delivery) (wake sleepers) {
-	srv.rooms.Publish(&d.Broadcast, func(i int, _ *rooms.Broadcast) {
-		if srv.shards[i].loop.PostQuiet(d) {
-			wake[i/64] |= 1 << (i % 64)
-		}
-	})
-	return wake
-}
-
-func (srv *Server) wake(these sleepers) {
-	for w, set := range these {
-		for ; set != 0; set &= set - 1 {
-			srv.shards[w*64+bits.TrailingZeros64(set)].loop.Wake()
-		}
-	}
-}
-
-// own returns e with attachments that are not the caller's of a method any more:
-// for whoever keeps it when the method has returned.
-func own(e rooms.Event) rooms.Event {
-	e.Attachments = cloneAll(e.Attachments)
-	return e
-}
-
-func cloneAll(all [][]byte) [][]byte {
-	if all == nil {
-		return nil
-	}
-	own := make([][]byte, len(all))
-	for i, a := range all {
-		own[i] = append(make([]byte, 0, len(a)), a...)
-	}
-	return own
-}
-
 // encodeEvent encodes an event, into memory of its own but for the attachments,
-// which are the arguments': see own.
+// which are the arguments': see framing.Own.
 func (srv *Server) encodeEvent(event string, args []any) (rooms.Event, error) {
 	buf := packets.Get()
 	defer packets.Put(buf)
@@ -390,56 +406,5 @@ func (srv *Server) scratchEvent(buf *bytebufferpool.ByteBuffer, event string, ar
 	return rooms.Event{Data: data, Attachments: attachments}, nil
 }
 
-// frame returns the frames of an event.
-func frame(namespace string, e rooms.Event, id uint64, hasID bool) []byte {
-	var buf [64]byte
-	return frameParts(e.Attachments, parser.AppendHead(buf[:0], parser.Event, len(e.Attachments), namespace, id, hasID), e.Data, nil)
-}
-
-// frameEndingIn returns the frames of an event whose arguments, up to the bracket
-// behind them, are followed by tail. Of the text, the frame ends at textEnd.
-func frameEndingIn(namespace string, e rooms.Event, tail string) (frames []byte, textEnd int) {
-	var buf, end [64]byte
-	head := parser.AppendHead(buf[:0], parser.Event, len(e.Attachments), namespace, 0, false)
-	frames = frameParts(e.Attachments, head, e.Data[:len(e.Data)-1], append(end[:0], tail...))
-	textEnd = len(frames)
-	for _, a := range e.Attachments {
-		textEnd -= eio.BinaryLen(len(a))
-	}
-	return frames, textEnd
-}
-
-// offsetTail is what an offset adds to an event.
-const offsetTail = len(`,""`) + packetlog.OffsetLen
-
-// frameLogged returns the frames of an event with an offset as its last argument.
-// The offset is where in frames it is to be written.
-func frameLogged(namespace string, e rooms.Event) (frames, offset []byte) {
-	frames, end := frameEndingIn(namespace, e, `,"`+packetlog.BlankOffset+`"]`)
-	end -= len(`"]`)
-	return frames, frames[end-packetlog.OffsetLen : end]
-}
-
-// frameParts returns the frames of a packet whose text is in three parts.
-func frameParts(attachments [][]byte, head, data, tail []byte) []byte {
-	n := eio.TextLen(len(head) + len(data) + len(tail))
-	for _, a := range attachments {
-		n += eio.BinaryLen(len(a))
-	}
-	return appendFrames(eio.AppendText(make([]byte, 0, n), head, data, tail), nil, attachments)
-}
-
 // packets holds scratch space for packets before they are framed.
 var packets bytebufferpool.Pool
-
-// appendFrames appends a packet's text, unless nil, and its attachments as one
-// unit.
-func appendFrames(dst, text []byte, attachments [][]byte) []byte {
-	if text != nil {
-		dst = eio.AppendText(dst, text)
-	}
-	for _, a := range attachments {
-		dst = eio.AppendBinary(dst, a)
-	}
-	return dst
-}

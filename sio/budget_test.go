@@ -207,7 +207,7 @@ func TestAttachmentOnASlowLink(t *testing.T) {
 // What clients bring when they join is bounded for all namespaces of a
 // connection together, and given back when they leave.
 func TestBudgetOfAuth(t *testing.T) {
-	srv := serve(t, sio.Options{KeepHandshake: true}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{KeepHandshake: sio.KeepAlways}, func(srv *sio.Server) {
 		srv.Of("/")
 		for i := range 100 {
 			srv.Of(fmt.Sprintf("/%d", i))
@@ -295,7 +295,7 @@ func TestBudgetOfComingAndGoing(t *testing.T) {
 // A client whose budget does not allow for the end of a socket that it replaces
 // leaves nothing behind, and does not get the other.
 func TestNothingIsLeftOfWhoCannotBeReplaced(t *testing.T) {
-	srv := serve(t, sio.Options{KeepHandshake: true}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{KeepHandshake: sio.KeepAlways}, func(srv *sio.Server) {
 		srv.Of("/")
 		srv.Of("/x").OnDisconnect(func(sio.Socket, sio.Reason) {})
 		for i := range 10 {
@@ -348,7 +348,7 @@ func (srv *server) holdsNothing(t *testing.T) {
 
 // Nor does one whose budget does not allow for its recovery.
 func TestNothingIsLeftOfWhoCannotBeRecovered(t *testing.T) {
-	srv := serve(t, sio.Options{KeepHandshake: true, Recovery: sio.Recovery{Window: time.Minute}}, func(srv *sio.Server) {
+	srv := serve(t, sio.Options{KeepHandshake: sio.KeepAlways, Recovery: sio.Recovery{Window: time.Minute}}, func(srv *sio.Server) {
 		srv.Of("/").OnConnect(func(sio.Socket) error { return nil })
 		for i := range 10 {
 			srv.Of(fmt.Sprintf("/%d", i))

@@ -19,6 +19,7 @@ type bus struct {
 	mu     sync.Mutex // of stops and their hosts: servers start while others work
 	stops  []*stop
 	silent []string // servers that do not answer
+	sparse bool     // what is for rooms reaches only servers that have one of them
 }
 
 // A stop is one server's adapter.
@@ -120,6 +121,16 @@ func (s *stop) Seek(ctx context.Context, node string) {
 	}
 }
 
+// of returns the stop of a host.
+func (b *bus) of(h rooms.Host) *stop {
+	for _, s := range b.there() {
+		if s.host == h {
+			return s
+		}
+	}
+	return nil
+}
+
 // hide has nobody know the server until show is called.
 func (s *stop) hide() (show func()) {
 	s.mu.Lock()
@@ -178,7 +189,11 @@ func (s *stop) others(f func(h rooms.Host)) error {
 }
 
 func (s *stop) Emit(t rooms.Target, e rooms.Event) {
-	_ = s.others(func(h rooms.Host) { h.Deliver(t, e) })
+	_ = s.others(func(h rooms.Host) {
+		if !s.sparse || len(t.Rooms) == 0 || slices.ContainsFunc(t.Rooms, func(room string) bool { return s.of(h).knows(t.Namespace + " " + room) }) {
+			h.Deliver(t, e)
+		}
+	})
 }
 func (s *stop) Join(t rooms.Target, names []string) {
 	_ = s.others(func(h rooms.Host) { h.Join(t, names) })
@@ -193,8 +208,8 @@ func (s *stop) ServerSideEmit(ns string, e rooms.Event) {
 	_ = s.others(func(h rooms.Host) { h.ServerSide(ns, e, nil) })
 }
 
-func (s *stop) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, answer func(rooms.Value)) error {
-	return s.others(func(h rooms.Host) { h.DeliverAck(ctx, t, e, func(int) {}, answer) })
+func (s *stop) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, asked func(int), answer func(rooms.Value)) error {
+	return s.others(func(h rooms.Host) { h.DeliverAck(ctx, t, e, asked, answer) })
 }
 
 func (s *stop) Members(_ context.Context, t rooms.Target) (all []rooms.Member, err error) {

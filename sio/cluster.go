@@ -2,12 +2,21 @@ package sio
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/collect"
 	"github.com/sioedge/sioedge/sio/internal/confine"
+	"github.com/sioedge/sioedge/sio/internal/ears"
+	"github.com/sioedge/sioedge/sio/internal/framing"
+	"github.com/sioedge/sioedge/sio/internal/history"
+	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // A host is the server as its adapter sees it.
@@ -17,12 +26,13 @@ type host struct {
 	log     rooms.Log     // the same; nil: it keeps no events
 
 	mu    sync.RWMutex
-	known map[uint32]*known // instances, by id
+	known map[uint32]*known // by the ids of instances
 }
 
 // known is what the adapter is told of an instance, and of its rooms. Each Occupied
 // that it is told has its Vacated, also if the instance has gone before.
 type known struct {
+	in    *instance
 	name  string
 	rooms atomic.Int32 // that it has been told
 
@@ -65,7 +75,7 @@ func (srv *Server) adapterPanicked(method string, value any) error {
 func (h *host) made(in *instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.known[in.id] = &known{name: in.name}
+	h.known[in.id] = &known{in: in, name: in.name}
 }
 
 // opened tells the adapter of an instance, and of the rooms that it already has.
@@ -86,7 +96,7 @@ func (h *host) dropped(in *instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := h.known[in.id]
-	if k.told {
+	if k.told && !h.srv.hushed.Load() {
 		h.adapter.Drop(k.name)
 	}
 	if k.gone = true; !k.told || k.rooms.Load() == 0 {
@@ -98,6 +108,9 @@ func (h *host) dropped(in *instance) {
 func (h *host) watch(ns uint32, room string, occupied bool) {
 	h.mu.RLock()
 	k := h.known[ns]
+	if k != nil {
+		k.in.ns.occupied(k.name, room, occupied)
+	}
 	told := k != nil && k.told
 	last := told && h.tell(k, room, occupied)
 	h.mu.RUnlock()
@@ -130,7 +143,9 @@ func (h *host) tell(k *known, room string, occupied bool) (last bool) {
 		h.adapter.Occupied(k.name, room)
 		return false
 	}
-	h.adapter.Vacated(k.name, room)
+	if !h.srv.hushed.Load() {
+		h.adapter.Vacated(k.name, room)
+	}
 	return k.rooms.Add(-1) == 0 && k.gone
 }
 
@@ -147,14 +162,6 @@ func (sh *shard) tellOwn(slot uint32, occupied bool) {
 	tell(sh.instance(slot).name, sh.id(slot))
 }
 
-// part leaves the cluster.
-func (srv *Server) part(ctx context.Context) error {
-	if srv.cluster == nil || srv.parted.Swap(true) {
-		return nil
-	}
-	return srv.cluster.Close(ctx)
-}
-
 // Cluster returns how the adapter is and what it did; zero without one.
 func (srv *Server) Cluster() rooms.Status {
 	if srv.cluster == nil {
@@ -165,13 +172,19 @@ func (srv *Server) Cluster() rooms.Status {
 	return st
 }
 
-// Node returns what the ids of the server's sockets and sessions begin with.
-func (srv *Server) Node() string { return string(srv.o.Engine.Node) }
+// part leaves the cluster.
+func (srv *Server) part(ctx context.Context) error {
+	srv.lastly.say(closedContext)
+	if srv.cluster == nil || srv.parted.Swap(true) {
+		return nil
+	}
+	return srv.cluster.Close(ctx)
+}
 
 // at returns the operator for a target of the cluster's, of this server alone.
 // It is false if the server knows no such namespace.
 func (h *host) at(t rooms.Target) (b BroadcastOperator, ok bool) {
-	b = BroadcastOperator{to: t.Rooms, except: t.Except, local: true}
+	b = BroadcastOperator{to: t.Rooms, except: t.Except, local: true, heard: true}
 	r := &h.srv.registry
 	if in := r.called(t.Namespace); in != nil {
 		if b.ns = in.ns; in.ns.pattern == nil || in.name != in.ns.name { // else all instances of the pattern are meant
@@ -179,13 +192,8 @@ func (h *host) at(t rooms.Target) (b BroadcastOperator, ok bool) {
 		}
 		return b, true
 	}
-	for _, ns := range *r.all.Load() {
-		if ns.pattern != nil && ns.name == t.Namespace {
-			b.ns = ns
-			return b, true
-		}
-	}
-	return b, false
+	b.ns = r.withPattern(t.Namespace)
+	return b, b.ns != nil
 }
 
 // Node returns what the ids of this server begin with.
@@ -201,7 +209,7 @@ func (h *host) Token() string { return h.srv.relay.Token() }
 func (h *host) Deliver(t rooms.Target, e rooms.Event) {
 	if b, ok := h.at(t); ok && !h.srv.overcrowded(e.Volatile) {
 		b.volatile, b.plain = e.Volatile, e.Plain
-		h.srv.seq.deliver(b, e)
+		h.srv.seq.deliver(b.classed(e), e)
 	}
 }
 
@@ -212,12 +220,12 @@ func (h *host) DeliverAck(ctx context.Context, t rooms.Target, e rooms.Event, co
 		counted(0)
 		return
 	}
-	c := newCollection()
-	c.each, c.asked = func(a Args) { answer(a.value()) }, counted
-	p := &pendingAck{done: c.answer}
+	c := collect.New[Args]()
+	c.Each, c.Asked = func(a Args) { answer(a.value()) }, counted
+	p := &pendingAck{done: c.Answer}
 	b.poll(c, p, e)
 	select {
-	case <-c.all:
+	case <-c.All:
 	case <-ctx.Done():
 		b.forget(p)
 	}
@@ -249,7 +257,7 @@ func (h *host) Disconnect(t rooms.Target, closing bool) {
 // Members describes sockets of this server.
 func (h *host) Members(t rooms.Target) []rooms.Member {
 	b, ok := h.at(t)
-	if !ok {
+	if !ok || slices.Contains(t.Except, foreign) {
 		return nil
 	}
 	return b.members()
@@ -289,4 +297,149 @@ func (h *host) Load() (l rooms.Load) {
 		})
 	}
 	return l
+}
+
+// ServerSideEmit sends an event to the same namespace of the other servers,
+// whose [Namespace.HandleServerSide] gets it. Alone, or with Local, a server
+// sends it to nobody. It does not wait; the error is an *[EncodeError]. Node:
+// serverSideEmit.
+func (b BroadcastOperator) ServerSideEmit(event string, args ...any) error {
+	e, err := b.server().serverEvent(event, args)
+	if err != nil {
+		return err
+	}
+	if c, t := b.cluster(); c != nil {
+		c.ServerSideEmit(t.Namespace, e)
+	}
+	return nil
+}
+
+// ServerSideAsk is ServerSideEmit and waits for an answer of each of the other
+// servers, or for ctx. If some did not answer, the error is a
+// *[rooms.IncompleteError] and comes with the answers of the others. Node:
+// serverSideEmitWithAck.
+func (b BroadcastOperator) ServerSideAsk(ctx context.Context, event string, args ...any) ([]Args, error) {
+	e, err := b.server().serverEvent(event, args)
+	if err != nil {
+		return nil, err
+	}
+	c, t := b.cluster()
+	switch {
+	case c == nil:
+		return nil, nil
+	case b.server().engine.OnLoop():
+		return nil, ErrInline
+	}
+	values, err := c.ServerSideAsk(ctx, t.Namespace, e)
+	answers := make([]Args, len(values))
+	for i, v := range values {
+		answers[i] = argsOf(v)
+	}
+	return answers, err
+}
+
+// ServerSideEmit is that of All, see [BroadcastOperator.ServerSideEmit].
+func (n *Namespace) ServerSideEmit(event string, args ...any) error {
+	return n.All().ServerSideEmit(event, args...)
+}
+
+// ServerSideAsk is that of All and waits like it, see [BroadcastOperator.ServerSideAsk].
+func (n *Namespace) ServerSideAsk(ctx context.Context, event string, args ...any) ([]Args, error) {
+	return n.All().ServerSideAsk(ctx, event, args...)
+}
+
+// HandleServerSide sets the handler of an event that other servers send with
+// ServerSideEmit. Handlers run in order, one at a time for the namespace, on a
+// goroutine, and may block. If [Msg.WantsAck], the first argument of Ack is
+// the answer. It panics for a reserved name. Node: nsp.on.
+func (n *Namespace) HandleServerSide(event string, h func(m *Msg) error) {
+	if serverReserved(event) {
+		panic("sio: no server can send " + event)
+	}
+	n.change(func(t *table) {
+		t.servers = maps.Clone(t.servers)
+		if t.servers == nil {
+			t.servers = map[string]func(*Msg) error{}
+		}
+		t.servers[event] = h
+	})
+}
+
+// serverEvent encodes an event between servers. Node's reserved names are no
+// events there.
+func (srv *Server) serverEvent(event string, args []any) (rooms.Event, error) {
+	if serverReserved(event) {
+		return rooms.Event{}, fmt.Errorf("sio: %w %q", value.ErrReserved, event)
+	}
+	e, err := srv.encodeEvent(event, args)
+	return framing.Own(e), err // others keep it
+}
+
+func serverReserved(event string) bool {
+	return slices.Contains([]string{"connect", "connection", "new_namespace"}, event) || value.Reserved(event)
+}
+
+// heard hands an event of another server to its handler.
+func (n *Namespace) heard(e rooms.Event, answer func(rooms.Value)) {
+	var list parser.Packet
+	if err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), n.srv.o.Limits, &list); err != nil {
+		n.srv.notice.Warn("another server sent an event that cannot be read", "namespace", n.name, "error", err)
+		return
+	}
+	h := n.table.Load().servers[string(list.Event)]
+	if string(list.Event) == history.Question {
+		h = n.tellHistory
+	}
+	if h == nil {
+		return
+	}
+	m := &Msg{s: Socket{in: &instance{ns: n, name: n.name}}, event: string(list.Event), wants: answer != nil, reply: answer}
+	m.raw, m.buffers = list.Args, e.Attachments
+	size := len(e.Data) + ears.Overhead
+	for _, a := range e.Attachments {
+		size += len(a)
+	}
+	turn := n.srv.handlers.Begin()
+	if !n.ears.Put(size, func() {
+		defer n.srv.handlers.End(turn)
+		n.srv.call(m.s, m.event, func() error { return h(m) })
+	}) {
+		n.srv.handlers.End(turn)
+		n.srv.unheard.Add(1)
+		n.srv.notice.Warn("events of other servers are not handled, since too much waits for the handlers", "namespace", n.name, "bytes", ears.MaxBytes)
+	}
+}
+
+// valueOf is the answer that the first of args is, in memory of its own.
+func (srv *Server) valueOf(args []any) (rooms.Value, error) {
+	if len(args) > 0 {
+		if v, ok := args[0].(value.Verbatim); ok { // several, perhaps, of which the first
+			raw, buffers := v.Verbatim()
+			args = []any{Args{raw[:min(len(raw), 1)], buffers}}[:min(len(raw), 1)]
+		}
+	}
+	data, attachments, err := value.AppendArgs(nil, args[:min(len(args), 1)], srv.o.Limits.MaxAttachments)
+	if err != nil {
+		return rooms.Value{}, encodeError(err)
+	}
+	if len(args) == 0 {
+		return rooms.Value{}, nil
+	}
+	return rooms.Value{Data: data[1 : len(data)-1], Attachments: framing.CloneAll(attachments)}, nil
+}
+
+// argsOf is an answer as arguments.
+func argsOf(v rooms.Value) Args {
+	if v.Data == nil {
+		return Args{}
+	}
+	return Args{raw: [][]byte{v.Data}, buffers: v.Attachments}
+}
+
+// value is the first of the arguments, as an answer.
+func (a Args) value() rooms.Value {
+	if len(a.raw) == 0 {
+		return rooms.Value{}
+	}
+	return rooms.Value{Data: a.raw[0], Attachments: a.buffers}
 }

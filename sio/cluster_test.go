@@ -2,6 +2,7 @@ package sio_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,6 +74,28 @@ func TestEdge69OperatorsReachTheSocketsOfAllServers(t *testing.T) {
 	p.clients[0].quiet("")
 }
 
+func TestClusterAcknowledgementsAreTakenAsTheyCome(t *testing.T) {
+	p := newPair(t, sio.Options{}, nil)
+	came, over := make(chan string), make(chan string, 1)
+	go func() {
+		asked, err := p.ns[0].All().EmitAckEach(within(patience), func(a sio.Args) { came <- fmt.Sprint(values(a)) }, "q")
+		over <- fmt.Sprint(asked, err)
+	}()
+	id := func(packet string) string { return strings.TrimSuffix(strings.TrimPrefix(packet, "42"), `["q"]`) }
+	here, there := id(p.clients[0].next()), id(p.clients[1].next())
+	p.clients[1].send("43" + there + `["b"]`)
+	if got := take(t, came); got != "[b]" {
+		t.Errorf("the first answer is %s, want that of the other server, [b]", got)
+	}
+	p.clients[0].send("43" + here + `["a"]`)
+	if got := take(t, came); got != "[a]" {
+		t.Errorf("the second answer is %s, want [a]", got)
+	}
+	if got := take(t, over); got != "2 <nil>" {
+		t.Errorf("EmitAckEach = %s, want 2 clients that were asked, on both servers", got)
+	}
+}
+
 func TestClusterAcknowledgements(t *testing.T) {
 	p := newPair(t, sio.Options{}, nil)
 	answers := make(chan []string, 1)
@@ -124,7 +147,7 @@ func TestClusterAcknowledgements(t *testing.T) {
 }
 
 func TestClusterFetchSockets(t *testing.T) {
-	p := newPair(t, sio.Options{KeepHandshake: true}, nil)
+	p := newPair(t, sio.Options{KeepHandshake: sio.KeepAlways}, nil)
 	p.sockets[1].Join("r")
 	p.sockets[1].SetData(map[string]any{"user": "bob"})
 	p.sockets[0].SetData("alice")
@@ -148,6 +171,9 @@ func TestClusterFetchSockets(t *testing.T) {
 		t.Errorf("Handshake = %+v, want that of the request", h)
 	}
 
+	if some, err := p.ns[0].All().FetchForeign(ctx); err != nil || len(some) != 0 {
+		t.Errorf("FetchForeign = %v, %v, want nothing of servers of this module", some, err)
+	}
 	if some, err := p.ns[0].To("r").FetchSockets(ctx); err != nil || len(some) != 1 || some[0].ID() != far.ID() {
 		t.Errorf("FetchSockets of r = %v, %v, want the one", some, err)
 	}
@@ -319,5 +345,26 @@ func TestUseEmit(t *testing.T) {
 	c.quiet("")
 	if !slices.Equal(seen, want) {
 		t.Errorf("the wrapper saw %q, want %q", seen, want)
+	}
+}
+
+// What other servers are told of data can be more than that; here it is not shown.
+func TestClusterDescribeWith(t *testing.T) {
+	p := newPair(t, sio.Options{}, func(_ int, srv *sio.Server) {
+		srv.DescribeWith(func(s sio.Socket, transport string, data json.RawMessage) json.RawMessage {
+			return json.RawMessage(fmt.Sprintf(`{"data":%s,"over":%q,"id":%q}`, data, transport, s.ID()))
+		})
+	})
+	p.sockets[0].SetData(1)
+	p.sockets[1].SetData(2)
+	all, err := p.ns[0].All().FetchSockets(within(patience))
+	if err != nil || len(all) != 2 {
+		t.Fatal(all, err)
+	}
+	for i, want := range []string{"1", `{"data":2,"over":"websocket","id":"` + all[1].ID() + `"}`} {
+		var data json.RawMessage
+		if err := all[i].Data(&data); err != nil || string(data) != want {
+			t.Errorf("of %d: %s, %v, want %s", i, data, err, want)
+		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/clusterlog"
+	"github.com/sioedge/sioedge/sio/internal/framing"
+	"github.com/sioedge/sioedge/sio/internal/outbound"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
 
@@ -39,7 +41,7 @@ func (q *clustered) start() {
 		Early: func() { q.counts.Early++ },
 		Warn:  q.srv.notice.Warn,
 		Frame: func(instance string, e rooms.Event, offset string) []byte {
-			frames, _ := frameAt(instance, e, offset)
+			frames, _ := framing.At(instance, e, offset)
 			return frames
 		},
 	})
@@ -100,13 +102,15 @@ func (q *clustered) mail(s Socket, text []byte, attachments [][]byte, plain bool
 	if s.gone() {
 		return ErrClosed
 	}
-	frames := appendFrames(nil, text, attachments)
-	q.keepBehind(s.in.name, len(frames), func() { s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), frames, nil) })
+	frames := framing.Append(nil, text, attachments)
+	q.keepBehind(s.in.name, len(frames), func() { s.shard().loop.Mail(uint64(s.ref), outbound.Mail(plain, 0), frames, nil) })
 	return nil
 }
 
+func (q *clustered) atOnce() bool { return false }
+
 // emitTo does without the log: see clusterlog.Direct.
-func (q *clustered) emitTo(s Socket, event string, args []any, plain bool) error {
+func (q *clustered) emitTo(s Socket, event string, args []any, how sending) error {
 	if s.gone() {
 		return ErrClosed
 	}
@@ -114,12 +118,13 @@ func (q *clustered) emitTo(s Socket, event string, args []any, plain bool) error
 	if err != nil {
 		return err
 	}
-	e.Attachments, e.Plain = cloneAll(e.Attachments), plain
+	e.Attachments, e.Plain = framing.CloneAll(e.Attachments), how.plain
+	k := how.class.kind(s.in, e)
 	q.keepBehind(s.in.name, clusterlog.Size(e), func() {
 		offset := q.log.Send(q.log.Of(s.in.name), s.ref, e, s.gone())
 		q.tendSoon()
-		frames, tail := frameAt(s.in.name, e, offset)
-		s.shard().loop.Mail(uint64(s.ref), mailKind(plain, tail), frames, nil)
+		frames, tail := framing.At(s.in.name, e, offset)
+		how.mailTo(s, frames, tail, k)
 	})
 	return nil
 }
@@ -148,21 +153,22 @@ func (q *clustered) deliverAt(b BroadcastOperator, t rooms.Target, e rooms.Event
 		if in.name != t.Namespace && q.adapter.Lane(in.name) != q.adapter.Lane(t.Namespace) {
 			place = 0 // it means nothing there
 		}
-		frames, tail := frameAt(in.name, e, q.log.Offset(in.name, e, place))
+		frames, tail := framing.At(in.name, e, q.log.Offset(in.name, e, place))
 		if !e.Volatile {
 			q.log.Delivered(in.name, t, frames, e.Plain)
 		}
-		d := b.delivery(in, frames)
+		d := b.delivery(in, e, frames)
 		d.Message.(*message).tail = tail
-		wake := q.srv.post(d)
-		for i := range wake {
-			q.wake[i] |= wake[i]
-		}
+		q.wake.add(q.srv.post(d))
 	}
 }
 
 // Recorded delivers an event that has been read.
 func (q *clustered) Recorded(name string, e rooms.Entry) {
+	var class *classed // found with nothing locked
+	if b, ok := q.host.at(e.Target); ok && e.Own == 0 && e.Op == rooms.Emitted {
+		class = b.classed(e.Event).class
+	}
 	q.locked(func() {
 		x := q.log.Lane(name)
 		q.pass(name, x, e.Place, time.Now())
@@ -175,7 +181,7 @@ func (q *clustered) Recorded(name string, e rooms.Entry) {
 			return
 		}
 		if b, ok := q.host.at(e.Target); ok {
-			b.volatile, b.plain = e.Event.Volatile, e.Event.Plain
+			b.volatile, b.plain, b.class = e.Event.Volatile, e.Event.Plain, class
 			place := e.Place
 			if e.Once {
 				place = 0
@@ -213,12 +219,15 @@ func (q *clustered) revise(b BroadcastOperator, op rooms.Op, names []string) *re
 	return r
 }
 
-func (q *clustered) reviseGone(s Socket, op rooms.Op, names []string) {
+func (q *clustered) reviseGone(s Socket, op rooms.Op, names []string, _ uint64) {
 	t := rooms.Target{Namespace: s.in.name, Rooms: []string{s.ID()}}
 	q.announce(t, op, names, func() {
-		if op == rooms.Left {
+		switch op {
+		case rooms.Joined:
+			q.adapter.Join(t, names)
+		case rooms.Left:
 			q.adapter.Leave(t, names)
-		} else {
+		default:
 			q.adapter.Disconnect(t, false)
 		}
 	})
@@ -324,7 +333,7 @@ func (q *clustered) regain(sh *shard, es eio.Session, slot uint32, c comeback) b
 // answered.
 func (q *clustered) fetch(sh *shard, slot uint32, c comeback, account *budget.Account) {
 	ref, in := sh.ref(slot), sh.instance(slot)
-	identity := q.srv.identity(ref)
+	identity := q.srv.details.identity(ref)
 	// ends when the log has answered, or the time is out
 	go func() {
 		defer account.Done(taskCost)
@@ -368,7 +377,7 @@ func (q *clustered) watch(ctx context.Context, in *instance, c comeback, identit
 		q.count(&q.counts.Unknown)
 		return nil
 	case session.Namespace != in.name && (session.Namespace != "" || in.name != "/"), // Node's do not say; most are of that
-		session.Identity != identity:
+		!packetlog.Alike(session.Identity, identity):
 		q.giveBack(w)
 		q.count(&q.counts.Alien)
 		return nil
@@ -405,8 +414,7 @@ func (q *clustered) giveBack(w *clusterlog.Watcher) {
 	}
 }
 
-// A watch is a search in the log of the cluster: it is done when the socket is
-// claimed.
+// A watch is a search in the cluster's log: it is done when the socket is claimed.
 type watch struct {
 	q *clustered
 	w *clusterlog.Watcher

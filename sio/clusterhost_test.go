@@ -34,9 +34,9 @@ func (c *counter) add(room string, n int) {
 func TestRoomsAreToldWhileTheirNamespaceOpens(t *testing.T) {
 	const times = 10_000
 	a := &counter{rooms: map[string]int{}}
-	h := &host{adapter: a, known: map[uint32]*known{}}
+	h := &host{srv: &Server{}, adapter: a, known: map[uint32]*known{}}
 	for i := range uint32(times) {
-		in := &instance{id: i + 1, name: "/x"}
+		in := &instance{id: i + 1, name: "/x", ns: &Namespace{}}
 		h.made(in)
 		h.watch(in.id, "left", true)
 		var all sync.WaitGroup
@@ -59,7 +59,7 @@ func TestRoomsAreToldWhileTheirNamespaceOpens(t *testing.T) {
 		t.Errorf("of %d rooms that were joined, %d are told", times, len(a.rooms))
 	}
 	for i := range uint32(times) {
-		in := &instance{id: i + 1, name: "/x"}
+		in := &instance{id: i + 1, name: "/x", ns: &Namespace{}}
 		h.dropped(in)
 		h.watch(in.id, fmt.Sprint("joined", i), false)
 	}

@@ -1,13 +1,13 @@
 package sio
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
-	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/rooms/value"
 	"github.com/sioedge/sioedge/sio/parser"
@@ -27,10 +27,8 @@ func (srv *Server) Open(es eio.Session, r *http1.Request) {
 
 // keepsHandshake tells whether anybody could ask for one.
 func (srv *Server) keepsHandshake() bool {
-	if srv.o.KeepHandshake || srv.o.Recovery.Identity != nil {
-		return true
-	}
-	return slices.ContainsFunc(*srv.registry.all.Load(), (*Namespace).greets)
+	who := &srv.registry.greeters
+	return srv.o.KeepHandshake == KeepAlways || srv.o.Recovery.Identity != nil || who.literal.Load()+who.open.Load() > 0
 }
 
 // Close is called by the Engine.IO server when a session has ended: all its
@@ -40,13 +38,17 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 	if es.Overran() {
 		sh.abandon(es)
 	}
+	if sh.parting && reason == eio.ForcedClose {
+		reason = ServerShuttingDown
+	}
 	for slot := es.User() &^ userFlags; slot != 0; slot = es.User() &^ userFlags {
 		sh.leave(es, slot, reason)
 	}
 	sh.forgetAssembly(es)
 	delete(sh.requests, es.Ref())
 	delete(sh.replayed, es.Ref())
-	sh.justEnded.forget(es)
+	sh.justEnded.Forget(es)
+	sh.connEnded(es)
 }
 
 // connect handles a CONNECT packet (Socket.IO protocol 5, "Connection to a
@@ -54,7 +56,7 @@ func (srv *Server) Close(es eio.Session, reason Reason) {
 func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	old := sh.srv.isOld(es)
 	if slot := sh.find(es, p.Namespace); slot == 0 {
-		sh.justEnded.join(es, string(p.Namespace))
+		sh.justEnded.Join(es, string(p.Namespace))
 	} else if old && string(p.Namespace) == "/" {
 		return // some ask for what they have been given
 	} else if !sh.replace(es, slot) {
@@ -68,7 +70,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 		return
 	}
 	if sh.srv.jammed(in.ns) {
-		sh.tally.jammed++
+		sh.tally.Drops.Jammed++
 		sh.srv.registry.release(in)
 		sh.reject(es, string(p.Namespace), &Error{Message: "server is overloaded"})
 		return
@@ -81,15 +83,15 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	slot, ok := sh.newSocket(es, in)
 	if !ok {
 		brought.account.Release(brought.size)
-		sh.tally.full++
+		sh.tally.Drops.Full++
 		sh.srv.registry.release(in)
-		sh.space(in.ns).refused++
+		sh.space(in.ns).Refused++
 		sh.reject(es, in.name, &Error{Message: "server is full"})
 		return
 	}
 	sh.brings(slot, brought)
-	if sh.srv.o.KeepHandshake || in.ns.greets() || sh.srv.o.Recovery.Identity != nil {
-		sh.srv.details.put(sh.ref(slot), sh.requests[es.Ref()].withQuery(query), p.Data)
+	if o := &sh.srv.o; o.KeepHandshake == KeepAlways || in.ns.table.Load().greets() || o.Recovery.Identity != nil || o.Recovery.Window > 0 && len(p.Data) > 0 {
+		sh.srv.details.put(sh.ref(slot), sh.request(es).withQuery(query), p.Data)
 	}
 	if old {
 		sh.setID(slot, oldID(es, in.name))
@@ -108,7 +110,7 @@ func (sh *shard) admits(es eio.Session, p *parser.Packet) *instance {
 		return nil
 	}
 	if sh.count(es) >= sh.srv.o.MaxNamespaces {
-		sh.tally.namespaces++
+		sh.tally.Drops.Namespaces++
 		sh.srv.notice.Warn("a connection has as many namespaces as it may have", "flag", "--max-namespaces", "max-namespaces", sh.srv.o.MaxNamespaces)
 		sh.refuse(es, string(p.Namespace), &Error{Message: "too many namespaces"})
 		return nil
@@ -119,7 +121,7 @@ func (sh *shard) admits(es eio.Session, p *parser.Packet) *instance {
 	}
 	e := &Error{Message: "Invalid namespace"}
 	if full {
-		sh.tally.namespaces++
+		sh.tally.Drops.Namespaces++
 		sh.srv.notice.Warn("there are as many live namespaces as there may be", "flag", "--max-instances", "max-instances", sh.srv.o.MaxInstances)
 		e.Message = "too many namespaces"
 	}
@@ -138,7 +140,7 @@ func (sh *shard) replace(es eio.Session, slot uint32) bool {
 		return false
 	}
 	if r.state == connected {
-		sh.justEnded.end(sh, es, sh.instance(slot).name) // what it sends when it has the first answer
+		sh.justEnded.End(sh.loop, es, sh.instance(slot).name) // what it sends when it has the first answer
 	}
 	sh.leave(es, slot, ClientDisconnect)
 	return true
@@ -156,22 +158,28 @@ func (sh *shard) enterNamespace(es eio.Session, slot uint32) {
 	if !ok {
 		return
 	}
-	sh.inbox(slot).put(task{name: "connect", account: account, size: taskCost, run: func() error {
+	sh.inbox(slot).put(task{name: "connect", account: account, size: taskCost, anew: true, run: func() error {
 		return sh.runMiddlewares(s, t.use)
 	}})
 }
 
 // connected makes a socket connected, without a word to its client.
 func (sh *shard) connected(es eio.Session, slot uint32) {
+	sh.admitted(es, slot)
+	if sh.instance(slot).ns.table.Load().rooms != nil {
+		sh.follow(slot)
+	}
+	sh.saw(slot, Observation{Kind: ObservedConnect})
+}
+
+// admitted makes a socket connected, and tells nobody but the cluster.
+func (sh *shard) admitted(es eio.Session, slot uint32) {
 	sh.sockets.At(slot).state = connected
 	es.SetUser(es.User() | everJoined)
 	es.SetJoined(true)
 	sh.srv.registry.announce(sh.instance(slot))
 	sh.local.Add(slot, sh.sockets.Gen(slot), sh.instance(slot).id)
 	sh.tellOwn(slot, true)
-	if sh.instance(slot).ns.table.Load().rooms != nil {
-		sh.follow(slot)
-	}
 }
 
 // accept makes a socket connected, tells the client, and has the connect
@@ -191,8 +199,9 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 	text := parser.AppendConnect(sh.scratch[:0], sh.instance(slot).name, id, pid)
 	n := len(text)
 	text = eio.AppendText(text, text)
-	sh.transmit(es, text[n:], false)
+	sh.transmit(es, text[n:], false, nil)
 	sh.scratch = text[:0]
+	sh.goOn(slot)
 	if len(t.connect) == 0 {
 		sh.settle(slot)
 		return
@@ -212,7 +221,7 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 			}
 		}
 		welcome = true
-		if !sh.srv.o.KeepHandshake {
+		if sh.srv.o.KeepHandshake != KeepAlways {
 			s.post((*shard).settle)
 		}
 		return nil
@@ -223,39 +232,41 @@ func (sh *shard) accept(es eio.Session, slot uint32, t *table) {
 // options say otherwise; and the request that its session began with, unless
 // another namespace that it may join wants to see that.
 func (sh *shard) settle(slot uint32) {
-	if sh.srv.o.KeepHandshake {
+	keep := sh.srv.o.KeepHandshake
+	if keep == KeepAlways {
 		return
 	}
 	sh.srv.details.settle(sh.ref(slot))
 	sh.giveBack(slot)
-	if es := sh.session(slot); es.Valid() && !sh.joinsMore(es) {
+	es := sh.session(slot)
+	if es.Valid() && (keep == KeepForFirst && sh.instance(slot).ns.table.Load().greets() || !sh.joinsMore(es)) {
 		sh.dropRequest(es)
 	}
 }
 
 // joinsMore tells whether a session may join one more namespace whose handlers
-// can ask how it began.
+// can ask how it began. It looks at the sockets that the session has, however many
+// namespaces there are.
 func (sh *shard) joinsMore(es eio.Session) bool {
-	return slices.ContainsFunc(*sh.srv.registry.all.Load(), func(ns *Namespace) bool {
-		if !ns.greets() || ns.in == nil {
-			return ns.greets()
+	who := &sh.srv.registry.greeters
+	if who.open.Load() > 0 {
+		return true
+	}
+	left := who.literal.Load()
+	for slot := es.User() &^ userFlags; slot != 0; slot = sh.sockets.At(slot).next {
+		// One that is not connected yet may be refused, and try again.
+		if ns := sh.instance(slot).ns; ns.in != nil && ns.table.Load().greets() && sh.sockets.At(slot).state == connected {
+			left--
 		}
-		slot := sh.find(es, []byte(ns.name))
-		return slot == 0 || sh.sockets.At(slot).state != connected // it may be refused, and try again
-	})
-}
-
-// greets tells whether the namespace has handlers for sockets that connect.
-func (n *Namespace) greets() bool {
-	t := n.table.Load()
-	return len(t.use)+len(t.connect) > 0
+	}
+	return left > 0
 }
 
 // refuse answers a CONNECT with a CONNECT_ERROR.
 func (sh *shard) refuse(es eio.Session, name string, e *Error) {
-	sh.tally.refused++
+	sh.tally.Refused++
 	text, _ := parser.AppendConnectError(nil, name, e.Message, e.Data) // which is JSON, if any: see refusal
-	sh.transmit(es, eio.AppendText(nil, text), false)
+	sh.transmit(es, eio.AppendText(nil, text), false, nil)
 }
 
 // drop ends a socket that was never connected.
@@ -267,7 +278,7 @@ func (sh *shard) drop(es eio.Session, slot uint32) {
 	sh.local.Remove(slot)
 	sh.failAcks(slot)
 	sh.free(slot)
-	sh.srv.details.remove(ref)
+	sh.srv.forget(ref)
 }
 
 // runMiddlewares runs the middlewares of a socket, on a goroutine, and tells the loop.
@@ -324,122 +335,85 @@ func (sh *shard) afterMiddlewares(s Socket, refused *Error) {
 		sh.srv.seq.admit(sh, es, slot)
 		return
 	}
-	sh.justEnded.end(sh, es, s.in.name)
+	sh.justEnded.End(sh.loop, es, s.in.name)
 	sh.drop(es, slot)
-	sh.space(s.in.ns).refused++
+	sh.space(s.in.ns).Refused++
 	sh.reject(es, s.in.name, refused)
 }
 
-// When the server ends a socket, its client goes on sending to the namespace
-// until it knows: an event, an acknowledgement or its own DISCONNECT crosses ours
-// on the way. For what may be a round trip such packets are dropped; after that,
-// as from the start, a packet for a namespace that was never joined is a
-// violation. What is remembered for that is charged to the session's budget, and left
-// out if there is no room in it.
-
-const (
-	// recentEndTime is how long packets may cross: for as long as a ping may take
-	// there and back, with the default time-out of 20 s and some air.
-	recentEndTime = 30 * time.Second
-	// maxRecentEnds bounds the namespaces of one session that are remembered; the
-	// oldest is forgotten for one more.
-	maxRecentEnds = 16
-)
-
-// recentEnds are what the server has ended, by session. Owned by the loop.
-type recentEnds struct {
-	of    map[uint64][]recentEnd
-	queue []arrival // sessions in of, each once, by the time of looking at them
+// arrivals are the sessions that have not joined a namespace yet, in the order
+// of opening, which is that of their deadlines.
+type arrivals struct {
+	queue []arrival
 	timer loop.Timer
 }
 
-type recentEnd struct {
-	name    string // the instance's
-	until   int64  // ms on the loop's clock
-	account *budget.Account
+type arrival struct {
+	session uint64
+	at      int64 // ms on the loop's clock
 }
 
-// crossingBytes is what one takes beside its name, about: with the place of the
-// session's.
-const crossingBytes = 96
+// waits tells whether the session is open and has joined nothing yet.
+func (a arrival) waits(sh *shard) bool {
+	es, ok := sh.srv.eio.Lookup(sh.loop, a.session)
+	return ok && es.User()&everJoined == 0
+}
 
-// release ends what is charged for it.
-func (x recentEnd) release() { x.account.Release(crossingBytes + len(x.name)) }
-
-// end notes that the server has ended a socket in a namespace.
-func (c *recentEnds) end(sh *shard, es eio.Session, name string) {
-	if c.of == nil {
-		c.of = map[uint64][]recentEnd{}
+func (a *arrivals) add(sh *shard, session uint64) {
+	if len(a.queue) == cap(a.queue) && len(a.queue) >= 1024 {
+		// Sessions that come and go at once are not to be remembered for long.
+		a.queue = slices.DeleteFunc(a.queue, func(q arrival) bool { return !q.waits(sh) })
 	}
-	session, until := es.Ref(), sh.loop.Now()+recentEndTime.Milliseconds()
-	all, known := c.of[session]
-	if len(all) == maxRecentEnds {
-		all[0].release()
-		all = append(all[:0], all[1:]...)
-	}
-	if account := es.Budget(); account.Spare(crossingBytes + len(name)) {
-		all = append(all, recentEnd{name, until, account})
-	}
-	if c.of[session] = all; !known {
-		c.queue = append(c.queue, arrival{session, until})
-	}
-	if !c.timer.Armed() {
-		sh.loop.Schedule(&c.timer, recentEndTime, func() { c.expire(sh) })
+	a.queue = append(a.queue, arrival{session, sh.loop.Now() + sh.srv.o.ConnectTimeout.Milliseconds()})
+	if !a.timer.Armed() {
+		sh.loop.Schedule(&a.timer, sh.srv.o.ConnectTimeout, func() { a.expire(sh) })
 	}
 }
 
-// has tells whether a packet for a namespace may be one that crosses.
-func (c *recentEnds) has(sh *shard, es eio.Session, name []byte) bool {
-	for _, x := range c.of[es.Ref()] {
-		if x.name == string(name) && x.until > sh.loop.Now() {
-			return true
+// expire closes the sessions that are still without a namespace, and forgets
+// the others.
+func (a *arrivals) expire(sh *shard) {
+	now, i := sh.loop.Horizon(), 0
+	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
+		if a.queue[i].waits(sh) {
+			sh.tally.Timeouts++
+			es, _ := sh.srv.eio.Lookup(sh.loop, a.queue[i].session)
+			es.CloseFor(eio.CloseConnectTimeout, "connect timeout")
 		}
 	}
-	return false
-}
-
-// join notes that the client asks for a namespace: what comes behind that is meant
-// for its new socket.
-func (c *recentEnds) join(es eio.Session, name string) {
-	all := c.of[es.Ref()]
-	if len(all) == 0 {
+	a.queue = a.queue[i:]
+	if len(a.queue) == 0 {
+		a.queue = nil
 		return
 	}
-	c.of[es.Ref()] = slices.DeleteFunc(all, func(x recentEnd) bool {
-		if x.name == name {
-			x.release()
-		}
-		return x.name == name
-	})
+	wait := time.Duration(max(a.queue[0].at-now, 100)) * time.Millisecond // several at once
+	sh.loop.Schedule(&a.timer, wait, func() { a.expire(sh) })
 }
 
-// forget ends what is kept for a session that ends, and its budget with it; its place
-// in the queue runs out.
-func (c *recentEnds) forget(es eio.Session) {
-	if len(c.of) > 0 {
-		delete(c.of, es.Ref())
-	}
+var closedContext = func() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrClosed)
+	return ctx
+}()
+
+// OnUpgrade adds a function that is called when the connection of a socket that has been
+// admitted, and has not left, becomes a WebSocket. It runs on the event loop, and must not
+// block; a panic in it goes to Options.OnError. One that is admitted later has the
+// connection as Socket.Transport says.
+func (n *Namespace) OnUpgrade(h func(Socket)) {
+	n.change(func(t *table) { t.upgrade = append(t.upgrade[:len(t.upgrade):len(t.upgrade)], h) })
 }
 
-// expire forgets what is over.
-func (c *recentEnds) expire(sh *shard) {
-	now, i := sh.loop.Now(), 0
-	for ; i < len(c.queue) && c.queue[i].at <= now; i++ {
-		all, ok := c.of[c.queue[i].session]
-		switch {
-		case !ok:
-		case len(all) > 0 && all[len(all)-1].until > now:
-			c.queue = append(c.queue, arrival{c.queue[i].session, all[len(all)-1].until})
-		default:
-			for _, x := range all {
-				x.release()
-			}
-			delete(c.of, c.queue[i].session)
+// Upgraded is called by the Engine.IO server for a session that is a WebSocket now.
+func (srv *Server) Upgraded(es eio.Session) {
+	sh := srv.shards[es.Loop().Index()]
+	for slot := es.User() &^ userFlags; slot != 0; slot = sh.sockets.At(slot).next {
+		if sh.sockets.At(slot).state != connected {
+			continue
+		}
+		sh.saw(slot, Observation{Kind: ObservedUpgrade})
+		for _, h := range sh.instance(slot).ns.table.Load().upgrade {
+			_ = srv.call(sh.socket(slot), "upgrade", func() error { h(sh.socket(slot)); return nil }) // which has told OnError
 		}
 	}
-	if c.queue = c.queue[i:]; len(c.queue) == 0 {
-		c.queue = nil
-		return
-	}
-	sh.loop.Schedule(&c.timer, time.Duration(max(c.queue[0].at-now, 1000))*time.Millisecond, func() { c.expire(sh) })
 }

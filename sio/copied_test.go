@@ -168,6 +168,13 @@ var copying = map[string]struct {
 	call func(k *keeper, l *loan)
 	want func(k *keeper)
 }{
+	"Socket.JoinReplay": {func(k *keeper, l *loan) {
+		k.ns.KeepHistory(sio.History{Size: 1})
+		k.s.JoinReplay(l.names("a", "b"), 1)
+	}, func(k *keeper) { // the others are asked first, if there are any
+		eventually(k.t, "the rooms are joined", func() bool { return len(k.s.Rooms()) > 1 })
+		k.roomsAre("a", "b")
+	}},
 	"Socket.Join": {func(k *keeper, l *loan) { k.s.Join(l.names("a", "b")...) }, func(k *keeper) { k.roomsAre("a", "b") }},
 	"Socket.Leave": {func(k *keeper, l *loan) { k.s.Join("a", "b", "spoiled"); k.s.Leave(l.names("a", "b")...) },
 		func(k *keeper) { k.roomsAre("spoiled") }},
@@ -194,9 +201,15 @@ var copying = map[string]struct {
 		l.spoil()
 		_ = to.Emit("x", l.args()...)
 	}, func(k *keeper) { k.receives("x") }},
-	"BroadcastOperator.Emit": {func(k *keeper, l *loan) { _ = k.ns.All().Compress(false).Emit("x", l.args()...) }, func(k *keeper) { k.receives("x") }},
+	"BroadcastOperator.Emit":       {func(k *keeper, l *loan) { _ = k.ns.All().Compress(false).Emit("x", l.args()...) }, func(k *keeper) { k.receives("x") }},
+	"BroadcastOperator.EmitOffset": {func(k *keeper, l *loan) { _, _ = k.ns.All().EmitOffset("x", l.args()...) }, func(k *keeper) { k.receives("x") }},
 	"BroadcastOperator.EmitAck": {func(k *keeper, l *loan) { _, _ = k.ns.All().EmitAck(done(), "x", l.args()...) },
 		func(k *keeper) { k.receives("x") }},
+	"BroadcastOperator.EmitAckEach": {func(k *keeper, l *loan) { _, _ = k.ns.All().EmitAckEach(done(), func(sio.Args) {}, "x", l.args()...) },
+		func(k *keeper) { k.receives("x") }},
+	"BroadcastOperator.EmitAckSent": {func(k *keeper, l *loan) {
+		_, _ = k.ns.All().EmitAckSent(done(), func() {}, func(sio.Args) {}, "x", l.args()...)
+	}, func(k *keeper) { k.receives("x") }},
 	"BroadcastOperator.ServerSideEmit": {func(k *keeper, l *loan) { _ = k.ns.All().ServerSideEmit("x", l.args()...) }, (*keeper).heard},
 	"BroadcastOperator.ServerSideAsk":  {func(k *keeper, l *loan) { _, _ = k.ns.All().ServerSideAsk(done(), "x", l.args()...) }, (*keeper).heard},
 
@@ -239,7 +252,11 @@ var copying = map[string]struct {
 
 // notKept are the other methods with such parameters.
 var notKept = map[string]string{
+	"Socket.JoinReplayWait": "it is JoinReplay, and waits",
 	"Socket.JoinWait":       "it waits until the names have been read, and TestJoinWait overwrites them",
+	"Socket.EmitAckID":      "it is EmitAckFunc, and tells the number",
+	"Socket.Pack":           "what is appended to",
+	"Server.Unpack":         "TestSocketsAsData: strings are copied",
 	"Socket.SetData":        "the value is the application's, and kept as it is",
 	"Socket.Auth":           "a destination",
 	"RemoteSocket.Auth":     "a destination",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,8 +160,8 @@ func TestKeys(t *testing.T) {
 	}
 	first.Delete(s)
 	failure.Delete(s)
-	if n := srv.Held()["details"]; n != 1 { // of the recovery
-		t.Errorf("%d details are held, want 1", n)
+	if h := srv.Held(); h["details"] != 1 || h["values"] != 0 { // of the recovery
+		t.Errorf("%v are held, want 1 detail and no values", h)
 	}
 	defer func() {
 		if recover() == nil {
@@ -181,11 +182,43 @@ func TestSocketsWithoutDataTakeNothing(t *testing.T) {
 		"DataOf": func() { _, _ = sio.DataOf[int](x.s) },
 		"nil":    func() { x.s.SetData(nil) },
 	} {
-		if f(); st.Held()["details"] != 0 {
+		if f(); st.Held()["details"]+st.Held()["values"] != 0 {
 			t.Errorf("after %s a detail is held", what)
 		}
 	}
-	if err := key.Set(x.s, 1); err != nil || st.Held()["details"] != 1 {
-		t.Errorf("Set = %v, %v details are held, want 1", err, st.Held()["details"])
+	if err := key.Set(x.s, 1); err != nil || st.Held()["values"] != 1 {
+		t.Errorf("Set = %v, %v sockets' values are held, want 1", err, st.Held()["values"])
+	}
+}
+
+// EditData makes the new data of the old, and nobody stores anything meanwhile.
+func TestEditData(t *testing.T) {
+	var joined chan sio.Socket
+	srv := serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	c := srv.join("40")
+	s := take(t, joined)
+	add := func(old any) (any, error) {
+		n, _ := old.(int)
+		return n + 1, nil
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 100 {
+				if err := s.EditData(add); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	no := errors.New("no")
+	if err := s.EditData(func(any) (any, error) { return 1, no }); err != no || s.Data() != 400 {
+		t.Errorf("EditData = %v, and the data is %v, want 400", err, s.Data())
+	}
+	c.send("41")
+	eventually(t, "it has left", func() bool { return errors.Is(s.EditData(add), sio.ErrClosed) })
+	if s.Data() != nil {
+		t.Error("who has left has data")
 	}
 }

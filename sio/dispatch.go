@@ -14,12 +14,14 @@ import (
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // Message is called by the Engine.IO server for each message of a client.
 func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 	sh := srv.shards[es.Loop().Index()]
+	sh.size = len(data)
 	done, err := sh.assemble(es, data, binary)
 	if done && err == nil && len(sh.packet.Event) > srv.o.MaxEventName && sh.packet.Type == parser.Event {
 		err = errEventName
@@ -35,7 +37,7 @@ func (srv *Server) Message(es eio.Session, data []byte, binary bool) {
 
 // badPacket ends a session whose client sent what cannot be a packet.
 func (sh *shard) badPacket(es eio.Session, err error) {
-	sh.tally.badPackets++
+	sh.tally.BadPackets++
 	sh.srv.notice.Info("a connection was closed for a packet that cannot be one", "client", es.RemoteAddr(), "error", err)
 	es.Close()
 }
@@ -73,6 +75,7 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 	case p.Type == parser.Event && state == connected:
 		sh.event(es, slot, p)
 	case p.Type == parser.Ack && state == connected:
+		sh.instances[r.instance].space.In.Acks++
 		sh.acked(es, slot, p)
 	default:
 		sh.forNobody(es, p)
@@ -82,34 +85,42 @@ func (sh *shard) handle(es eio.Session, p *parser.Packet) {
 // forNobody drops a packet for a socket that the server has just ended. Any other
 // that is for none is a violation.
 func (sh *shard) forNobody(es eio.Session, p *parser.Packet) {
-	if p.Type == parser.ConnectError || !sh.justEnded.has(sh, es, p.Namespace) {
+	if p.Type == parser.ConnectError || !sh.justEnded.Has(sh.loop, es, p.Namespace) {
 		sh.violated(es)
 		return
 	}
-	sh.tally.crossed++
+	sh.tally.Drops.Crossed++
 }
 
 // event has an event's handler called: here, or on the socket's goroutine with
 // a copy of the packet.
 func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
 	x := &sh.instances[sh.sockets.At(slot).instance]
-	x.space.events++
-	e := x.in.ns.table.Load().lookup(p.Event)
+	x.space.In.Received(p)
+	t := x.in.ns.table.Load()
+	if len(t.gates) > 0 && !sh.passes(es, slot, p, t.gates) {
+		return
+	}
+	sh.sawEvent(slot, p)
+	e := t.lookup(p.Event)
 	if e == nil || sh.sockets.Marked(slot, sh.sockets.Gen(slot)) {
 		return
 	}
 	s := sh.socket(slot)
 	if !e.inline || sh.held(slot) {
-		account, size := es.Budget(), sizeOfEvent(p)
+		account, size := es.Budget(), sizeOfEvent(len(p.Event), p.Args, p.Buffers)
 		if account.Work(size) {
 			sh.inbox(slot).put(task{msg: newMsg(s, p), handler: e.run, account: account, size: size, hold: e.inline})
 		}
 		return
 	}
-	m := &sh.msg
-	m.view(s, p, e.event)
+	m, event := &sh.msg, e.event
+	if event == "" { // it is any
+		event = sh.names.String(p.Event)
+	}
+	m.view(sh, s, p, event)
 	if err := e.call(s, m); err != nil {
-		sh.srv.fail(s, e.event, err)
+		sh.srv.fail(s, event, err)
 	}
 	sh.loop.Yield() // it may have woken somebody
 	m.drop()
@@ -120,6 +131,24 @@ func (sh *shard) event(es eio.Session, slot uint32, p *parser.Packet) {
 func (sh *shard) held(slot uint32) bool {
 	x := sh.exts[slot]
 	return x != nil && x.inbox != nil && x.inbox.holding.Load() > 0
+}
+
+// In tells whether the socket that sent the event is in a room, its own among them,
+// by what was asked for before. In an inline handler that is a look-up.
+func (m *Msg) In(room string) (in bool) {
+	switch {
+	case m.first != nil:
+		return m.first.In(room)
+	case m.s.in == nil || m.s.ref == 0:
+		return false // it was an inline handler's, which has returned; or a server's
+	}
+	sh := m.s.shard()
+	if m != &sh.msg {
+		return m.s.In(room)
+	}
+	sh.loop.RunPosted()
+	slot := sh.lookup(m.s.ref)
+	return slot != 0 && sh.in(slot, room)
 }
 
 // call runs the handler; a panic is an error.
@@ -134,6 +163,7 @@ type assembly struct {
 	parser.Assembler
 	account *budget.Account
 	charged int
+	size    int        // bytes of the packet's messages that have come
 	timer   loop.Timer // by when the next one has to be there
 }
 
@@ -162,7 +192,7 @@ func (sh *shard) assemble(es eio.Session, data []byte, binary bool) (done bool, 
 	case !announces(data):
 		return sh.asm.Text(data, sh.srv.o.Limits, &sh.packet)
 	}
-	own := &assembly{account: es.Budget(), charged: len(data) + assemblyOverhead}
+	own := &assembly{account: es.Budget(), charged: len(data) + assemblyOverhead, size: len(data)}
 	if !own.account.Charge(own.charged) {
 		return false, nil // the session is gone
 	}
@@ -191,9 +221,10 @@ func (sh *shard) continued(es eio.Session, own *assembly, data []byte, binary bo
 			return false, nil // the session is gone, and the assembly with it
 		}
 		own.charged += n
+		own.size += len(data)
 		done, err = own.Binary(data, &sh.packet)
 	}
-	if own.Idle() {
+	if sh.size = own.size; own.Idle() {
 		sh.forgetAssembly(es)
 	} else {
 		sh.awaitAttachment(es, own)
@@ -210,7 +241,7 @@ func (sh *shard) awaitAttachment(es eio.Session, own *assembly) {
 			sh.awaitAttachment(es, own)
 			return
 		}
-		sh.tally.unfinished++
+		sh.tally.Unfinished++
 		sh.srv.notice.Warn("a connection did not send the attachments that it had announced", "flag", "--body-timeout")
 		es.Close()
 	})
@@ -275,6 +306,16 @@ func (sh *shard) keepRequest(es eio.Session, r *request) bool {
 	}
 	sh.requests[es.Ref()] = r
 	return true
+}
+
+// request returns a session's first request as a namespace sees it; nil if it is not
+// kept.
+func (sh *shard) request(es eio.Session) *request {
+	r := sh.requests[es.Ref()]
+	if r == nil && sh.srv.o.KeepHandshake == KeepForFirst {
+		return &request{address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate()} // the first namespace has had the rest
+	}
+	return r
 }
 
 // dropRequest forgets a session's first request.
@@ -360,14 +401,14 @@ func (sh *shard) reject(es eio.Session, name string, e *Error) {
 		sh.refuse(es, name, e)
 		return
 	}
-	sh.tally.refused++
+	sh.tally.Refused++
 	var payload any = e.Message
 	if e.Data != nil {
 		payload = e.Data
 	}
 	head := parser.AppendHead(nil, parser.ConnectError, 0, name, 0, false)
 	text, _ := value.AppendJSON(head, payload) // a text, or JSON: see refusal
-	sh.transmit(es, eio.AppendText(nil, text), false)
+	sh.transmit(es, eio.AppendText(nil, text), false, nil)
 }
 
 // identify asks who a connecting socket is, if anybody wants to know.
@@ -381,14 +422,29 @@ func (sh *shard) identify(slot uint32) {
 		identity = rand.Text() // nobody
 	}
 	if identity != "" {
-		sh.srv.details.edit(s.ref, func(d *detail) { d.identity = identity })
+		sh.srv.details.identify(s.ref, packetlog.Known(identity))
+	}
+}
+
+// identify notes who a socket's client is; "" is nobody.
+func (d *details) identify(ref rooms.Ref, identity string) {
+	s := &d.shards[ref.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case identity == "":
+		delete(s.identities, ref)
+	case s.identities == nil:
+		s.identities = map[rooms.Ref]string{ref: identity}
+	default:
+		s.identities[ref] = identity
 	}
 }
 
 // identity returns who a socket's client is, as far as anybody wanted to know.
-func (srv *Server) identity(ref rooms.Ref) string {
-	if d := srv.details.get(ref); d != nil {
-		return d.identity
-	}
-	return ""
+func (d *details) identity(ref rooms.Ref) string {
+	s := &d.shards[ref.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identities[ref]
 }

@@ -38,8 +38,10 @@
 //	})
 //
 // Each name that clients join is an instance with rooms of its own, there as long
-// as they are. The namespace speaks to all of them, [Namespace.Instance] to one.
-// [Server.OfFunc] takes a function that tells which names there are.
+// as they are. The namespace speaks to all of them, [Namespace.Instance] to one, and
+// [Server.Find] has a name of any namespace.
+// [Namespace.Restrict] says which values may be joined, [Server.OfFunc] takes a function
+// that tells which names there are, [Server.Define] adds namespaces while clients come.
 //
 // # Events
 //
@@ -62,6 +64,8 @@
 // [Namespace.HandleAny] handles what has no handler, [Namespace.UseEvent] wraps all
 // handlers, and [Namespace.UseEmit] all that is emitted.
 //
+// What came as JSON from elsewhere is passed on undecoded by [ParseArgs].
+//
 // # Acknowledgements
 //
 // A handler of [OnAck] returns what the client is answered, or an error. The other
@@ -72,6 +76,9 @@
 //	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
 //	defer cancel()
 //	sure, err := sio.Ask[bool](ctx, s, "sure?", o.Count)
+//
+// An answer that somebody else will know is a [Reply], which outlives the event, or, for
+// another process, the event's number: [Socket.ReplyTo].
 //
 // [AskFunc] and [Socket.EmitAckFunc] do not wait: a function is called with the
 // answer, in its turn among the socket's handlers, and until then there is no goroutine:
@@ -99,6 +106,14 @@
 // it. It can also do to many what Socket does to one, as [BroadcastOperator.Join],
 // [BroadcastOperator.Leave] and [BroadcastOperator.Disconnect], and list those of
 // this server with [BroadcastOperator.Sockets].
+//
+// A namespace can keep the last events of its rooms ([Namespace.KeepHistory]): who joins
+// one by [Socket.JoinReplay] is sent them first, with nothing missing or twice between
+// them and what follows. In a cluster a server that has had no members of the room asks
+// the others, for a second at most, and puts what they have before what it was sent
+// itself. Events are told apart by their bytes there, and servers get what they emit
+// themselves sooner than the others do: so the replayed part may be in an order that not
+// every server had, and of equal events that were emitted at that moment one may be missing.
 //
 // # Who is there
 //
@@ -143,9 +158,10 @@
 //
 // # What belongs to a socket
 //
-// Values that stay here have a [Key], with their type. What [Socket.SetData] stores
-// is shown to other servers, and comes back with a client that recovers; [DataOf] has
-// its type:
+// Values that stay here have a [Key], with their type, or a [ConnKey] if the sockets
+// of the same connection in other namespaces are to find them too ([Conn]). What
+// [Socket.SetData] stores is shown to other servers, and comes back with a client that
+// recovers; [DataOf] has its type, and [Socket.EditData] changes it:
 //
 //	user, _ := User.Get(s)
 //	name, err := sio.DataOf[string](s)
@@ -168,6 +184,17 @@
 // dropped for each client that has something else waiting:
 //
 //	return s.Broadcast().Volatile().Emit("cursor", m.Raw(0))
+//
+// One whose newest value is what counts has a [Class]: a client that takes less than it
+// is sent gets the latest price of each symbol, and who keeps up gets all of them:
+//
+//	board.SetClass("price", func(a sio.Args) sio.Class {
+//		var symbol string
+//		if a.Decode(&symbol) != nil {
+//			return sio.Class{}
+//		}
+//		return sio.Class{Policy: sio.Conflate, Key: symbol}
+//	})
 //
 // If Options.PerMessageDeflate is set, long messages over WebSocket are sent
 // compressed to clients that can take it, and a broadcast is compressed once for
@@ -215,7 +242,8 @@
 //
 // An event loop serves thousands of sockets. Handlers of [Namespace.HandleInline]
 // and functions of [Server.OfFunc] run on it, which saves the goroutine and a copy
-// of the message, and must not block.
+// of the message, and must not block: where something has to wait after all, [Msg.Later]
+// has a handler go on on the goroutine.
 //
 // All methods may be called from any goroutine. What one goroutine emits reaches
 // each socket in the order emitted, direct emits and broadcasts alike, and Join
@@ -232,6 +260,9 @@
 //	o := sio.Options{PingInterval: 10 * time.Second, MaxHTTPBufferSize: 100_000}
 //	o.Engine.MaxSessions = 50_000 // of Engine.IO
 //	o.Loop.SlowAfter = 5 * time.Second
+//
+// A [Namespace.Gate] judges each event before anything is done with it, and says what
+// becomes of one too many.
 //
 // What one client can cost is bounded: its namespaces, rooms, acknowledgements and
 // names of events, what is in a packet (Limits), what is kept for it on the way in
@@ -273,6 +304,17 @@
 //	defer cancel()
 //	fmt.Println(srv.Shutdown(ctx))
 //
+// [Server.Drain], before it, has them leave one after the other, over a time, so that
+// they do not all come to other servers at once.
+//
+// # Upgrading
+//
+// [Server.Handover] gives all clients, with their connections, to another process of the same
+// program or a newer one, which has called [Inherit]: they notice a pause. Package
+// sio/handover has the two meet. What of a socket is not the server's to encode says how it
+// travels: [CarryKey], [CarryConnKey], Options.EncodeData; what a program has beside sockets
+// is a [Part]. See the example of [Server.Handover].
+//
 // # Testing
 //
 // Package siotest has clients without a network, for tests of what is registered
@@ -291,10 +333,17 @@
 //   - who owns a socket's state: shard.go, record; handshake.go, detail
 //   - where an emit gets its place: sequencer.go; clustered.go with a cluster's log
 //   - who disconnects a slow client: loop/slow.go; one that polls: eio/pollqueue.go
+//   - what is dropped for one: options.go, Class; loop/class; loop/classes.go, eio/pollclass.go
 //   - until when a view is valid: [Namespace.HandleInline], msg.go; below [eio.Handler]
 //   - what an unknown session gets: eio/forward.go; in a cluster internal/relay
+//   - what a gate says: errors.go, Verdict
 //   - connecting, events, leaving: connect.go, dispatch.go and inbox.go, leave.go
 //   - broadcasts, and what else is done to many: broadcast.go, operators.go, rooms
 //   - recovery: recover.go, internal/packetlog; in a cluster internal/clusterlog
-//   - where the rest is: internal/ pattern, memory, due, confine, clientfiles, quiet
+//   - who is told of all that happens: [Server.Observe], observe.go
+//   - who hands over, and takes over: handover.go, inherit.go, internal/passage; how handlers
+//     are held, and programs kept waiting: hold.go; what goes and how: records.go, moving.go;
+//     how it comes: adopt.go, restore.go; what else the server has: ownparts.go, carry.go
+//   - where the rest is: internal/ pattern, memory, due, fifo, crossing, outbound, confine,
+//     clientfiles, quiet, running
 package sio

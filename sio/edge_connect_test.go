@@ -206,7 +206,7 @@ func TestPacketsBeforeTheAnswer(t *testing.T) {
 func TestASecondConnectReplacesThePending(t *testing.T) {
 	in, out := make(chan sio.Socket, 10), make(chan struct{})
 	var joined, free chan sio.Socket
-	srv := simulate(t, sio.Options{KeepHandshake: true}, func(srv *sio.Server) {
+	srv := simulate(t, sio.Options{KeepHandshake: sio.KeepAlways}, func(srv *sio.Server) {
 		echo(srv.Of("/"))
 		echo(srv.Of("/slow"))
 		echo(srv.Of("/free"))
@@ -280,10 +280,11 @@ func TestEdge10MiddlewaresBelongToTheirNamespace(t *testing.T) {
 
 func TestEdge12AuthAndHandshake(t *testing.T) {
 	type login struct{ Token string }
-	for _, drop := range []bool{false, true} {
+	for _, keep := range []sio.KeepHandshake{sio.KeepAlways, sio.KeepUntilJoined, sio.KeepForFirst} {
+		drop := keep != sio.KeepAlways
 		var joined chan sio.Socket
 		checked := make(chan string, 10)
-		srv := serve(t, sio.Options{KeepHandshake: !drop}, func(srv *sio.Server) {
+		srv := serve(t, sio.Options{KeepHandshake: keep}, func(srv *sio.Server) {
 			ns := srv.Of("/")
 			echo(ns)
 			ns.Use(func(s sio.Socket) error {
@@ -312,7 +313,7 @@ func TestEdge12AuthAndHandshake(t *testing.T) {
 			t.Error(err)
 		}
 		if kept := l.Token == "secret" && h.Query().Get("q") == "1"; kept == drop {
-			t.Errorf("KeepHandshake %v: later auth is %+v and the URL %q", !drop, l, h.URL())
+			t.Errorf("KeepHandshake %v: later auth is %+v and the URL %q", keep, l, h.URL())
 		}
 		if s.Data() != "secret" {
 			t.Errorf("Data() = %v, want secret", s.Data())

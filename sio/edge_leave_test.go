@@ -265,6 +265,65 @@ func TestShutdownThatIsCut(t *testing.T) {
 	eventually(t, "the end", func() bool { return srv.Held()["details"] == 0 })
 }
 
+// Functions of OnShutdown are called once, with its context, between the handlers of those
+// who leave and the end of the cluster.
+func TestOnShutdown(t *testing.T) {
+	s, order := new(bus).stop(), make(chan string, 10)
+	srv := serve(t, sio.Options{Adapter: s}, func(srv *sio.Server) {
+		srv.Of("/").OnDisconnect(func(sio.Socket, sio.Reason) { time.Sleep(50 * time.Millisecond); order <- "left" })
+		srv.OnShutdown(farewell(s, order))
+	})
+	srv.join("40")
+	if err := srv.Shutdown(within(patience)); err != nil {
+		t.Error(err)
+	}
+	close(order)
+	if got, want := slices.Collect(all(order)), []string{"left", "ended false, ctx <nil>"}; !slices.Equal(got, want) {
+		t.Errorf("called %q, want %q", got, want)
+	}
+}
+
+// When Serve is cut they are called with a context that is done.
+func TestOnShutdownWhenServeIsCut(t *testing.T) {
+	s, order := new(bus).stop(), make(chan string, 10)
+	srv, err := sio.New(sio.Options{Loop: loops(1), Adapter: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.OnShutdown(farewell(s, order))
+	if _, err := srv.Listen("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Serve(within(50 * time.Millisecond)); err != nil {
+		t.Error(err)
+	}
+	if err := srv.Shutdown(within(patience)); err != nil {
+		t.Error(err)
+	}
+	close(order)
+	if got, want := slices.Collect(all(order)), []string{"ended false, ctx context canceled"}; !slices.Equal(got, want) {
+		t.Errorf("called %q, want %q", got, want)
+	}
+}
+
+func farewell(s *stop, order chan<- string) func(ctx context.Context) {
+	return func(ctx context.Context) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		order <- fmt.Sprintf("ended %v, ctx %v", s.ended, ctx.Err())
+	}
+}
+
+func all(c <-chan string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for s := range c {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
 // The context of Serve cuts all, those that poll included.
 func TestServeThatIsCut(t *testing.T) {
 	left := make(chan sio.Reason, 10)

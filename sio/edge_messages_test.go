@@ -186,7 +186,7 @@ func TestCrossingsAreBounded(t *testing.T) {
 // What is remembered is charged to the session, as long as it is; it ends no
 // connection that has no room for it.
 func TestCrossingsAreCharged(t *testing.T) {
-	st := newStage(t, sio.Options{KeepHandshake: true})
+	st := newStage(t, sio.Options{KeepHandshake: sio.KeepAlways})
 	st.Of("/:n").HandleInline("kick", func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil })
 	name := func(i int) string { return "/" + strings.Repeat("x", 900) + fmt.Sprint(i) + "," }
 	end := func(x *extra, i int) {
@@ -230,7 +230,7 @@ func TestCrossingsAreCharged(t *testing.T) {
 // Who has no room for it in its budget is not ended for that.
 func TestCrossingsForWhoHasNoRoom(t *testing.T) {
 	const budget = 300_000
-	st := newStage(t, sio.Options{KeepHandshake: true, Engine: eio.Options{ConnBudget: budget, MaxPayload: 10_000}})
+	st := newStage(t, sio.Options{KeepHandshake: sio.KeepAlways, Engine: eio.Options{ConnBudget: budget, MaxPayload: 10_000}})
 	kick := func(s sio.Socket, _ *sio.Msg) error { s.Disconnect(sio.DisconnectOptions{}); return nil }
 	st.Of("/:n").HandleInline("kick", kick)
 	st.Of("/").HandleInline("kick", kick)

@@ -22,7 +22,7 @@ func newParty(t testing.TB, n int) *party {
 	t.Helper()
 	p := &party{t: t}
 	var joined chan sio.Socket
-	p.server = serve(t, sio.Options{KeepHandshake: true, Loop: loops(3)}, func(srv *sio.Server) {
+	p.server = serve(t, sio.Options{KeepHandshake: sio.KeepAlways, Loop: loops(3)}, func(srv *sio.Server) {
 		p.ns = srv.Of("/")
 		echo(p.ns)
 		joined = sockets(p.ns)

@@ -113,7 +113,7 @@ func TestOldWithoutARoot(t *testing.T) {
 // The query of a namespace is the auth, and among the parameters of the handshake.
 func TestEdge65OldQuery(t *testing.T) {
 	kept := old()
-	kept.KeepHandshake = true
+	kept.KeepHandshake = sio.KeepAlways
 	var joined, inRoot chan sio.Socket
 	srv := simulate(t, kept, func(srv *sio.Server) {
 		inRoot = sockets(srv.Of("/"))
@@ -327,5 +327,18 @@ func TestOldClientsAreRefusedUnlessAllowed(t *testing.T) {
 	p.url = p.base + "?EIO=3&transport=polling"
 	if status, body := p.get(); status != 400 || body != `{"code":5,"message":"Unsupported protocol version"}` {
 		t.Errorf("GET of EIO=3 = %d %q, want 400 and code 5", status, body)
+	}
+}
+
+// A socket is found by its id, and by the one that it is shown by in place of that.
+func TestOldSocketIsFoundByWhatIsShown(t *testing.T) {
+	srv := simulate(t, old(), dialogues)
+	c := srv.joinOld()
+	s, ok := srv.Of("/").Lookup(c.id)
+	if !ok || s.ID() != c.id || s.PublicID() == c.id {
+		t.Fatalf("Lookup(%s) = %v, %t, shown by %s", c.id, s, ok, s.PublicID())
+	}
+	if got, ok := srv.Of("/").Lookup(s.PublicID()); !ok || got != s {
+		t.Errorf("Lookup(%s) = %v, %t", s.PublicID(), got, ok)
 	}
 }

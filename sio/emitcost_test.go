@@ -51,6 +51,39 @@ func BenchmarkEmit(b *testing.B) {
 	}
 }
 
+// BenchmarkAnswer is an event that an inline handler acknowledges.
+func BenchmarkAnswer(b *testing.B) {
+	st, all := emitStage(b, false)
+	st.ns.HandleInline("ask", func(_ sio.Socket, m *sio.Msg) error { return m.Ack("text") })
+	packet := appendPacket(nil, `421["ask","text"]`)
+	peer := all[0].peer
+	peer.Received()
+	peer.Send(packet)
+	if n := len(peer.Received()); n == 0 {
+		b.Fatal("there is no answer")
+	}
+	peer.Discard(true)
+	b.ReportAllocs()
+	for b.Loop() {
+		peer.Send(packet)
+	}
+}
+
+// BenchmarkConnect is a client that comes over a WebSocket, joins the main namespace and
+// goes.
+func BenchmarkConnect(b *testing.B) {
+	st := newStage(b, sio.Options{})
+	b.ReportAllocs()
+	for b.Loop() {
+		x := &extra{t: b, peer: st.sim.Connect(0)}
+		if got := x.begin(); len(got) != 1 {
+			b.Fatalf("the answer to CONNECT is %q", got)
+		}
+		x.peer.Close()
+		st.sim.Turn()
+	}
+}
+
 // What an emit allocates is for the message, and not for its recipients: so much, from
 // its arguments to ten sockets, and to one.
 func TestEmitsAllocateLittle(t *testing.T) {

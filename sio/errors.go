@@ -11,6 +11,9 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
+	"github.com/sioedge/sioedge/sio/internal/pattern"
+	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // ErrClosed is returned for a socket that is no longer connected, by every method
@@ -19,6 +22,11 @@ import (
 // then. What addresses others, as Broadcast and To, still does. A handler may
 // return it: it is not logged.
 var ErrClosed = errors.New("sio: socket is closed")
+
+// Gone tells whether the socket is no longer there, and its methods return
+// [ErrClosed]: for who keeps something by sockets and has to forget it. It does not ask
+// the loop.
+func (s Socket) Gone() bool { return s.gone() }
 
 // ErrServerClosed is returned by ListenAndServe after Shutdown, as net/http's.
 var ErrServerClosed = errors.New("sio: server closed")
@@ -87,7 +95,7 @@ type Reason = eio.Reason
 const (
 	ClientDisconnect   Reason = "client namespace disconnect" // the client left the namespace
 	ServerDisconnect   Reason = "server namespace disconnect" // Socket.Disconnect
-	ServerShuttingDown Reason = "server shutting down"        // Server.Shutdown
+	ServerShuttingDown Reason = "server shutting down"        // Server.Shutdown, Server.Drain
 )
 
 // clientError is what a client may see of err.
@@ -227,12 +235,13 @@ func (srv *Server) report(s Socket, event string, err error) {
 // about returns the attributes of a line about an event of a socket, the same in all
 // lines.
 func about(s Socket, event string) []any {
-	return []any{"namespace", s.in.name, "event", event, "socket", later(s.shown)}
+	return []any{"namespace", s.in.name, "event", event, "socket", later(s.PublicID)}
 }
 
-// shown is what lines of a log call the socket: its id, unless that is one of a
-// client of Socket.IO 2, by which that could be taken over.
-func (s Socket) shown() string {
+// PublicID returns the socket's id, if that may be shown to others; in place of that of
+// a client of Socket.IO 2 (see [Socket.ID]) another one, the same for the socket's life,
+// which is no room.
+func (s Socket) PublicID() string {
 	if _, ok := s.srv().idRef(s.own); s.own != "" && !ok && s.srv().o.Engine.AllowEIO3 {
 		s.own = ""
 	}
@@ -242,8 +251,8 @@ func (s Socket) shown() string {
 // forgotten warns of a question for what the socket brought, which is not kept: its
 // answer would look like that of a client that brought nothing.
 func (s Socket) forgotten(method string) {
-	if !s.srv().o.KeepHandshake {
-		s.srv().notice.Warn("what a client brought is asked for after OnConnect: only Options.KeepHandshake keeps it that long",
+	if s.srv().o.KeepHandshake != KeepAlways {
+		s.srv().notice.Warn("what a client brought is asked for after OnConnect: only Options.KeepHandshake, KeepAlways, keeps it that long",
 			"namespace", s.in.name, "method", method, "flag", "--keep-handshake")
 	}
 }
@@ -267,4 +276,173 @@ func recoverable(r Reason) bool {
 		return true
 	}
 	return false
+}
+
+// An Inbound is an event of a client, or an acknowledgement, as a gate sees it.
+type Inbound struct {
+	Event    []byte // the event's name, a view, valid until the gate returns; nil of an acknowledgement
+	Ack      bool   // it is an acknowledgement
+	WantsAck bool   // it is an event, and the client waits for an acknowledgement
+	Bytes    int    // of its messages as they came, attachments among them
+}
+
+// A Verdict is what a gate says of an event or an acknowledgement. The zero value is
+// Pass.
+type Verdict struct {
+	does   judgement
+	wait   time.Duration
+	err    error
+	code   uint16
+	reason string
+}
+
+type judgement uint8
+
+const (
+	passes judgement = iota
+	drops
+	nacks
+	closes
+)
+
+// The verdicts that say no more. They are not to be changed.
+var (
+	Pass = Verdict{}            // go on
+	Drop = Verdict{does: drops} // forget it: the client is told nothing
+)
+
+// Nack answers the client's acknowledgement with err, as [TypedAck] answers an error,
+// instead of having the event handled. It is Drop where no answer is wanted.
+func Nack(err error) Verdict { return Verdict{does: nacks, err: err} }
+
+// Delay lets pass, and has nothing more read from the client's connection, with all
+// its namespaces, for d: it then has to send more slowly. It is not taken for gone
+// meanwhile. Zero or less is Pass.
+func Delay(d time.Duration) Verdict { return Verdict{wait: max(d, 0)} }
+
+// Close closes the client's connection with a code and a reason, as
+// [Socket.CloseConnWith] does, instead of having the event handled. If they cannot be
+// those of a close, it goes to Options.OnError, and the connection is closed without.
+func Close(code uint16, reason string) Verdict {
+	return Verdict{does: closes, code: code, reason: reason}
+}
+
+// CloseConn closes the connection without a word to the namespaces: the client
+// sees a lost transport and reconnects. The reason is eio.ForcedClose. Node:
+// socket.conn.close().
+func (s Socket) CloseConn() {
+	s.post(func(sh *shard, slot uint32) { sh.session(slot).Close() })
+}
+
+// CloseConnWith is CloseConn with a code and a reason, which the client finds in
+// the details of its disconnect event if it is on a WebSocket:
+//
+//	socket.on("disconnect", (why, {context}) => …) // "transport close", context.code, context.reason
+//
+// Over polling there is no way to tell it. The code is 1000, or from 3000 to
+// 4999 (those from 4000 on are the application's), the reason at most 123 bytes
+// of UTF-8; anything else is an error, and nothing is closed.
+func (s Socket) CloseConnWith(code uint16, reason string) error {
+	if err := eio.CheckClose(code, reason); err != nil {
+		return err
+	}
+	if s.gone() {
+		return ErrClosed
+	}
+	s.post(func(sh *shard, slot uint32) { _ = sh.session(slot).CloseWith(code, reason) })
+	return nil
+}
+
+// Gate adds a function that is asked about each event and each acknowledgement of
+// the namespace's clients, before anything is done with it: before handlers are looked
+// for, before it is copied or waits. It is called on the event loop and must not block;
+// those of several loops at once. The first one that does not let pass decides; of
+// several Delays the longest counts. A panic in it goes to Options.OnError, and is a
+// Nack. What did not pass is in Stats.Drops.
+//
+//	ns.Gate(func(s sio.Socket, in sio.Inbound) sio.Verdict {
+//		if in.Bytes > 10_000 && string(in.Event) == "chat" {
+//			return sio.Nack(&sio.Error{Message: "too long"})
+//		}
+//		return sio.Pass
+//	})
+func (n *Namespace) Gate(f func(s Socket, in Inbound) Verdict) {
+	n.change(func(t *table) { t.gates = append(t.gates[:len(t.gates):len(t.gates)], f) })
+}
+
+// passes asks the gates about a packet, an event or an acknowledgement, and does what
+// they say. It is true if the packet is to be handled.
+func (sh *shard) passes(es eio.Session, slot uint32, p *parser.Packet, gates []func(Socket, Inbound) Verdict) bool {
+	s, in := sh.socket(slot), Inbound{Event: p.Event, WantsAck: p.HasID, Bytes: sh.size}
+	if p.Type == parser.Ack {
+		in = Inbound{Ack: true, Bytes: sh.size}
+	}
+	var v Verdict
+	wait := time.Duration(0)
+	for i := 0; i < len(gates) && v.does == passes; i++ {
+		v = sh.judge(gates[i], s, in)
+		wait = max(wait, v.wait)
+	}
+	es.PauseReadFor(wait)
+	switch v.does {
+	case passes:
+		return true
+	case nacks:
+		if in.WantsAck {
+			m := &sh.msg
+			m.view(nil, s, p, "")
+			_ = m.ackError(v.err) // for the client alone
+			m.drop()
+		}
+	case closes:
+		if err := es.CloseWith(v.code, v.reason); err != nil {
+			sh.srv.fail(s, string(in.Event), err)
+			es.Close()
+		}
+	}
+	sh.tally.Drops.Gated++
+	return false
+}
+
+// judge asks one gate.
+func (sh *shard) judge(gate func(Socket, Inbound) Verdict, s Socket, in Inbound) (v Verdict) {
+	if err := sh.srv.guard(func() error { v = gate(s, in); return nil }); err != nil {
+		sh.srv.fail(s, string(in.Event), err)
+		return Nack(internalError)
+	}
+	return v
+}
+
+// Restrict sets a function that tells which of the namespace's names may be joined; a
+// second one replaces it, and nil is all. A client that asks for another is refused as
+// for one that nobody has ("Invalid namespace"), unless a namespace behind this one has
+// it; behind a literal one there is none. Param returns the value of a parameter. It is
+// asked on the event loop about each socket that wants in, those that come back among
+// them, and must not block. Sockets that are there stay.
+//
+//	trends.Restrict(func(name string, param func(string) string) bool { return isNumber(param("id")) })
+func (n *Namespace) Restrict(may func(name string, param func(string) string) bool) {
+	n.change(func(t *table) { t.may = may })
+}
+
+// lets tells whether a name of the namespace's may be joined.
+func (n *Namespace) lets(name string, params []pattern.Param) bool {
+	may := n.table.Load().may
+	return may == nil || may(name, func(param string) string { return pattern.Value(params, param) })
+}
+
+// Identify says who the socket's client is, in a middleware, for [Recovery] with
+// RunMiddlewares: for who has to ask somebody, and cannot say it as soon as
+// Recovery.Identity is asked, which counts too. It is false of a recovered socket that was
+// somebody else: when the middleware returns nil that is a new one, whose middlewares run
+// again, where Recovered is false. The other can still come back.
+func (s Socket) Identify(who string) (same bool) {
+	d, is := &s.in.ns.srv.details, s.in.ns.srv.details.get(s.ref)
+	if s.in.ns.srv.o.Recovery.Window <= 0 || s.gone() {
+		return true
+	}
+	was := d.identity(s.ref)
+	now := packetlog.Found(was, who)
+	d.identify(s.ref, now)
+	return is == nil || !is.recovered || was == now
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"strings"
 	"time"
 
 	"github.com/sioedge/sioedge/sio"
@@ -170,4 +171,67 @@ func ExampleKey() {
 	fmt.Println(c.EmitAck("who?").Args())
 	// Output:
 	// "Ann", "Ann"
+}
+
+// Visitor is who a connection's client is, whichever of its sockets asks.
+var Visitor = sio.NewConnKey[string]()
+
+// A client says who it is once, where it comes in; further namespaces know it then.
+func ExampleConnKey() {
+	srv := siotest.New(nil, sio.Options{KeepHandshake: sio.KeepForFirst})
+	defer srv.Close()
+	Visitor.OnEnd(func(name string) { fmt.Println(name, "has gone") })
+	srv.Of("/").Use(func(s sio.Socket) error {
+		var login struct{ Name string }
+		if err := s.Auth(&login); err != nil {
+			return err
+		}
+		return Visitor.Set(s, login.Name)
+	})
+	srv.Of("/admin").Use(func(s sio.Socket) error {
+		if name, _ := Visitor.Get(s); name != "Ann" {
+			return &sio.Error{Message: "who are you?"}
+		}
+		return nil
+	})
+
+	c := srv.Dial(siotest.Options{})
+	c.Send(`40/admin,`)
+	c.Send(`40{"name":"Ann"}`, `40/admin,`)
+	for _, packet := range c.Received()[1:] { // behind OPEN
+		kind, _, _ := strings.Cut(packet, "{")
+		fmt.Println(kind)
+	}
+	c.Drop()
+	// Output:
+	// 44/admin,
+	// 40
+	// 40/admin,
+	// Ann has gone
+}
+
+// A handler is on the event loop while what it needs is there, and on the socket's
+// goroutine when it has to ask somebody.
+func ExampleMsg_Later() {
+	srv := siotest.New(nil, sio.Options{})
+	defer srv.Close()
+	known := map[string]string{"A": "Ann"}
+	ask := func(s sio.Socket, m *sio.Msg) error { return m.Ack("asked a database") }
+	srv.Of("/").HandleInline("name", func(s sio.Socket, m *sio.Msg) error {
+		var id string
+		if err := m.Decode(&id); err != nil {
+			return err
+		}
+		if name, ok := known[id]; ok {
+			return m.Ack(name)
+		}
+		return m.Later(ask)
+	})
+
+	c := srv.Connect("/")
+	fmt.Println(c.EmitAck("name", "A").Args())
+	fmt.Println(c.EmitAck("name", "B").Args())
+	// Output:
+	// "Ann"
+	// "asked a database"
 }

@@ -24,7 +24,7 @@ func (srv *Server) Held() map[string]int {
 			held["assemblers"] += len(sh.assemblies)
 			held["brought"] += len(sh.brought)
 			held["handshakes"] += len(sh.requests)
-			held["crossings"] += len(sh.justEnded.of)
+			held["crossings"] += sh.justEnded.Len()
 			held["recoveries"] += len(sh.claims) + len(sh.resumed) + len(sh.replayed)
 			held["instances"] += len(sh.places)
 		}
@@ -41,9 +41,9 @@ func (srv *Server) Held() map[string]int {
 	if q, ok := srv.seq.(interface{ Named() int }); ok {
 		held["recoveries"] += q.Named()
 	}
-	srv.given.mu.Lock()
-	held["given ids"] = len(srv.given.m)
-	srv.given.mu.Unlock()
+	held["given ids"] = srv.given.Len()
+	held["values"] = srv.values.Len()
+	held["connections' values"] = srv.conns.Len() + srv.partings.Len()
 	srv.registry.mu.Lock()
 	held["patterns' namespaces"] = len(srv.registry.live)
 	last := srv.registry.last
@@ -79,9 +79,6 @@ func (s Socket) Writable() (ok bool) {
 	s.ask(func(sh *shard, slot uint32) { ok = sh.session(slot).Writable() })
 	return ok
 }
-
-// Gone tells whether the socket has left and its place is free.
-func (s Socket) Gone() bool { return s.gone() }
 
 // AwaitRunning waits until the loops run.
 func (srv *Server) AwaitRunning() {
@@ -147,6 +144,20 @@ func (q *recovering) Named() int {
 	return len(q.named)
 }
 
+// LastPlace returns the place of the newest entry in the log.
+func (srv *Server) LastPlace() uint64 {
+	q := srv.seq.(*logged)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.log.Last()
+}
+
+// Proven returns the place up to which the socket's client has had everything.
+func (s Socket) Proven() (place uint64) {
+	s.ask(func(sh *shard, slot uint32) { place = sh.srv.seq.proven(sh, slot) })
+	return place
+}
+
 // Members counts the sockets in a room of a literal namespace.
 func (srv *Server) Members(namespace, room string) int {
 	return srv.rooms.Count(srv.registry.called(namespace).id, room)
@@ -188,3 +199,12 @@ func Passed() (names [][2]string) {
 
 // Complete returns o as New takes it.
 func Complete(o Options) (Options, error) { return o.complete() }
+
+// Holds tells whether handlers are held; Parked counts the inboxes that wait for that.
+func (srv *Server) Holds() bool { return srv.hold.on.Load() }
+
+func (srv *Server) Parked() int {
+	srv.hold.mu.Lock()
+	defer srv.hold.mu.Unlock()
+	return len(srv.hold.parked)
+}

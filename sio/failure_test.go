@@ -245,7 +245,7 @@ func (unencodable) MarshalJSON() ([]byte, error) { panic("no JSON of this") }
 // clumsy is an adapter whose EmitAck panics.
 type clumsy struct{ *stop }
 
-func (clumsy) EmitAck(context.Context, rooms.Target, rooms.Event, func(rooms.Value)) error {
+func (clumsy) EmitAck(context.Context, rooms.Target, rooms.Event, func(int), func(rooms.Value)) error {
 	panic("clumsy")
 }
 
@@ -317,9 +317,10 @@ var _ json.Marshaler = unencodable{}
 // Whoever asks for what a client brought when that is not kept any more reads why in
 // the log, and not while it is, or when the socket has gone.
 func TestForgottenHandshakeIsLogged(t *testing.T) {
-	for _, keep := range []bool{false, true} {
+	for _, o := range []sio.KeepHandshake{sio.KeepUntilJoined, sio.KeepAlways, sio.KeepForFirst} {
+		keep := o == sio.KeepAlways
 		j, joined := &journal{}, make(chan sio.Socket, 1)
-		srv := serve(t, sio.Options{KeepHandshake: keep, Logger: slog.New(slog.NewTextHandler(j, nil))}, func(srv *sio.Server) {
+		srv := serve(t, sio.Options{KeepHandshake: o, Logger: slog.New(slog.NewTextHandler(j, nil))}, func(srv *sio.Server) {
 			ns := srv.Of("/")
 			echo(ns)
 			look := func(s sio.Socket) error {
@@ -337,7 +338,7 @@ func TestForgottenHandshakeIsLogged(t *testing.T) {
 		srv.Of("/").All().Sockets() // behind what OnConnect has posted
 		c.quiet("")
 		if log := strings.Join(j.lines(), ""); log != "" {
-			t.Errorf("KeepHandshake %v: before, the log has %q", keep, log)
+			t.Errorf("KeepHandshake %v: before, the log has %q", o, log)
 		}
 		c.send(`421["auth"]`, `422["auth"]`)
 		c.expect("431[]", "432[]")
@@ -346,7 +347,7 @@ func TestForgottenHandshakeIsLogged(t *testing.T) {
 		s.Handshake()
 		lines := strings.Join(j.lines(), "\n")
 		if got := strings.Count(lines, "Options.KeepHandshake"); keep != (got == 0) || got > 1 || !keep && !strings.Contains(lines, "method=Auth flag=--keep-handshake") {
-			t.Errorf("KeepHandshake %v: after two questions the log has %q", keep, lines)
+			t.Errorf("KeepHandshake %v: after two questions the log has %q", o, lines)
 		}
 	}
 }

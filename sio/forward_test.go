@@ -199,7 +199,7 @@ func TestForwardedHeaders(t *testing.T) {
 	ask := func(origin string) *http.Response {
 		r, _ := http.NewRequest(http.MethodPost, p.url+"&x=%zz;a&x", strings.NewReader("42[\"echo\"]"))
 		r.Host = "public.example"
-		r.Header = http.Header{"Origin": {origin}, "Cookie": {"a=b"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"},
+		r.Header = http.Header{"Origin": {origin}, "Cookie": {"a=b"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Proto": {"https"}, "Forwarded": {`for="x`},
 			"Connection": {"x-hop"}, "X-Hop": {"1"}, "Keep-Alive": {"timeout=1"}, "User-Agent": {""}, "Expect": {"100-continue"}}
 		resp, err := p.http.Do(r)
 		if err != nil {
@@ -218,7 +218,7 @@ func TestForwardedHeaders(t *testing.T) {
 	if r.Host != "public.example" || !strings.HasSuffix(r.RequestURI, "&x=%zz;a&x") || r.Method != http.MethodPost {
 		t.Errorf("forwarded is %s %s of %s, want what was asked", r.Method, r.RequestURI, r.Host)
 	}
-	for name, want := range map[string]string{"X-Forwarded-For": "[192.0.2.1, 127.0.0.1]", "X-Forwarded-Proto": "[https]", "Cookie": "[a=b]",
+	for name, want := range map[string]string{"X-Forwarded-For": "[192.0.2.1, 127.0.0.1]", "X-Forwarded-Proto": "[https]", "Forwarded": `[for="x for=127.0.0.1]`, "Cookie": "[a=b]",
 		"Origin": "[https://a.example]", "X-Hop": "[]", "Keep-Alive": "[]", "User-Agent": "[]", "Expect": "[]"} {
 		if got := fmt.Sprint(r.Header[name]); got != want {
 			t.Errorf("forwarded is %s %s, want %s", name, got, want)

@@ -2,6 +2,7 @@ package sio
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,14 +74,16 @@ func (w *wire) events() (all []string) {
 
 // A frozen server has namespace / with an echo. It goes on with the ids of one whose
 // key it has.
-func newFrozen(t *testing.T, key []byte) (*Server, *loop.Sim) {
-	srv, sim, err := NewSim(Options{KeepHandshake: true, Engine: eio.Options{Node: "Node", IDKey: key}, Recovery: Recovery{Window: time.Minute}, Loop: loop.Options{Loops: 2}})
+func newFrozen(t testing.TB, key []byte) (*Server, *loop.Sim) {
+	srv, sim, err := NewSim(Options{KeepHandshake: KeepAlways, Engine: eio.Options{Node: "Node", IDKey: key}, Recovery: Recovery{Window: time.Minute}, Loop: loop.Options{Loops: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.Of("/").HandleInline("echo", func(s Socket, m *Msg) error { return s.Emit("echoed", m.Args) })
 	return srv, sim
 }
+
+var frozen, connFrozen = NewKey[int](), NewConnKey[int]()
 
 // What a socket is lies in plain data: it goes on in another server, in its place or
 // in another one, and its client notices nothing.
@@ -100,6 +103,9 @@ func TestASocketGoesOnInAnotherServer(t *testing.T) {
 		sockets[i], _ = socketOf(from, answer.SID)
 		sockets[i].Join("both", fmt.Sprint("room ", i))
 		sockets[i].SetData(i)
+		if err := errors.Join(frozen.Set(sockets[i], i), connFrozen.Set(sockets[i], 10+i)); err != nil {
+			t.Fatal(err)
+		}
 		sockets[i].ExpireAt(from.Now().Add(time.Hour), nil)
 	}
 	for i := range 2 {
@@ -141,10 +147,10 @@ func TestASocketGoesOnInAnotherServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !sh.restoreSession(es, []*socketState{states[i]}, func(id uint64) *pendingAck {
+		if err := sh.restoreSession(es, []*socketState{states[i]}, func(id uint64) *pendingAck {
 			return &pendingAck{done: func(a Args, err error) { answered[i] = fmt.Sprint(string(a.Raw(0)), err) }}
-		}) {
-			t.Fatalf("socket %d was not restored", i)
+		}); err != nil {
+			t.Fatalf("socket %d was not restored: %v", i, err)
 		}
 		slot := sh.find(es, []byte("/"))
 		was := sockets[i]
@@ -156,7 +162,7 @@ func TestASocketGoesOnInAnotherServer(t *testing.T) {
 			t.Errorf("socket %d has the id %s, want %s", i, sockets[i].ID(), was.ID())
 		}
 	}
-	if _, ok := to.shards[0].restoreSocket(to.shards[0].session(sockets[0].ref.Slot()), states[0], nil); ok {
+	if _, err := to.shards[0].restoreSocket(to.shards[0].session(sockets[0].ref.Slot()), states[0], nil); err != errSomebodys {
 		t.Error("a socket was restored a second time")
 	}
 	for i := range 2 {
@@ -185,6 +191,10 @@ func goesOn(t *testing.T, srv *Server, sim *loop.Sim, i int, sockets map[int]Soc
 	var auth struct{ Token string }
 	if err := s.Auth(&auth); err != nil || auth.Token != "t" || s.Data() != i || s.Handshake().Query().Get("token") != "t" || s.Recovered() {
 		t.Errorf("socket %d has the data %v, auth %+v (%v), recovered: %t", i, s.Data(), auth, err, s.Recovered())
+	}
+	own, _ := frozen.Get(s)
+	if shared, _ := connFrozen.Get(s); own != i || shared != 10+i {
+		t.Errorf("socket %d has the values %d and %d", i, own, shared)
 	}
 	_ = srv.Of("/").To("both").Emit("after", 1)
 	_ = srv.Of("/").To(s.ID()).Emit("after", 2)

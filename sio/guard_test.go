@@ -45,7 +45,7 @@ func (f fragile) Members(context.Context, rooms.Target) ([]rooms.Member, error) 
 	f.crack()
 	return nil, nil
 }
-func (f fragile) EmitAck(context.Context, rooms.Target, rooms.Event, func(rooms.Value)) error {
+func (f fragile) EmitAck(context.Context, rooms.Target, rooms.Event, func(int), func(rooms.Value)) error {
 	f.crack()
 	return nil
 }

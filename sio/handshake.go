@@ -1,7 +1,9 @@
 package sio
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"iter"
 	"maps"
@@ -14,8 +16,10 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop/handle"
 	"github.com/sioedge/sioedge/loop/http1"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/keyed"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
 
@@ -28,33 +32,28 @@ type Handshake struct {
 	auth string // JSON; "": none
 }
 
-// A request is the one copy of a session's first request, for all its sockets.
-// Immutable.
+// A request is the one copy of a session's first request, for all its sockets. Immutable.
 type request struct {
 	text    string // the target, and each field as "Name: value", each with a newline behind it
 	query   string // that a client of Socket.IO 2 gave with the namespace's name
 	address netip.AddrPort
-	issued  int64 // Unix ms
+	peer    *netip.AddrPort // nil: it is not known
+	issued  int64           // Unix ms
 	secure  bool
+	cert    *x509.Certificate // of the client; nil: it has none that was verified
 }
 
 // newRequest copies the head of a request.
 func newRequest(es eio.Session, r *http1.Request) *request {
-	n := len(r.Target) + len("\n")
+	parts := append(make([][]byte, 0, 2+4*len(r.Fields)), r.Target, []byte("\n"))
 	for _, f := range r.Fields {
-		n += len(f.Name) + len(": ") + len(f.Value) + len("\n")
+		parts = append(parts, f.Name, []byte(": "), f.Value, []byte("\n"))
 	}
-	var b strings.Builder
-	b.Grow(n)
-	b.Write(r.Target)
-	b.WriteByte('\n')
-	for _, f := range r.Fields {
-		b.Write(f.Name)
-		b.WriteString(": ")
-		b.Write(f.Value)
-		b.WriteByte('\n')
+	q := &request{text: string(bytes.Join(parts, nil)), address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate(), issued: time.Now().UnixMilli()}
+	if q.peer = &q.address; es.PeerAddr() != q.address {
+		q.peer = new(es.PeerAddr())
 	}
-	return &request{text: b.String(), address: es.RemoteAddr(), issued: time.Now().UnixMilli()}
+	return q
 }
 
 // withQuery returns the request of a socket whose client gave a query with the
@@ -81,9 +80,23 @@ func (h Handshake) get() *request {
 // the port.
 func (h Handshake) Address() netip.AddrPort { return h.get().address }
 
-// Secure tells whether the connection is encrypted up to this process; it is not
-// where a proxy in front ends TLS. Node: secure.
+// Peer returns the address of the other end of the connection that the request came on,
+// whatever [eio.Options] say of the client's: behind a proxy, the proxy's. It is the zero
+// one on a Unix socket, and of a request that is not known any more, or of another server.
+func (h Handshake) Peer() (a netip.AddrPort) {
+	if r := h.get(); r.peer != nil {
+		a = *r.peer
+	}
+	return a
+}
+
+// Secure tells whether the client's connection is encrypted: up to this process, or
+// where [eio.Options].Via believes it up to a proxy. Node: secure, up to the process.
 func (h Handshake) Secure() bool { return h.get().secure }
+
+// Certificate returns the client's certificate, if it has one and TLS in this process has
+// verified it; nil otherwise. It must not be modified.
+func (h Handshake) Certificate() *x509.Certificate { return h.get().cert }
 
 // Issued returns when the request came, to the millisecond; the zero Time if the
 // request is not known any more. Node: issued, and time.
@@ -164,32 +177,36 @@ type socketState struct {
 // socketRest is the part of a socketState that only this package knows.
 type socketRest struct {
 	data      any
-	values    *values // by keys
-	recovered bool    // Socket.Recovered
+	values    keyed.List
+	recovered bool // Socket.Recovered
 
 	// Of one that is restored with its connection.
 	handshake Handshake
-	owed      []uint64 // ids of acknowledgements that its client owes, in order
-	nextAck   uint64   // ids from there on have not been given
+	conn      keyed.List
+	owed      []uint64      // ids of acknowledgements that its client owes, in order
+	nextAck   uint64        // ids from there on have not been given
+	timed     bool          // its deadline has a function: see CarryDeadlines
+	handed    *socketRecord // what has come of it from another process; nil: it has not
 }
 
-// snapshot returns the state of a socket, without where what it may have missed
-// begins. What it holds is not changed any more.
+// snapshot returns the state of a socket: what it may have missed begins behind what its
+// client has proven to have had. What it holds is not changed any more.
 func (sh *shard) snapshot(slot uint32) *socketState {
 	s := sh.socket(slot)
 	x := &socketState{Socket: packetlog.Socket{
-		Name: s.in.name, ID: s.ID(), PID: sh.srv.seq.pid(s.ref), Ref: s.ref, Home: s.home(), From: sh.sockets.At(slot).start.get(),
+		Name: s.in.name, ID: s.ID(), PID: sh.srv.seq.pid(s.ref), Ref: s.ref, Home: s.home(), From: sh.srv.seq.proven(sh, slot),
 		Expires: sh.deadlines.Of(slot),
 	}}
 	if d := sh.srv.details.get(s.ref); d != nil {
-		x.data, x.values, x.handshake, x.Identity, x.recovered = d.data, d.values, Handshake{d.request, d.auth}, d.identity, d.recovered
+		x.data, x.handshake, x.recovered = d.data, Handshake{d.request, d.auth}, d.recovered
 	}
+	x.values, x.conn, x.Identity = sh.srv.values.Of(uint64(s.ref)), sh.srv.conns.Of(s.conn), sh.srv.details.identity(s.ref)
 	for _, room := range sh.local.Rooms(slot) {
 		if room != x.ID {
 			x.Rooms = append(x.Rooms, room)
 		}
 	}
-	x.nextAck = s.in.acks.Load()
+	x.nextAck, x.timed = s.in.acks.Load(), sh.isTimed(slot)
 	if e := sh.exts[slot]; e != nil {
 		x.owed = slices.Sorted(maps.Keys(e.acks))
 	}
@@ -203,90 +220,34 @@ func (sh *shard) assume(slot uint32, x *socketState) {
 	if sh.id(slot) != x.ID {
 		sh.rename(slot, x.ID)
 	}
+	sh.srv.values.Put(uint64(sh.ref(slot)), x.values)
+	sh.srv.details.identify(sh.ref(slot), x.Identity)
+	pid := x.PID
+	if pid == sh.srv.seq.pid(sh.ref(slot)) {
+		pid = "" // its own
+	}
 	sh.srv.details.edit(sh.ref(slot), func(d *detail) {
-		d.pid, d.data, d.values, d.identity, d.recovered = x.PID, x.data, x.values, x.Identity, x.recovered
+		d.pid, d.data, d.recovered = pid, x.data, x.recovered
 		if x.handshake != (Handshake{}) {
 			d.request, d.auth = x.handshake.r, x.handshake.auth
 		}
 	})
 }
 
-// restoreSession has a session that eio has restored go on in this server, with its
-// sockets in the order of joining; see restoreSocket. It is false if one of them cannot:
-// those before it are there. Nothing is kept of a packet whose attachments were still
-// to come.
-func (sh *shard) restoreSession(es eio.Session, all []*socketState, answers func(id uint64) *pendingAck) (ok bool) {
-	sh.loop.Check()
-	es.SetUser(es.User() & userFlags) // the rest named the first socket elsewhere
-	if es.User()&everJoined == 0 {
-		sh.arrivals.add(sh, es.Ref())
-	}
-	for _, x := range all {
-		if r := x.handshake.r; r != nil && sh.requests[es.Ref()] == nil && sh.srv.keepsHandshake() && !sh.keepRequest(es, r.withQuery(nil)) {
-			return false
-		}
-		if _, ok := sh.restoreSocket(es, x, answers); !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// restoreSocket puts a socket into a session of this loop that another server had, or
-// this one had before: connected, and without a word to its client. It gets its own
-// place if that is free, and keeps its id in any other. X.From is a place in the log
-// that this server goes on with, or 0. Answers returns who gets the answer to what
-// the client has been asked, nil if nobody wants it. It is false if there is no such
-// namespace any more, no place, no room in the session's budget for what it brought, or
-// somebody who has its id: a server with the ids of another is given what that had
-// before it serves anybody.
-func (sh *shard) restoreSocket(es eio.Session, x *socketState, answers func(id uint64) *pendingAck) (slot uint32, ok bool) {
-	sh.loop.Check()
-	if home, ok := sh.srv.idRef(x.ID); ok && sh.srv.alive(home) {
-		return 0, false
-	}
-	in, _ := sh.srv.registry.acquire([]byte(x.Name), json.RawMessage(x.handshake.auth))
-	if in == nil {
-		return 0, false
-	}
-	brought, ok := sh.bring(es, len(x.handshake.auth))
-	if !ok {
-		sh.srv.registry.release(in)
-		return 0, false
-	}
-	if slot = x.Ref.Slot(); x.Ref.Loop() == sh.loop.Index() && sh.sockets.AllocAt(slot, x.Ref.Gen()) {
-		sh.link(es, in, slot)
-	} else if slot, ok = sh.newSocket(es, in); !ok {
-		brought.account.Release(brought.size)
-		sh.srv.registry.release(in)
-		return 0, false
-	}
-	sh.brings(slot, brought)
-	sh.assume(slot, x)
-	sh.srv.seq.holds(sh.ref(slot), x.PID)
-	sh.sockets.At(slot).start = positionOf(x.From)
-	sh.rejoin(slot, x.Rooms)
-	if own := sh.ownID(slot); own != "" {
-		sh.local.Join(slot, in.id, own)
-	}
-	for _, id := range x.owed {
-		if p := answers(id); p != nil {
-			sh.await(slot, id, p)
-		}
-	}
-	for next := in.acks.Load(); next < x.nextAck && !in.acks.CompareAndSwap(next, x.nextAck); next = in.acks.Load() {
-	}
-	sh.connected(es, slot)
-	if x.Expires != 0 {
-		sh.expireAt(slot, time.UnixMilli(x.Expires), nil)
-	}
-	return slot, true
-}
-
 // renounce takes back what assume has given.
 func (sh *shard) renounce(slot uint32) {
 	sh.rename(slot, "")
-	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.values, d.recovered = "", nil, nil, false })
+	sh.srv.details.edit(sh.ref(slot), func(d *detail) { d.pid, d.data, d.recovered = "", nil, false })
+	sh.srv.values.Take(uint64(sh.ref(slot)))
+}
+
+// disown has a connecting socket be a new one that has claimed what was somebody else's, who
+// can still come back for it: see Socket.Identify.
+func (q *recovering) disown(sh *shard, es eio.Session, slot uint32) {
+	q.giveUp(sh, slot)
+	q.count(&q.counts.Alien)
+	sh.renounce(slot)
+	sh.enterNamespace(es, slot)
 }
 
 // rejoin puts a socket into the rooms that it was in. Its own is among them only if
@@ -294,49 +255,23 @@ func (sh *shard) renounce(slot uint32) {
 func (sh *shard) rejoin(slot uint32, names []string) {
 	in, own := sh.instance(slot), sh.id(slot)
 	for _, room := range names {
+		if len(room) > maxRoomName && room != own {
+			continue // an operator named it while the socket was away
+		}
 		if sh.local.Join(slot, in.id, room) && room != own && sh.sockets.At(slot).rooms < maxMaxRooms {
 			sh.sockets.At(slot).rooms++
 		}
 	}
 }
 
-// session returns a socket as the servers of a cluster keep it.
-func (x *socketState) session(data json.RawMessage) rooms.Session {
-	expires := time.Time{}
-	if x.Expires != 0 {
-		expires = time.UnixMilli(x.Expires)
-	}
-	return rooms.Session{
-		Expires: expires, ID: x.ID, PID: x.PID, Rooms: append([]string{x.ID}, x.Rooms...), Data: data,
-		Namespace: x.Name, Since: rooms.Place(x.From), Identity: x.Identity,
-	}
-}
-
-// stateOf is the other way round, for a socket in an instance. There is no data if
-// that is Node's of a socket without.
-func stateOf(s rooms.Session, instance string) *socketState {
-	x := &socketState{Socket: packetlog.Socket{Name: instance, ID: s.ID, PID: s.PID, Identity: s.Identity, From: uint64(s.Since)}}
-	if !s.Expires.IsZero() {
-		x.Expires = s.Expires.UnixMilli()
-	}
-	for _, room := range s.Rooms {
-		if room != s.ID {
-			x.Rooms = append(x.Rooms, room)
-		}
-	}
-	if d := string(s.Data); d != "" && d != "{}" && d != "null" {
-		x.data = travelled(s.Data)
-	}
-	return x
-}
-
 // details holds, outside the loops, what only some sockets have and any
 // goroutine may ask for. It is sharded by socket.
 type details struct {
-	shards [64]struct {
-		mu sync.Mutex
-		m  map[rooms.Ref]*detail
-		_  [48]byte // no false sharing
+	shards [handle.Shards]struct {
+		mu         sync.Mutex
+		m          map[rooms.Ref]*detail
+		identities map[rooms.Ref]string // by Recovery.Identity
+		_          [40]byte             // no false sharing
 	}
 }
 
@@ -345,9 +280,7 @@ type detail struct {
 	request   *request
 	auth      string // JSON; "": none
 	data      any
-	values    *values // by keys
-	pid       string  // that is not that of the Ref: after a recovery
-	identity  string  // by Recovery.Identity
+	pid       string // that is not that of the Ref: after a recovery
 	recovered bool
 	// recoverable says that it leaves, and may come back.
 	recoverable bool
@@ -358,7 +291,7 @@ type detail struct {
 // edit changes a socket's detail, which is made if needed and forgotten if
 // nothing is left in it.
 func (d *details) edit(ref rooms.Ref, f func(*detail)) {
-	s := &d.shards[ref.Slot()%uint32(len(d.shards))]
+	s := &d.shards[ref.Shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := detail{}
@@ -366,7 +299,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 		x = *old
 	}
 	f(&x)
-	if x.request == nil && x.auth == "" && x.data == nil && x.values == nil && x.ctx == nil && x.pid == "" && x.identity == "" && !x.recovered {
+	if x.request == nil && x.auth == "" && x.data == nil && x.ctx == nil && x.pid == "" && !x.recovered {
 		delete(s.m, ref)
 		return
 	}
@@ -377,7 +310,7 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 }
 
 func (d *details) get(ref rooms.Ref) *detail {
-	s := &d.shards[ref.Slot()%uint32(len(d.shards))]
+	s := &d.shards[ref.Shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.m[ref]
@@ -397,8 +330,13 @@ func (sh *shard) handshake(slot uint32) Handshake {
 	if h, ok := sh.srv.details.handshake(sh.ref(slot)); ok {
 		return h
 	}
-	return Handshake{r: &request{address: sh.session(slot).RemoteAddr()}}
+	es := sh.session(slot)
+	return Handshake{r: &request{address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate()}}
 }
+
+// Handshake returns the first request of the socket's connection, as far as that is kept
+// still (Options.KeepHandshake), or the address alone.
+func (x *Observation) Handshake() Handshake { return x.sh.handshake(x.slot) }
 
 // put stores what a socket brought when it connected.
 func (d *details) put(ref rooms.Ref, r *request, auth []byte) {
@@ -425,6 +363,7 @@ func (d *details) end(ref rooms.Ref, back bool) {
 // remove forgets a socket. It must be gone by now: whoever keeps something for
 // it looks at that first, in edit.
 func (d *details) remove(ref rooms.Ref) {
+	d.identify(ref, "")
 	d.edit(ref, func(x *detail) {
 		if x.cancel != nil {
 			x.cancel()

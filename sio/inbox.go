@@ -8,7 +8,8 @@ import (
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop/budget"
-	"github.com/sioedge/sioedge/sio/parser"
+	"github.com/sioedge/sioedge/sio/internal/fifo"
+	"github.com/sioedge/sioedge/sio/internal/running"
 )
 
 // A task is something to do for a socket on its goroutine.
@@ -20,27 +21,24 @@ type task struct {
 	account *budget.Account // is charged with
 	size    int             // bytes, until the task is done; 0: with none
 	hold    bool            // inline events wait for it
+	own     bool            // handler is a function that only this process has
+	anew    bool            // run is begun by another process as well: the middlewares of a socket that connects
 }
 
 // sizeOfEvent is what an event takes as it waits for its handler: the message,
 // its copies of the packet's parts and the lists of them, and its task, twice
-// because lists grow by doubling.
-func sizeOfEvent(p *parser.Packet) int {
-	n := int(unsafe.Sizeof(Msg{}))*9/8 + 2*int(unsafe.Sizeof(task{})) + len(p.Event) + sizeOfArgs(p)
-	return n
-}
-
-// sizeOfArgs is what Args of a packet take.
-func sizeOfArgs(p *parser.Packet) int {
+// because lists grow by doubling. Name is the length of the event's.
+func sizeOfEvent(name int, args, attachments [][]byte) int {
 	const list = int(unsafe.Sizeof([]byte(nil)))
-	n := list * (len(p.Args) + len(p.Buffers))
-	for _, arg := range p.Args {
+	n := list * (len(args) + len(attachments))
+	for _, arg := range args {
 		n += len(arg)
 	}
-	for _, b := range p.Buffers {
+	for _, b := range attachments {
 		n += cap(b)
 	}
-	return n + n/8 // memory comes in classes of sizes
+	n += n / 8 // memory comes in classes of sizes
+	return n + int(unsafe.Sizeof(Msg{}))*9/8 + 2*int(unsafe.Sizeof(task{})) + name
 }
 
 // taskCost is what it takes to have handlers called for a socket that comes or
@@ -58,51 +56,6 @@ func (sh *shard) toll(es eio.Session, handlers int) (account *budget.Account, ok
 	return account, account.Work(taskCost)
 }
 
-// A queue is what waits, first in, first out. It is guarded by whoever has it.
-type queue[T any] struct {
-	all  []T
-	head int // of all: those before it have been taken
-}
-
-// keptQueue is the longest list that is kept for its next use.
-const keptQueue = 16
-
-func (q *queue[T]) waiting() []T { return q.all[q.head:] }
-
-func (q *queue[T]) put(x T) {
-	if q.head > 0 && len(q.all) == cap(q.all) && q.head >= len(q.all)/2 {
-		n := copy(q.all, q.waiting())
-		clear(q.all[n:])
-		q.all, q.head = q.all[:n], 0
-	}
-	q.all = append(q.all, x)
-}
-
-// take returns the first, false if there is none.
-func (q *queue[T]) take() (x T, ok bool) {
-	if q.head == len(q.all) {
-		if q.all, q.head = q.all[:0], 0; cap(q.all) > keptQueue {
-			q.all = nil
-		}
-		return x, false
-	}
-	x, q.all[q.head] = q.all[q.head], x
-	q.head++
-	return x, true
-}
-
-// drop takes out those that forget is true of, which it is asked in order.
-func (q *queue[T]) drop(forget func(*T) bool) {
-	keep := q.all[:q.head]
-	for i := q.head; i < len(q.all); i++ {
-		if x := &q.all[i]; !forget(x) {
-			keep = append(keep, *x)
-		}
-	}
-	clear(q.all[len(keep):])
-	q.all = keep
-}
-
 // An inbox holds a socket's tasks in order. Its goroutine lives while there
 // are any. What waits in it is charged to the session's account, which has the
 // client wait.
@@ -117,9 +70,12 @@ type inbox struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	tasks   queue[task]
+	tasks   fifo.Queue[task]
 	running bool
-	behind  bool // the socket has left: what waits counts in Server.leftBehind
+	turn    running.Turn // while it runs
+	now     string       // the name of the task that is done
+	behind  bool         // the socket has left: what waits counts in Server.leftBehind
+	parked  bool         // what waits, waits for Server.hold to end
 }
 
 // inbox returns a socket's inbox, made if needed.
@@ -137,17 +93,59 @@ func (b *inbox) put(t task) {
 	if t.hold {
 		b.holding.Add(1)
 	}
-	b.sh.tally.tasks++
+	b.sh.tally.Backlog.Tasks++
 	b.mu.Lock()
-	b.tasks.put(t)
-	start := !b.running
-	b.running = true
+	b.tasks.Put(t)
+	start := b.begins()
 	b.mu.Unlock()
 	if start {
 		b.sh.loop.Yield()
-		b.sh.srv.handlers.Add(1)
 		b.start()
 	}
+}
+
+// Later has an inline handler go on in h, on the socket's goroutine, when something has
+// to wait: with a copy of the event, which is valid as of [Namespace.Handle], and behind
+// the socket's events that wait already. Its further events, inline ones too, wait for h.
+// The acknowledgement is h's from then on, and so is the event's context. Errors of h go
+// where those of handlers go; wrappers of [Namespace.UseEvent] do not see them.
+//
+//	ns.HandleInline("join", func(s sio.Socket, m *sio.Msg) error {
+//		if room, ok := cached(m); ok {
+//			s.Join(room)
+//			return m.Ack()
+//		}
+//		return m.Later(join) // asks a database
+//	})
+//
+// Where a handler is on the socket's goroutine already, as inline ones are that have
+// waited for OnConnect, h is called at once, and Later returns its error. Otherwise the
+// error is [ErrClosed]: the client has left, or the handler has returned.
+func (m *Msg) Later(h Handler) error {
+	s, own := m.s, m
+	for own.first != nil {
+		own = own.first
+	}
+	if s.in == nil || own.s.in == nil {
+		return ErrClosed // it was an inline handler's, which has returned
+	}
+	if s.ref == 0 || own != &s.shard().msg {
+		return h(s, m)
+	}
+	sh := s.shard()
+	slot := sh.lookup(s.ref)
+	if slot == 0 || sh.sockets.At(slot).state != connected {
+		return ErrClosed
+	}
+	account, size := sh.session(slot).Budget(), sizeOfEvent(len(m.event), m.raw, m.buffers)
+	if !account.Work(size) {
+		return ErrClosed // by what waits of it
+	}
+	c := &Msg{s: s, event: m.event, id: own.id, wants: own.wants, ctx: m.ctx}
+	c.copyArgs(m.raw, m.buffers, c.inline[:0])
+	c.acked.Store(own.acked.Swap(true))
+	sh.inbox(slot).put(task{msg: c, handler: h, account: account, size: size, hold: true, own: true})
+	return nil
 }
 
 // start has the inbox's goroutine begin, which ends when it is empty.
@@ -166,7 +164,6 @@ func (b *inbox) work() {
 	empty := false
 	defer func() {
 		if empty {
-			b.sh.srv.handlers.Done()
 			return
 		}
 		b.start() // a handler has ended this goroutine
@@ -183,14 +180,36 @@ func (b *inbox) work() {
 	}
 }
 
+// begins tells whether the inbox's goroutine is to start now; b.mu is held.
+func (b *inbox) begins() bool {
+	if b.running || len(b.tasks.Waiting()) == 0 || b.parks() {
+		return false
+	}
+	b.running, b.turn = true, b.sh.srv.handlers.Begin()
+	return true
+}
+
+// called is what a task is called in reports.
+func (t *task) called() string {
+	if t.msg != nil {
+		return t.msg.event
+	}
+	return t.name
+}
+
 // take returns the next task. The inbox's goroutine ends if there is none.
 func (b *inbox) take() (t task, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if t, ok = b.tasks.take(); !ok {
-		b.running = false
+	if !b.parks() {
+		t, ok = b.tasks.Take()
+	}
+	if !ok {
+		b.running, b.now = false, ""
+		b.sh.srv.handlers.End(b.turn)
 		return task{}, false
 	}
+	b.now = t.called()
 	if b.behind && t.run == nil {
 		b.sh.srv.leftBehind.Add(-int64(t.size))
 	}
@@ -232,7 +251,7 @@ func (b *inbox) shutUp() {
 // forget is shutUp with mu held. It returns how many events it has forgotten.
 func (b *inbox) forget() (events int) {
 	b.shut.Store(true)
-	b.tasks.drop(func(t *task) bool {
+	b.tasks.Drop(func(t *task) bool {
 		if t.run != nil {
 			return false
 		}
@@ -240,7 +259,7 @@ func (b *inbox) forget() (events int) {
 			b.sh.srv.leftBehind.Add(-int64(t.size))
 		}
 		b.done(t)
-		b.sh.tally.tasks--
+		b.sh.tally.Backlog.Tasks--
 		events++
 		return true
 	})
@@ -255,15 +274,16 @@ func (b *inbox) leaveBehind() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	size := int64(0)
-	for _, t := range b.tasks.waiting() {
+	for _, t := range b.tasks.Waiting() {
 		if t.run == nil {
 			size += int64(t.size)
 		}
 	}
 	srv := b.sh.srv
 	b.behind = true
+	defer b.goOn() // who has left is not taken over
 	if n := srv.leftBehind.Add(size); size > 0 && n > int64(srv.o.MaxLeftBehind) {
-		b.sh.tally.unhandled += int64(b.forget())
+		b.sh.tally.Drops.Unhandled += int64(b.forget())
 		srv.notice.Warn("too many events wait of clients that have left: they are not handled", "flag", "--max-left-behind", "bytes", n, "bound", srv.o.MaxLeftBehind)
 	}
 }
@@ -331,8 +351,15 @@ func (sh *shard) sweep() {
 	sh.loop.Schedule(&sh.sweeper, sweepEvery, sh.sweep)
 }
 
+// length is how many tasks wait.
+func (b *inbox) length() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.tasks.Waiting())
+}
+
 func (b *inbox) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.running
+	return !b.running && len(b.tasks.Waiting()) == 0
 }

@@ -20,14 +20,20 @@ type instance struct {
 	acks   atomic.Uint64 // the next acknowledgement id
 	holds  int           // sockets; guarded by registry.mu; unused by literals
 	told   atomic.Bool   // the cluster knows it; set with registry.mu held
+	ended  atomic.Bool   // it is not live any more; another one may have its name
 }
 
 // A registry knows the namespaces of a server.
 type registry struct {
-	// all are the namespaces in the order in which a name is looked up among
-	// those with patterns and functions; literals are found by name.
+	// all are the namespaces, in the order in which a name is looked up. Nobody walks
+	// them for one connection: literals are found by name, others as owner says.
 	all      atomic.Pointer[[]*Namespace]
 	literals atomic.Pointer[map[string]*instance]
+
+	// greeters are the namespaces whose handlers may ask how a session began: how many
+	// literal ones there are, and how many others, any of whose names a session can
+	// join at any time.
+	greeters struct{ literal, open atomic.Int32 }
 
 	// made and dropped are told of instances, opened of those that a socket has been
 	// admitted to, with mu held; nil: nobody is.
@@ -38,7 +44,13 @@ type registry struct {
 	last uint32               // id
 	ids  map[uint32]struct{}  // of the instances there are
 	live map[string]*instance // of patterns and functions
-	most int                  // bound on live
+
+	inherited []*instance // held until settle
+
+	patterns  pattern.Set[*Namespace]
+	texts     map[string]*Namespace // the same, by what they are called
+	functions []*Namespace          // appended to only
+	most      int                   // bound on live
 }
 
 func (r *registry) init(most int) {
@@ -46,6 +58,7 @@ func (r *registry) init(most int) {
 	r.literals.Store(&map[string]*instance{})
 	r.live = map[string]*instance{}
 	r.ids = map[uint32]struct{}{}
+	r.texts = map[string]*Namespace{}
 	r.most = most
 }
 
@@ -73,6 +86,17 @@ func (r *registry) add(ns *Namespace) {
 		return a.rank() - b.rank()
 	})
 	r.all.Store(&all)
+	switch {
+	case ns.pattern != nil:
+		r.patterns.Add(ns.pattern, ns)
+		r.texts[ns.name] = ns
+	case ns.match != nil:
+		r.functions = append(r.functions, ns)
+	}
+	ns.mu.Lock()
+	ns.added = true
+	r.count(ns)
+	ns.mu.Unlock()
 	if ns.in != nil {
 		literals := make(map[string]*instance)
 		for k, v := range *r.literals.Load() {
@@ -87,6 +111,24 @@ func (r *registry) add(ns *Namespace) {
 	}
 	if r.known != nil && ns.pattern != nil {
 		r.known(ns.name)
+	}
+}
+
+// count counts a namespace that clients can join as one that greets, or not any more;
+// ns.mu is held.
+func (r *registry) count(ns *Namespace) {
+	greets := ns.added && ns.table.Load().greets()
+	if greets == ns.counted {
+		return
+	}
+	by := int32(-1)
+	if ns.counted = greets; greets {
+		by = 1
+	}
+	if ns.in != nil {
+		r.greeters.literal.Add(by)
+	} else {
+		r.greeters.open.Add(by)
 	}
 }
 
@@ -108,6 +150,9 @@ func (n *Namespace) rank() int {
 // not what its sockets expect beside them.
 func (r *registry) acquire(name []byte, auth json.RawMessage) (in *instance, full bool) {
 	if in := (*r.literals.Load())[string(name)]; in != nil {
+		if !in.ns.lets(in.name, nil) {
+			in = nil
+		}
 		return in, false
 	}
 	if !namesInstance(string(name)) {
@@ -133,20 +178,38 @@ const acquireTries = 4
 // admits a client; else nil.
 func (r *registry) owner(name string, auth json.RawMessage) (*Namespace, []pattern.Param) {
 	r.mu.Lock()
-	in := r.live[name]
+	in, functions := r.live[name], r.functions
 	r.mu.Unlock()
 	if in != nil {
-		if in.ns.match != nil && !in.ns.match(name, auth) {
+		if in.ns.match != nil && !in.ns.match(name, auth) || !in.ns.lets(name, in.params) {
 			return nil, nil
 		}
 		return in.ns, in.params
 	}
-	for _, ns := range *r.all.Load() {
-		if params, ok := ns.has(name, auth); ok {
+	for nth := 0; ; nth++ {
+		ns, params := r.patterned(name, nth)
+		if ns == nil {
+			break
+		}
+		if ns.lets(name, params) {
 			return ns, params
 		}
 	}
+	for _, ns := range functions {
+		if ns.match(name, auth) && ns.lets(name, nil) {
+			return ns, nil
+		}
+	}
 	return nil, nil
+}
+
+// patterned returns the namespace whose pattern has a name, and the parameters; of
+// several that at place nth, from 0. It is nil if there are not so many.
+func (r *registry) patterned(name string, nth int) (*Namespace, []pattern.Param) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ns, params, _ := r.patterns.Find(name, nth)
+	return ns, params
 }
 
 // namesInstance tells whether the instance of a pattern or function may have a
@@ -154,17 +217,6 @@ func (r *registry) owner(name string, auth json.RawMessage) (*Namespace, []patte
 // text of a pattern, and, with a #, a room of another namespace.
 func namesInstance(name string) bool {
 	return !strings.Contains(name, "/:") && !strings.Contains(name, "/*") && !strings.Contains(name, "#")
-}
-
-// has tells whether a pattern or function has a name.
-func (n *Namespace) has(name string, auth json.RawMessage) ([]pattern.Param, bool) {
-	switch {
-	case n.pattern != nil:
-		return n.pattern.Match(name)
-	case n.match != nil:
-		return nil, n.match(name, auth)
-	}
-	return nil, false
 }
 
 // open counts one more socket in an instance of ns, made if it is not there. It
@@ -199,6 +251,7 @@ func (r *registry) release(in *instance) {
 	defer r.mu.Unlock()
 	if in.holds--; in.holds == 0 {
 		delete(r.live, in.name)
+		in.ended.Store(true)
 		in.ns.live--
 		delete(r.ids, in.id)
 		if r.dropped != nil {
@@ -241,8 +294,8 @@ func (r *registry) of(ns *Namespace) (all []*instance) {
 	return all
 }
 
-// count returns how many instances of ns there are.
-func (r *registry) count(ns *Namespace) int64 {
+// instances returns how many instances of ns there are.
+func (r *registry) instances(ns *Namespace) int64 {
 	if ns.in != nil {
 		return 1
 	}
@@ -259,6 +312,13 @@ func (r *registry) called(name string) *instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.live[name]
+}
+
+// withPattern returns the namespace whose pattern is text, nil if there is none.
+func (r *registry) withPattern(text string) *Namespace {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.texts[text]
 }
 
 // named returns the live instance called name if it is one of ns, else nil.
@@ -278,15 +338,15 @@ func (r *registry) named(ns *Namespace, name string) *instance {
 // record can name it by a small number.
 type localInstance struct {
 	in      *instance
-	space   *space // counts of its namespace
+	space   *NamespaceStats // counts of its namespace
 	sockets int
 }
 
 // space returns what the loop counts of a namespace.
-func (sh *shard) space(ns *Namespace) *space {
+func (sh *shard) space(ns *Namespace) *NamespaceStats {
 	x := sh.spaces[ns]
 	if x == nil {
-		x = &space{}
+		x = &NamespaceStats{}
 		sh.spaces[ns] = x
 	}
 	return x
@@ -307,7 +367,7 @@ func (sh *shard) enter(in *instance) uint32 {
 		sh.places[in] = i
 	}
 	sh.instances[i].sockets++
-	sh.instances[i].space.sockets++
+	sh.instances[i].space.Sockets++
 	return i
 }
 
@@ -315,7 +375,7 @@ func (sh *shard) enter(in *instance) uint32 {
 func (sh *shard) exit(i uint32) {
 	x := &sh.instances[i]
 	in := x.in
-	x.space.sockets--
+	x.space.Sockets--
 	if x.sockets--; x.sockets == 0 {
 		delete(sh.places, in)
 		*x = localInstance{}
@@ -324,116 +384,8 @@ func (sh *shard) exit(i uint32) {
 	sh.srv.registry.release(in)
 }
 
-// A Key is the name of a value of type T that sockets can have, for a package that
-// keeps something with sockets that is not its own:
-//
-//	var account = sio.NewKey[*Account]()
-//
-//	account.Set(s, a)    // in a middleware
-//	a, ok := account.Get(s)
-//
-// Values are kept as they are, until the disconnect handlers have returned. They
-// stay in this process: a socket that is recovered has them again, but not through a
-// cluster ([rooms.Log]), and other servers are not told of them. For what is to
-// travel there is [Socket.SetData]. A socket without values takes no memory for
-// them. Any goroutine may use a Key.
-type Key[T any] struct{ id *key }
-
-type key struct{ _ byte } // of a size, so that each is another
-
-// NewKey returns a Key that is unlike any other.
-func NewKey[T any]() Key[T] { return Key[T]{new(key)} }
-
-// Set stores the socket's value. It is [ErrClosed] if the socket is gone. It panics
-// for a Key that NewKey has not made.
-func (k Key[T]) Set(s Socket, v T) error {
-	if k.id == nil {
-		panic("sio: a Key is made by NewKey")
-	}
-	return s.setValue(k.id, func(list []keyed) []keyed { return append(list, keyed{k.id, v}) })
-}
-
-// Get returns the socket's value; it is false if there is none.
-func (k Key[T]) Get(s Socket) (v T, ok bool) {
-	d := s.srv().details.get(s.ref)
-	if d == nil || d.values == nil {
-		return v, false
-	}
-	for _, x := range *d.values {
-		if x.key == k.id {
-			v, ok = x.value.(T)
-			return v, ok || x.value == nil // a nil of an interface's
-		}
-	}
-	return v, false
-}
-
-// Delete forgets the socket's value.
-func (k Key[T]) Delete(s Socket) {
-	_ = s.setValue(k.id, func(list []keyed) []keyed { return list }) // who is gone has none
-}
-
-// values are those of a socket by their keys: a few. Immutable.
-type values []keyed
-
-type keyed struct {
-	key   *key
-	value any
-}
-
-// setValue replaces a socket's values by what change makes of them but that of key.
-func (s Socket) setValue(key *key, change func(list []keyed) []keyed) (err error) {
-	s.srv().details.edit(s.ref, func(d *detail) {
-		if s.gone() { // asked here, so that details.remove comes later
-			err = ErrClosed
-			return
-		}
-		var list values
-		if d.values != nil {
-			list = slices.DeleteFunc(slices.Clone(*d.values), func(x keyed) bool { return x.key == key })
-		}
-		if list = change(list); len(list) == 0 {
-			d.values = nil
-			return
-		}
-		d.values = &list
-	})
-	return err
-}
-
 // isSomeonesOwn tells whether a room's name is a socket's id.
 func (srv *Server) isSomeonesOwn(room string) bool {
 	_, ok := srv.idRef(room)
-	return ok || srv.named.Load() && srv.given.has(room)
-}
-
-// givenIDs are the ids of sockets that are not those of their Refs, with how many
-// have each: two, while a client takes a socket over. Of Socket.IO 2, or recovered.
-type givenIDs struct {
-	mu sync.Mutex
-	m  map[string]int
-}
-
-// count notes that one more socket has an id, or one less; "" is none.
-func (g *givenIDs) count(id string, by int) {
-	if id == "" {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.m == nil {
-		g.m = map[string]int{}
-	}
-	if g.m[id] += by; g.m[id] == 0 {
-		delete(g.m, id)
-	}
-	if len(g.m) == 0 {
-		g.m = nil // maps do not shrink
-	}
-}
-
-func (g *givenIDs) has(id string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.m[id] > 0
+	return ok || srv.named.Load() && srv.given.Has(room)
 }

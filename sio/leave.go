@@ -7,7 +7,10 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
+	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/due"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
+	"github.com/sioedge/sioedge/sio/internal/running"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -31,8 +34,10 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 			return
 		}
 	}
+	sh.instances[r.instance].space.Left.Count(reason)
 	back := sh.srv.o.Recovery.Window > 0 && recoverable(reason) && !sh.srv.isOld(es) && r.is&expired == 0
 	sh.local.CatchUp(slot)
+	sh.saw(slot, Observation{Kind: ObservedDisconnect, Reason: reason})
 	sh.srv.seq.remember(sh, slot, reason)
 	sh.giveBack(slot)
 	sh.tellOwn(slot, false)
@@ -40,17 +45,18 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	r.state = leaving
 	sh.forgetDeadline(slot)
 	sh.failAcks(slot)
-	if x := sh.exts[slot]; x != nil && x.inbox != nil {
-		x.inbox.leaveBehind()
-	}
+	sh.leaveBehind(slot)
 	s := sh.socket(slot)
 	if w := sh.srv.watch; w != nil {
 		w.Left(s.ID(), string(reason))
 	}
 	sh.srv.details.end(s.ref, back)
-	sh.srv.handlers.Add(1) // until farewell
+	if l := sh.srv.conns.Of(s.conn); l != nil {
+		sh.srv.partings.Put(uint64(s.ref), l)
+	}
+	p := parting{reason, account, sh.srv.handlers.Begin()} // until farewell
 	if len(t.disconnecting) == 0 {
-		sh.left(slot, reason, account)
+		sh.left(slot, p)
 		return
 	}
 	var names []string
@@ -59,9 +65,9 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	}
 	sh.inbox(slot).put(task{name: "disconnect", run: func() error {
 		defer func() { // also if a handler ends the goroutine
-			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, reason, account) })) {
+			if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { sh.left(slot, p) })) {
 				account.Done(taskCost)
-				s.leaveAll(names, func() { sh.srv.farewell(s, t.disconnect, reason) }) // the loop has ended, and all rooms with it
+				s.leaveAll(names, func() { sh.srv.farewell(s, t.disconnect, p) }) // the loop has ended, and all rooms with it
 			}
 		}()
 		for _, h := range t.disconnecting {
@@ -71,24 +77,36 @@ func (sh *shard) leave(es eio.Session, slot uint32, reason Reason) {
 	}})
 }
 
+// A parting is what there is of a socket that leaves, until farewell.
+type parting struct {
+	reason  Reason
+	account *budget.Account // is charged with taskCost until then; or nil
+	turn    running.Turn    // of Server.handlers
+}
+
 // left ends a socket whose disconnecting handlers have returned. To those that
-// follow it is gone. Account is charged with taskCost until then, or nil.
-func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
+// follow it is gone.
+func (sh *shard) left(slot uint32, p parting) {
 	s, t := sh.socket(slot), sh.instance(slot).ns.table.Load()
 	var names []string
 	if sh.sockets.At(slot).is&followed != 0 {
 		names = sh.otherRooms(slot)
 	}
+	if len(sh.observers) > 0 {
+		for _, room := range sh.otherRooms(slot) {
+			sh.saw(slot, Observation{Kind: ObservedLeave, Room: room})
+		}
+	}
 	sh.local.Remove(slot)
 	goodbye := func() {
-		sh.srv.farewell(s, nil, reason)
-		account.Done(taskCost)
+		sh.srv.farewell(s, nil, p)
+		p.account.Done(taskCost)
 	}
 	if len(t.disconnect) > 0 {
 		b := sh.inbox(slot)
 		goodbye = func() {
-			b.put(task{name: "disconnect", account: account, size: taskCost, run: func() error {
-				sh.srv.farewell(s, t.disconnect, reason)
+			b.put(task{name: "disconnect", account: p.account, size: taskCost, run: func() error {
+				sh.srv.farewell(s, t.disconnect, p)
 				return nil
 			}})
 		}
@@ -100,11 +118,74 @@ func (sh *shard) left(slot uint32, reason Reason, account *budget.Account) {
 	}
 	s.leaveAll(names, func() {
 		if !sh.loop.Post(loop.TaskFunc(func(*loop.Loop) { goodbye() })) {
-			account.Done(taskCost)
-			sh.srv.farewell(s, t.disconnect, reason)
+			p.account.Done(taskCost)
+			sh.srv.farewell(s, t.disconnect, p)
 		}
 	})
 	sh.loop.Yield()
+}
+
+// reviseGone does something to a socket that its loop has found in slot, unless it is
+// there: then it is false.
+func (sh *shard) reviseGone(s Socket, slot uint32, op rooms.Op, names []string, effect uint64) bool {
+	gone := slot == 0 || sh.sockets.At(slot).state == leaving
+	if gone {
+		sh.srv.seq.reviseGone(s, op, names, effect)
+	}
+	return gone
+}
+
+// A revision is what an operator does to sockets, for those whose clients are away.
+type revision struct {
+	all *recovering
+	packetlog.Revision
+}
+
+// passed notes that a loop has found the sockets it has.
+func (r *revision) passed(sh *shard) {
+	if r == nil {
+		return
+	}
+	r.all.mu.Lock()
+	defer r.all.mu.Unlock()
+	r.all.revisions.Passed(&r.Revision, sh.loop.Index())
+}
+
+// Run moves the socket. Who leaves is still in its rooms, and will be taken out of all.
+func (m *ownMove) Run(*loop.Loop) {
+	s, sh := m.s, m.s.shard()
+	slot := sh.lookup(s.ref)
+	if m.noted && !sh.srv.seq.came(&m.Revision) {
+		sh.reviseGone(s, slot, m.Op, m.Names, m.effect)
+	}
+	for _, room := range m.Names {
+		switch {
+		case slot == 0:
+		case m.Op == rooms.Joined:
+			sh.joinRoom(slot, room, m.effect)
+		default:
+			sh.leaveRoom(slot, room, m.effect)
+		}
+		if m.Op == rooms.Joined {
+			sh.local.Arrived(s.in.id, room)
+		}
+	}
+}
+
+func (q *recovering) reviseOwn(s Socket, r *packetlog.Revision, effect uint64) (noted bool) {
+	r.Sender = s.ref
+	q.revisions.BeginOwn(r, effect)
+	return true
+}
+
+func (q *logged) reviseOwn(s Socket, r *packetlog.Revision, effect uint64) (noted bool) {
+	return !q.log.ReviseRef(s.ref, r.Op, r.Names, effect) && q.recovering.reviseOwn(s, r, effect)
+}
+
+func (q *recovering) came(r *packetlog.Revision) (done bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.revisions.PassedOwn(r)
 }
 
 // leaveAll tells the functions of rooms that a socket has left all its rooms, and
@@ -121,12 +202,19 @@ func (s Socket) leaveAll(names []string, then func()) {
 
 // farewell has the disconnect handlers called and forgets what was kept for the
 // socket. It ends what leave began.
-func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), reason Reason) {
-	defer srv.handlers.Done()
-	defer srv.details.remove(s.ref)
+func (srv *Server) farewell(s Socket, handlers []func(Socket, Reason), p parting) {
+	defer srv.handlers.End(p.turn)
+	defer srv.forget(s.ref)
 	for _, h := range handlers {
-		srv.call(s, "disconnect", func() error { h(s, reason); return nil })
+		srv.call(s, "disconnect", func() error { h(s, p.reason); return nil })
 	}
+}
+
+// forget ends what is kept for a socket, which is gone by now.
+func (srv *Server) forget(ref rooms.Ref) {
+	srv.details.remove(ref)
+	srv.values.Take(uint64(ref))
+	srv.partings.Take(uint64(ref))
 }
 
 // disconnect makes a socket leave from our side: its client is told. With
@@ -138,13 +226,13 @@ func (sh *shard) disconnect(slot uint32, o DisconnectOptions) {
 	case r.state == leaving:
 	case r.state == connecting && !o.Conn: // by a middleware
 		name := sh.instance(slot).name
-		sh.space(sh.instance(slot).ns).refused++
-		sh.justEnded.end(sh, es, name)
+		sh.space(sh.instance(slot).ns).Refused++
+		sh.justEnded.End(sh.loop, es, name)
 		sh.drop(es, slot)
 		sh.reject(es, name, &Error{Message: "disconnected"})
 	case !o.Conn:
 		sh.shut(slot)
-		sh.justEnded.end(sh, es, sh.instance(slot).name)
+		sh.justEnded.End(sh.loop, es, sh.instance(slot).name)
 		sh.sayDisconnect(es, slot)
 		sh.leave(es, slot, ServerDisconnect)
 	default:
@@ -161,52 +249,12 @@ func (sh *shard) disconnect(slot uint32, o DisconnectOptions) {
 
 func (sh *shard) sayDisconnect(es eio.Session, slot uint32) {
 	sh.local.CatchUp(slot)
-	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)), false)
-}
-
-// An ending ends every socket and then every session of a loop, some at a time.
-type ending struct {
-	sh      *shard
-	slot    uint32 // the last that has been looked at
-	session uint32 // where eio.CloseSome goes on
-	closing bool   // all sockets have left
-}
-
-// Run does a step.
-func (e *ending) Run(l *loop.Loop) {
-	if e.step(l) {
-		l.Hold(e)
-	}
-}
-
-// step is false when all is done.
-func (e *ending) step(l *loop.Loop) (more bool) {
-	sh := e.sh
-	sh.ending = true
-	if e.closing {
-		e.session = sh.srv.eio.CloseSome(l, e.session)
-		return e.session != 0
-	}
-	for left := 0; left < operatorStep && e.slot < sh.sockets.Max(); {
-		e.slot++
-		if st := sh.sockets.At(e.slot).state; st == connecting || st == connected {
-			sh.leave(sh.session(e.slot), e.slot, ServerShuttingDown)
-			left++
-		}
-	}
-	e.closing = e.slot >= sh.sockets.Max()
-	return true
-}
-
-// end does all of it at once: the loop has ended, and nobody else is served.
-func (sh *shard) end() {
-	for e := (&ending{sh: sh}); e.step(sh.loop); {
-	}
+	sh.transmit(es, eio.AppendText(nil, parser.AppendDisconnect(nil, sh.instance(slot).name)), false, nil)
 }
 
 // ExpiredCode is what a WebSocket is closed with when a socket's deadline has come,
 // unless there is a function for it.
-const ExpiredCode = 4401
+const ExpiredCode = eio.CloseExpired
 
 // ExpireAt sets the socket's deadline, such as the end of what its token allows, or
 // moves it. When it comes, f is called, once, as a handler of the socket is: on its
@@ -223,8 +271,8 @@ const ExpiredCode = 4401
 //
 // With recovery, a socket whose deadline has passed is not given back, and one that
 // is given back before has its deadline, with nil f: functions do not outlive a
-// connection. OnConnect, where Recovered is true, is the place to set another. It
-// takes about 50 bytes; sockets without a deadline pay nothing.
+// connection. OnConnect, where Recovered is true, is the place to set another. To another
+// process they do not go either: see [Server.CarryDeadlines]. It takes about 50 bytes; sockets without a deadline pay nothing.
 func (s Socket) ExpireAt(t time.Time, f func(Socket)) {
 	if srv := s.srv(); srv.simulated && t != t.Round(0) { // it has the machine's monotonic clock in it
 		t = srv.wall().Add(time.Until(t))
@@ -308,7 +356,7 @@ func (sh *shard) lookAtDeadlines() {
 // expire is the end of a socket's time.
 func (sh *shard) expire(slot uint32, f func(Socket)) {
 	sh.sockets.At(slot).is |= expired
-	sh.tally.expired++
+	sh.tally.Expired++
 	if f == nil {
 		_ = sh.session(slot).CloseWith(ExpiredCode, "expired") // its one error is about these
 		return
@@ -318,4 +366,41 @@ func (sh *shard) expire(slot uint32, f func(Socket)) {
 		_ = sh.srv.call(s, "expire", func() error { f(s); return nil }) // which has told OnError
 		return nil
 	}})
+}
+
+// forget has every loop forget what is due.
+func (b BroadcastOperator) forget(p *pendingAck) {
+	for _, sh := range b.server().shards {
+		sh.loop.Post(&forgetting{sh: sh, p: p})
+	}
+}
+
+// A forgetting forgets an acknowledgement that several sockets owe, some at a time.
+type forgetting struct {
+	sh   *shard
+	p    *pendingAck
+	slot uint32 // the last that has been looked at
+}
+
+const forgetStep = 4096 // sockets, and acknowledgements due, in one piece
+
+// Run does a step.
+func (f *forgetting) Run(l *loop.Loop) {
+	sh := f.sh
+	for work := 0; work < forgetStep && f.slot < sh.sockets.Max(); work++ {
+		f.slot++
+		if sh.sockets.At(f.slot).is&extended == 0 {
+			continue
+		}
+		acks := sh.exts[f.slot].acks
+		work += len(acks)
+		for id, q := range acks {
+			if q == f.p {
+				sh.takeAck(f.slot, id, &sh.tally.Acks.Late)
+			}
+		}
+	}
+	if f.slot < sh.sockets.Max() {
+		l.Post(f)
+	}
 }

@@ -1,17 +1,19 @@
 package sio
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"math"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/sioedge/sioedge/eio"
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/framing"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -55,6 +57,31 @@ func (a Args) From(i int) Args {
 // modified.
 func (a Args) Verbatim() (args, attachments [][]byte) { return a.raw, a.buffers }
 
+// ParseArgs returns arguments that came as the text of a JSON array, such as [1,"two"],
+// with the attachments that placeholders in it name, {"_placeholder":true,"num":0} the
+// first of them, to be passed on as they are:
+//
+//	args, err := sio.ParseArgs(body, nil) // of an HTTP request
+//	if err != nil {
+//		return err
+//	}
+//	return ns.To(room).Emit("news", args)
+//
+// All of it is validated here, and nothing is decoded. List and attachments belong to
+// the Args from now on. Without attachments, what looks like a placeholder is data. The
+// error says what is wrong with list: it is no JSON array, or nested deeper than 1000,
+// not UTF-8, or names an attachment that is not there, or one more than four times.
+func ParseArgs(list []byte, attachments [][]byte) (Args, error) {
+	raw, err := parser.ParseArgs(list, len(attachments), maxNesting)
+	if err != nil {
+		return Args{}, fmt.Errorf("sio: arguments: %w", err)
+	}
+	return Args{raw, attachments}, nil
+}
+
+// maxNesting bounds ParseArgs, as values of Go are bounded.
+const maxNesting = 1000
+
 // Decode decodes the arguments into dst, one each, by encoding/json, with
 // attachments put into the []byte, [Binary] or any where their placeholders
 // are. Arguments without a dst are ignored, a dst without an argument is left
@@ -82,6 +109,7 @@ type Msg struct {
 	reply func(rooms.Value) // gets the answer, of a message that is no client's
 	first *Msg              // which With and WithContext were called on; it is acknowledged
 	ctx   context.Context   // by WithContext; nil: the socket's
+	on    *shard            // of an inline handler, on whose loop it is used; else nil
 
 	inline [4][]byte // backs raw
 }
@@ -89,33 +117,33 @@ type Msg struct {
 // newMsg copies a packet.
 func newMsg(s Socket, p *parser.Packet) *Msg {
 	m := &Msg{s: s, event: string(p.Event), id: p.ID, wants: p.HasID}
-	m.copyArgs(p, m.inline[:0])
+	m.copyArgs(p.Args, p.Buffers, m.inline[:0])
 	return m
 }
 
-// copyArgs copies the arguments of p in one piece. Attachments are the packet's
+// copyArgs copies the arguments of a packet in one piece. Attachments are the packet's
 // own already.
-func (a *Args) copyArgs(p *parser.Packet, into [][]byte) {
+func (a *Args) copyArgs(args, attachments, into [][]byte) {
 	n := 0
-	for _, arg := range p.Args {
+	for _, arg := range args {
 		n += len(arg)
 	}
 	data := make([]byte, 0, n)
-	a.raw, a.buffers = into, p.Buffers
-	if len(p.Args) > cap(into) {
-		a.raw = make([][]byte, 0, len(p.Args))
+	a.raw, a.buffers = into, attachments
+	if len(args) > cap(into) {
+		a.raw = make([][]byte, 0, len(args))
 	}
-	for _, arg := range p.Args {
+	for _, arg := range args {
 		at := len(data)
 		data = append(data, arg...)
 		a.raw = append(a.raw, data[at:len(data):len(data)])
 	}
 }
 
-// view makes m a view of a packet.
-func (m *Msg) view(s Socket, p *parser.Packet, event string) {
+// view makes m a view of a packet, for an inline handler of a shard.
+func (m *Msg) view(on *shard, s Socket, p *parser.Packet, event string) {
 	m.Args = Args{p.Args, p.Buffers}
-	m.s, m.event, m.id, m.wants = s, event, p.ID, p.HasID
+	m.s, m.event, m.id, m.wants, m.on = s, event, p.ID, p.HasID, on
 	m.acked.Store(false)
 }
 
@@ -148,7 +176,7 @@ func (srv *Server) encodeArgs(args []any) (Args, error) {
 	}
 	var p parser.Packet
 	err = parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), parser.Limits{MaxArgs: 1 << 30, MaxAttachments: 1, MaxDepth: 1 << 20}, &p)
-	return Args{p.Args, cloneAll(e.Attachments)}, err
+	return Args{p.Args, framing.CloneAll(e.Attachments)}, err
 }
 
 // Context returns the context that a wrapper has given the event, such as one with
@@ -179,7 +207,7 @@ func (m *Msg) WantsAck() bool { return m.wants }
 // Ack answers the client's acknowledgement. Only the first call does, and only
 // if the client wants one; a call whose arguments cannot be encoded does not
 // count. Any goroutine may call it, also after the handler has returned, unless
-// that is inline. The error is an *[EncodeError], or [ErrClosed] if the client has
+// that is inline: then only the handler does, on the loop. The error is an *[EncodeError], or [ErrClosed] if the client has
 // left; nil does not mean that it has the answer.
 func (m *Msg) Ack(args ...any) error {
 	if m.first != nil {
@@ -195,17 +223,73 @@ func (m *Msg) Ack(args ...any) error {
 		}
 		return err
 	}
-	buf := packets.Get()
-	defer packets.Put(buf)
-	text, attachments, err := m.s.srv().o.Limits.AppendAck(buf.B[:0], m.s.in.name, m.id, args)
-	buf.B = text[:0]
-	if err != nil {
-		return encodeError(err)
+	if m.on != nil && m.on.nothingBefore() {
+		return m.on.answer(m.s, m.id, args, &m.acked)
 	}
-	if m.acked.Swap(true) {
+	return m.s.acknowledge(m.id, args, &m.acked)
+}
+
+// A Reply is the acknowledgement of an event, apart from its [Msg]: a small value to
+// keep until the answer is known, which pins nothing of the event. The zero Reply is
+// one that nobody waits for.
+type Reply struct {
+	s     Socket
+	id    uint64
+	reply func(rooms.Value) // of a message that is no client's
+}
+
+// Reply takes the acknowledgement out of the event: from then on it is up to the Reply,
+// and Ack of the event does nothing. It is the zero Reply if the client wants none, or
+// has been answered, or the handler was inline and has returned. An inline handler that
+// asks somebody else has its answer sent by whoever gets it, without a goroutine that
+// waits:
+//
+//	ns.HandleInline("sum", func(s sio.Socket, m *sio.Msg) error {
+//		return queue.Put(job{string(m.Raw(0)), m.Reply()})
+//	})
+func (m *Msg) Reply() Reply {
+	for m.first != nil {
+		m = m.first
+	}
+	if !m.wants || m.acked.Swap(true) {
+		return Reply{}
+	}
+	r := Reply{s: m.s, id: m.id}
+	if reply := m.reply; reply != nil {
+		var once sync.Once
+		r.reply = func(v rooms.Value) { once.Do(func() { reply(v) }) }
+	}
+	return r
+}
+
+// ID returns the number that the client has given its event, for [Socket.ReplyTo]; ok is
+// false if it is no client's, and for the zero Reply.
+func (r Reply) ID() (id uint64, ok bool) { return r.id, r.Wanted() && r.reply == nil }
+
+// ReplyTo returns the acknowledgement of the socket's event of a number, which is what
+// [Reply.ID] of it was, for who keeps no more than that, as another process does. One
+// that no event of the socket has is sent all the same, and the client ignores it.
+func (s Socket) ReplyTo(id uint64) Reply { return Reply{s: s, id: id} }
+
+// Wanted tells whether somebody waits for it, or would unless the client has left.
+func (r Reply) Wanted() bool { return r.s.in != nil }
+
+// Ack answers the acknowledgement, as [Msg.Ack] does, from any goroutine and whenever.
+// It is to be called once, of all copies: a client ignores a second answer, but is sent
+// it. A call whose arguments cannot be encoded does not count: that is its error. Of the
+// zero Reply it does nothing.
+func (r Reply) Ack(args ...any) error {
+	switch {
+	case r.s.in == nil:
 		return nil
+	case r.reply == nil:
+		return r.s.acknowledge(r.id, args, nil)
 	}
-	return m.s.srv().seq.mail(m.s, text, attachments, false)
+	v, err := r.s.srv().valueOf(args)
+	if err == nil {
+		r.reply(v)
+	}
+	return err
 }
 
 // A message is what is sent to many, in each form that somebody needs: as JSON or
@@ -214,8 +298,8 @@ type message struct {
 	json *eio.Prepared
 	tail int // bytes of the text before its last that are the offset
 
-	kept  *atomic.Int64 // counts the bytes of further forms while the message is kept; nil: nobody does
-	extra atomic.Int64  // of which it has counted these; negative: not kept any more
+	kept       packetlog.Keeping  // by the log of who may come back
+	remembered *packetlog.Keeping // by the history of rooms; nil: it is not
 
 	mu    sync.Mutex
 	forms [3]*eio.Prepared // by form, less 1; nil also if there is none
@@ -264,13 +348,13 @@ func (m *message) in(form int) *eio.Prepared {
 	m.made[i] = true
 	frames := m.json.Frames()
 	if form&bareForm != 0 {
-		frames = withoutTail(frames, m.tail)
+		frames = framing.WithTail(frames, m.tail, "")
 	}
 	if form&packedForm != 0 {
-		frames = packFrames(frames)
+		frames = framing.Pack(frames)
 	}
 	if frames != nil {
-		m.forms[i] = eio.PrepareFrames(frames)
+		m.forms[i] = eio.PrepareFrames(frames).OfKind(m.json.Kind())
 		m.forms[i].Plain = m.json.Plain
 		m.count(int64(len(frames)))
 	}
@@ -279,13 +363,8 @@ func (m *message) in(form int) *eio.Prepared {
 
 // count counts further bytes of a message that is kept.
 func (m *message) count(n int64) {
-	if m.kept == nil {
-		return
-	}
-	m.kept.Add(n)
-	if m.extra.Add(n) < 0 {
-		m.kept.Add(-n) // not kept any more
-	}
+	m.kept.Count(n)
+	m.remembered.Count(n)
 }
 
 // Size returns the length of the message in its usual form.
@@ -294,7 +373,7 @@ func (m *message) Size() int { return m.json.Size() }
 // Keep has further forms counted, and returns what there is: see
 // packetlog.Message.
 func (m *message) Keep(kept *atomic.Int64) int64 {
-	m.kept = kept
+	m.kept.Begin(kept)
 	return messageBytes + int64(m.json.Size())
 }
 
@@ -302,37 +381,11 @@ func (m *message) Keep(kept *atomic.Int64) int64 {
 const messageBytes = int64(unsafe.Sizeof(message{})) + 160
 
 // Drop ends Keep.
-func (m *message) Drop() { m.kept.Add(-m.extra.Swap(math.MinInt64 / 2)) }
+func (m *message) Drop() { m.kept.End() }
 
-// withoutTail returns the frames of a packet without so many bytes before the last
-// one of its text.
-func withoutTail(frames []byte, tail int) []byte {
-	var out []byte
-	eio.EachMessage(frames, func(data []byte, binary bool) {
-		switch n := len(data) - 1; {
-		case binary:
-			out = eio.AppendBinary(out, data)
-		case n < tail:
-			out = eio.AppendText(out, data)
-		default:
-			out = eio.AppendText(out, data[:n-tail], data[n:])
-		}
-	})
-	return out
-}
-
-// A Parser says how packets are encoded; server and client must agree on it.
-type Parser uint8
-
-// The parsers.
-const (
-	// JSON is the default of every client: JSON with binary attachments.
-	JSON Parser = iota
-	// MessagePack is the npm package socket.io-msgpack-parser.
-	MessagePack
-	// EitherParser takes whichever a client's first packet is in.
-	EitherParser
-)
+// everJoined is set in a session's user word, beside the slot of its first
+// socket, once it has joined a namespace.
+const everJoined = 1 << 31
 
 // packedSession is set in a session's user word if its client speaks
 // MessagePack.
@@ -358,87 +411,22 @@ func (srv *Server) speaks(es eio.Session, binary bool) bool {
 
 // unpack parses a MessagePack packet into sh.packet, as the JSON parser would
 // have left it: handlers need not know.
-func (sh *shard) unpack(data []byte) error {
+func (sh *shard) unpack(data []byte) (err error) {
 	p := &sh.packet
-	if err := parser.ParseMsgpack(data, sh.srv.o.Limits, p); err != nil {
+	if err = parser.ParseMsgpack(data, sh.srv.o.Limits, p); err != nil {
 		return err
 	}
-	var err error
-	text := sh.unpacked[:0]
-	var attachments [][]byte
-	if p.Data != nil && p.Type == parser.Connect {
-		if text, _, err = value.AppendJSONFromMsgpack(text, p.Data, nil); err != nil {
-			return err
-		}
-		p.Data = text
-	}
-	ends := make([]int, 0, 8)
-	for _, arg := range p.Args {
-		if text, attachments, err = value.AppendJSONFromMsgpack(text, arg, attachments); err != nil {
-			return err
-		}
-		ends = append(ends, len(text))
-	}
-	at := 0
-	for i, end := range ends {
-		p.Args[i] = text[at:end]
-		at = end
-	}
-	for i, a := range attachments {
-		attachments[i] = bytes.Clone(a) // they may be kept
-	}
-	p.Buffers, p.Attachments, p.Encoding = attachments, len(attachments), parser.JSON
-	sh.unpacked = text[:0]
-	if cap(text) > 64<<10 {
+	if sh.unpacked, err = framing.Unpack(sh.unpacked[:0], p); cap(sh.unpacked) > 64<<10 {
 		sh.unpacked = nil
 	}
-	return nil
-}
-
-// packFrames turns the frames of one JSON packet and its attachments into the
-// frame of a MessagePack packet. It is nil if the packet cannot be one.
-func packFrames(frames []byte) []byte {
-	var text []byte
-	var attachments [][]byte
-	eio.EachMessage(frames, func(data []byte, binary bool) {
-		if binary {
-			attachments = append(attachments, data)
-		} else {
-			text = data
-		}
-	})
-	var p parser.Packet
-	if parser.Parse(text, parser.Limits{MaxAttachments: max(len(attachments), 1), MaxDepth: 1 << 20, MaxArgs: 1 << 30}, &p) != nil {
-		return nil
-	}
-	p.Buffers = attachments
-	b, err := parser.AppendMsgpackPacket(nil, &p)
-	if err != nil {
-		return nil
-	}
-	return eio.AppendBinary(nil, b)
+	return err
 }
 
 // transmit sends the frames of one packet to a session, which are copied, and
 // not compressed if plain.
-func (sh *shard) transmit(es eio.Session, frames []byte, plain bool) {
+func (sh *shard) transmit(es eio.Session, frames []byte, plain bool, k *class.Kind) {
 	if packed(es) {
-		frames = packFrames(frames)
+		frames = framing.Pack(frames)
 	}
-	if plain {
-		es.SendPlain(frames)
-		return
-	}
-	es.Send(frames)
-}
-
-// frameAt returns the frames of an event with an offset, unless that is "", and how
-// much at the end of its text that is.
-func frameAt(namespace string, e rooms.Event, offset string) (frames []byte, tail int) {
-	if offset == "" {
-		return frame(namespace, e, 0, false), 0
-	}
-	text := string(append(value.AppendJSONText([]byte{','}, offset), ']'))
-	frames, _ = frameEndingIn(namespace, e, text)
-	return frames, len(text) - 1
+	es.SendKind(frames, plain, k)
 }

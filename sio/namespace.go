@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/ears"
 	"github.com/sioedge/sioedge/sio/internal/pattern"
 )
 
@@ -33,24 +35,30 @@ type Namespace struct {
 	match   func(name string, auth json.RawMessage) bool
 	live    int // instances; guarded by registry.mu; unused by literals
 
-	ears  ears                // of what other servers say
-	lanes [roomLanes]moveLane // of what happens in rooms
-	mu    sync.Mutex          // held while registering
-	table atomic.Pointer[table]
+	ears           ears.Queue          // of what other servers say
+	lanes          [roomLanes]moveLane // of what happens in rooms
+	mu             sync.Mutex          // held while registering
+	added, counted bool                // clients can join it; it is among registry.greeters; guarded by mu
+	table          atomic.Pointer[table]
+	history        atomic.Pointer[keeper] // nil: nothing is kept of rooms
 }
 
 // A table is an immutable snapshot of what is registered.
 type table struct {
 	use           []Middleware
+	gates         []func(Socket, Inbound) Verdict
 	wrap          []func(Handler) Handler
 	events        map[string]*entry
 	any           *entry
 	connect       []func(Socket) error
+	upgrade       []func(Socket)
 	disconnecting []func(Socket, Reason)
 	disconnect    []func(Socket, Reason)
 	outgoing      []func(EmitFunc) EmitFunc
 	servers       map[string]func(*Msg) error
-	rooms         *roomHooks // nil: none
+	classes       map[string]func(Args) Class
+	rooms         *roomHooks                                        // nil: none
+	may           func(name string, param func(string) string) bool // see Restrict; nil: all
 }
 
 type entry struct {
@@ -79,7 +87,11 @@ func (n *Namespace) change(f func(t *table)) {
 	t.events = events
 	f(&t)
 	n.table.Store(&t)
+	n.srv.registry.count(n)
 }
+
+// greets tells whether there are handlers for sockets that connect.
+func (t *table) greets() bool { return len(t.use)+len(t.connect) > 0 }
 
 // wrapped returns e with t's wrappers around its handler, the first registered
 // outermost.
@@ -94,9 +106,13 @@ func (t *table) wrapped(e entry) *entry {
 // Name returns the name, such as "/chat", or the pattern.
 func (n *Namespace) Name() string { return n.name }
 
+// Namespaces returns the namespaces that have been made, with those of patterns and
+// functions, in the order in which a name is looked up among these.
+func (srv *Server) Namespaces() []*Namespace { return slices.Clone(*srv.registry.all.Load()) }
+
 // Instance addresses every socket in one instance of a namespace with
-// parameters: its name as clients join it, such as "/campaigns/42/trends". It
-// addresses nobody if the instance is not live at that moment.
+// parameters: its name as clients join it, such as "/campaigns/42/trends". If it is not
+// live at that moment it is nobody, but for those who are away and come back: see [Recovery].
 func (n *Namespace) Instance(name string) BroadcastOperator {
 	return BroadcastOperator{ns: n, name: name}
 }
@@ -155,6 +171,11 @@ func (n *Namespace) HandleAny(h Handler) {
 	n.change(func(t *table) { t.any = t.wrapped(entry{handler: h}) })
 }
 
+// HandleAnyInline is HandleAny on the event loop: see [Namespace.HandleInline].
+func (n *Namespace) HandleAnyInline(h Handler) {
+	n.change(func(t *table) { t.any = t.wrapped(entry{handler: h, inline: true}) })
+}
+
 // OnConnect adds a function that is called when a socket has been admitted and
 // its client told so, before any event of it. An error disconnects the socket.
 func (n *Namespace) OnConnect(h func(Socket) error) {
@@ -177,6 +198,9 @@ func (n *Namespace) OnDisconnect(h func(Socket, Reason)) {
 
 // All addresses every socket of the namespace, in all its instances.
 func (n *Namespace) All() BroadcastOperator { return BroadcastOperator{ns: n, in: n.in} }
+
+// Count is that of [Namespace.All].
+func (n *Namespace) Count() int { return n.All().Count() }
 
 // To addresses the sockets in any of the rooms, each once. A socket's id is a
 // room of its own.
@@ -210,23 +234,29 @@ func TypedAck[T, R any](h func(Socket, T) (R, error)) Handler {
 		if err == nil {
 			return nil
 		}
-		e := internalError
-		answer := map[string]any{}
-		ackErr := s.srv().guard(func() error { // Data may panic as it is encoded
-			e = clientError(err)
-			if answer["error"] = e.Message; e.Data != nil {
-				answer["data"] = e.Data
-			}
-			return m.Ack(answer)
-		})
-		if ackErr != nil {
-			return errors.Join(ackErr, m.Ack(map[string]any{"error": e.Message}))
-		}
-		if e == err {
-			return nil // meant for the client, who has it
-		}
-		return err
+		return m.ackError(err)
 	}
+}
+
+// ackError answers an error. It returns nil if that was meant for the client, who has
+// it, else the error to report.
+func (m *Msg) ackError(err error) error {
+	e := internalError
+	answer := map[string]any{}
+	ackErr := m.s.srv().guard(func() error { // Data may panic as it is encoded
+		e = clientError(err)
+		if answer["error"] = e.Message; e.Data != nil {
+			answer["data"] = e.Data
+		}
+		return m.Ack(answer)
+	})
+	if ackErr != nil {
+		return errors.Join(ackErr, m.Ack(map[string]any{"error": e.Message}))
+	}
+	if e == err {
+		return nil
+	}
+	return err
 }
 
 // ackResult has h called and the client answered. An error, or a panic, means
@@ -325,21 +355,6 @@ func (n *Namespace) outgoing(to BroadcastOperator, event string, args []any, emi
 	return next(to, event, args...)
 }
 
-// Rooms returns the rooms that b addresses and those that it leaves out.
-func (b BroadcastOperator) Rooms() (to, except []string) { return add(nil, b.to), add(nil, b.except) }
-
-// Socket returns the only socket that b addresses; it is false if b is a
-// broadcast.
-func (b BroadcastOperator) Socket() (s Socket, only bool) {
-	if !b.direct {
-		return Socket{}, false
-	}
-	return b.socket(), true
-}
-
-// Namespace returns the namespace that b's sockets are in.
-func (b BroadcastOperator) Namespace() *Namespace { return b.namespace() }
-
 // Of returns a namespace, which is made if it is new. A leading slash is added
 // if it is missing; "" is "/". It panics if name cannot be one: a comma would
 // end it on the wire, and with a # it would be a room's name between servers.
@@ -363,7 +378,13 @@ func (b BroadcastOperator) Namespace() *Namespace { return b.namespace() }
 // themselves. Clients that spell it otherwise are refused, as are those that
 // escape a slash, and "." and ".." as a segment: so two names never mean the same,
 // nor what is elsewhere.
-func (srv *Server) Of(name string) *Namespace {
+func (srv *Server) Of(name string) *Namespace { return srv.Define(name, func(*Namespace) {}) }
+
+// Define is [Server.Of] for a server that has clients: a new namespace is one that
+// they can join when setup has returned, which registers what it does. Of one that
+// is there already, setup is not called. Another one of the same name may be made
+// meanwhile: that is returned.
+func (srv *Server) Define(name string, setup func(n *Namespace)) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
 	}
@@ -371,24 +392,40 @@ func (srv *Server) Of(name string) *Namespace {
 		panic("sio: namespace " + name + " has a comma or a #")
 	}
 	p := pattern.Parse(name)
-	r := &srv.registry
+	ns, there := srv.registry.define(name, p, nil)
+	if there {
+		return ns
+	}
+	ns.srv = srv
+	ns.table.Store(srv.emptyTable())
+	setup(ns)
+	ns, _ = srv.registry.define(name, p, ns)
+	return ns
+}
+
+// define returns the namespace of a name, or adds ns; or, if that is nil, returns a
+// new one that is not there yet. It panics if there is a pattern that has the same
+// names.
+func (r *registry) define(name string, p *pattern.Pattern, ns *Namespace) (_ *Namespace, there bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, ns := range *r.all.Load() {
+	for _, other := range *r.all.Load() {
 		switch {
-		case ns.name == name && ns.match == nil:
-			return ns
-		case p != nil && ns.pattern != nil && p.Alike(ns.pattern):
-			panic("sio: namespaces " + name + " and " + ns.name + " have the same names")
+		case other.name == name && other.match == nil:
+			return other, true
+		case p != nil && other.pattern != nil && p.Alike(other.pattern):
+			panic("sio: namespaces " + name + " and " + other.name + " have the same names")
 		}
 	}
-	ns := &Namespace{srv: srv, name: name, pattern: p}
-	ns.table.Store(srv.emptyTable())
+	if ns != nil {
+		r.add(ns)
+		return ns, true
+	}
+	ns = &Namespace{name: name, pattern: p}
 	if p == nil {
 		ns.in = r.newInstance(ns, name, nil)
 	}
-	r.add(ns)
-	return ns
+	return ns, false
 }
 
 // OfFunc returns a namespace with an instance for each name that match allows,

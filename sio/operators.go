@@ -10,19 +10,23 @@ import (
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/sio/internal/quiet"
 )
 
 // matching returns the slots of this loop's sockets that b addresses, each
 // once.
 func (sh *shard) matching(b BroadcastOperator, in *instance) (slots []uint32) {
-	taken := map[uint32]bool{}
+	var taken map[uint32]bool // of what is one room, each comes once
+	if len(b.to) > 1 {
+		taken = map[uint32]bool{}
+	}
 	take := func(slot uint32) bool {
 		s := sh.sockets.At(slot)
 		if s.state != connected || sh.instance(slot) != in || taken[slot] || b.sender != 0 && sh.ref(slot) == b.sender {
 			return true
 		}
-		taken[slot] = true
+		if taken != nil {
+			taken[slot] = true
+		}
 		if !sh.inOne(slot, b.except) {
 			slots = append(slots, slot)
 		}
@@ -41,7 +45,7 @@ func (sh *shard) matching(b BroadcastOperator, in *instance) (slots []uint32) {
 	for _, room := range b.to {
 		sh.local.EachIn(in.id, room, take)
 		if ref, ok := sh.srv.ids.Parse([]byte(room)); ok {
-			if slot := sh.own(rooms.Ref(ref)); slot != 0 {
+			if slot := sh.own(rooms.Ref(ref)); slot != 0 && (taken != nil || !sh.local.Has(slot, in.id, room)) {
 				take(slot)
 			}
 		}
@@ -81,21 +85,22 @@ func (sh *shard) joinRoom(slot uint32, room string, effect uint64) {
 	id, most := sh.instance(slot).id, sh.srv.o.MaxRooms
 	r := sh.sockets.At(slot)
 	switch {
-	case sh.isOwn(slot, room):
+	case sh.isOwn(slot, room), sh.waiting.Has(slot, room):
 	case len(room) > maxRoomName:
-		sh.tally.rooms++
+		sh.tally.Drops.Rooms++
 		sh.srv.fail(sh.socket(slot), "join", ErrRoomName)
 	case int(r.rooms) >= most && !sh.local.Has(slot, id, room):
-		sh.tally.rooms++
+		sh.tally.Drops.Rooms++
 		sh.tooManyRooms(slot)
 	case sh.srv.jammed(sh.instance(slot).ns) && !sh.local.Has(slot, id, room):
-		sh.tally.rooms++
-		sh.tally.jammed++
+		sh.tally.Drops.Rooms++
+		sh.tally.Drops.Jammed++
 		sh.srv.fail(sh.socket(slot), "join", ErrOverloaded)
 	case sh.local.Join(slot, id, room):
 		r.rooms++
-		sh.instances[r.instance].space.joins++
+		sh.instances[r.instance].space.Joins++
 		sh.srv.seq.changed(sh, slot, room, true, effect)
+		sh.saw(slot, Observation{Kind: ObservedJoin, Room: room})
 		if r.is&followed != 0 {
 			sh.moved(slot, true, []string{strings.Clone(room)})
 		}
@@ -118,6 +123,7 @@ func (sh *shard) tooManyRooms(slot uint32) {
 // leaveRoom takes a socket out of a room other than its own, behind what has been
 // emitted up to a place in the log.
 func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
+	sh.waiting.CallOff(slot, room)
 	if sh.isOwn(slot, room) || !sh.local.Leave(slot, sh.instance(slot).id, room) {
 		return
 	}
@@ -126,6 +132,7 @@ func (sh *shard) leaveRoom(slot uint32, room string, effect uint64) {
 		r.rooms--
 	}
 	sh.srv.seq.changed(sh, slot, room, false, effect)
+	sh.saw(slot, Observation{Kind: ObservedLeave, Room: room})
 	if r.is&followed != 0 {
 		sh.moved(slot, false, []string{strings.Clone(room)})
 	}
@@ -145,6 +152,12 @@ func (sh *shard) isOwn(slot uint32, room string) bool {
 // serves others.
 const operatorStep = 64
 
+// roomStep is how many times sockets join or leave a room before that: each takes so little
+// that what is around a step would be more. What is for the loop's sockets alone waits in
+// the mailbox until all have, so many steps are a long time where there are many events
+// between two.
+const roomStep = 256
+
 // A sweep does something to sockets of one loop, some at a time, in its place in
 // the loop's mailbox: what is behind it finds it done.
 type sweep struct {
@@ -152,6 +165,7 @@ type sweep struct {
 	find func() []rooms.Ref // is called at the beginning
 	f    func(sh *shard, slot uint32)
 	done func(sh *shard) // is called at the end; nil: nobody
+	step int             // sockets at a time
 
 	refs  []rooms.Ref
 	begun bool
@@ -162,7 +176,7 @@ func (w *sweep) Run(l *loop.Loop) {
 	if !w.begun {
 		w.begun, w.refs = true, w.find()
 	}
-	n := min(len(w.refs), operatorStep)
+	n := min(len(w.refs), w.step)
 	step := w.refs[:n]
 	if w.refs = w.refs[n:]; len(w.refs) > 0 {
 		l.Hold(w) // here, so that a panic below does not end it
@@ -177,6 +191,9 @@ func (w *sweep) Run(l *loop.Loop) {
 	}
 }
 
+// stepOf is how many sockets join or leave rooms at a time.
+func stepOf(names []string) int { return max(roomStep/max(len(names), 1), 1) }
+
 // refs returns this loop's sockets of targets that b addresses.
 func (b BroadcastOperator) refs(sh *shard, targets []*instance) (refs []rooms.Ref) {
 	for _, in := range targets {
@@ -187,12 +204,12 @@ func (b BroadcastOperator) refs(sh *shard, targets []*instance) (refs []rooms.Re
 	return refs
 }
 
-// each has f called on every loop with the sockets of targets addressed there.
-// It does not wait; done, if not nil, is called when a loop has had its turn.
+// each has f called on every loop with the sockets of targets addressed there, step at a
+// time. It does not wait; done, if not nil, is called when a loop has had its turn.
 // Loops that have ended are counted.
-func (b BroadcastOperator) each(targets []*instance, f func(sh *shard, slot uint32), done func(sh *shard)) (ended int) {
+func (b BroadcastOperator) each(targets []*instance, step int, f func(sh *shard, slot uint32), done func(sh *shard)) (ended int) {
 	for _, sh := range b.server().shards {
-		if !sh.loop.Post(&sweep{sh: sh, find: func() []rooms.Ref { return b.refs(sh, targets) }, f: f, done: done}) {
+		if !sh.loop.Post(&sweep{sh: sh, find: func() []rooms.Ref { return b.refs(sh, targets) }, f: f, done: done, step: step}) {
 			ended++
 		}
 	}
@@ -222,21 +239,33 @@ func (b BroadcastOperator) visit(f func(sh *shard, slot uint32)) {
 // the same goroutine reaches them. With recovery, those whose clients are away and
 // may come back are among them, as for Leave and Disconnect. Node: socketsJoin.
 func (b BroadcastOperator) Join(names ...string) {
-	if b.nobody() {
+	b.admit()
+	b.move(rooms.Joined, names)
+}
+
+// move has the sockets addressed join or leave rooms, on all servers.
+func (b BroadcastOperator) move(op rooms.Op, names []string) {
+	p, err := b.server().enter(0)
+	if err != nil || b.nobody() {
+		p.Leave()
 		return
 	}
+	defer p.Leave()
 	names = slices.Clone(names) // the caller's to use again
-	b.admit()
+	here, there := b.join, rooms.Adapter.Join
+	if op == rooms.Left {
+		here, there = b.leave, rooms.Adapter.Leave
+	}
 	seq := b.server().seq
-	seq.change(b.address(), func(effect uint64) { b.join(names, effect) })
+	seq.change(b.address(), func(effect uint64) { here(names, effect) })
 	if c, t := b.cluster(); c != nil {
-		seq.announce(t, rooms.Joined, names, func() { c.Join(t, names) })
+		seq.announce(t, op, names, func() { there(c, t, names) })
 	}
 }
 
 // admit waits while more waits for the loops than may: see loop.Admit.
 func (b BroadcastOperator) admit() {
-	if b.direct && b.socket().gone() {
+	if b.nobody() || b.direct && b.socket().gone() {
 		return // who has gone does not wait
 	}
 	for _, sh := range b.server().shards {
@@ -254,7 +283,7 @@ func (b BroadcastOperator) join(names []string, effect uint64) {
 			}
 		}
 	}
-	b.each(targets, func(sh *shard, slot uint32) {
+	b.each(targets, stepOf(names), func(sh *shard, slot uint32) {
 		for _, room := range names {
 			sh.joinRoom(slot, room, effect)
 		}
@@ -270,21 +299,13 @@ func (b BroadcastOperator) join(names []string, effect uint64) {
 
 // Leave takes the sockets addressed out of rooms. Node: socketsLeave.
 func (b BroadcastOperator) Leave(names ...string) {
-	if b.nobody() {
-		return
-	}
-	names = slices.Clone(names) // the caller's to use again
 	b.admit()
-	seq := b.server().seq
-	seq.change(b.address(), func(effect uint64) { b.leave(names, effect) })
-	if c, t := b.cluster(); c != nil {
-		seq.announce(t, rooms.Left, names, func() { c.Leave(t, names) })
-	}
+	b.move(rooms.Left, names)
 }
 
 func (b BroadcastOperator) leave(names []string, effect uint64) {
 	r := b.server().seq.revise(b, rooms.Left, names)
-	b.each(b.targets(), func(sh *shard, slot uint32) {
+	b.each(b.targets(), stepOf(names), func(sh *shard, slot uint32) {
 		for _, room := range names {
 			sh.leaveRoom(slot, room, effect)
 		}
@@ -299,8 +320,9 @@ type DisconnectOptions struct {
 	Conn bool
 	// Code and Reason go with the close of a WebSocket, as of
 	// [Socket.CloseConnWith]; they need Conn. A Reason alone has the code 1000. Zero:
-	// nothing is said. They travel to no other server, since Node's protocol has no
-	// room for them: there the connection is closed without a word.
+	// nothing is said, or eio.CloseForbidden with eio.Options.CloseCodes. They travel to
+	// no other server, since Node's protocol has no room for them: there it is as if
+	// they were zero.
 	Code   uint16
 	Reason string
 }
@@ -320,7 +342,7 @@ func (o DisconnectOptions) checked() (DisconnectOptions, error) {
 // end closes a session as o says, which is checked.
 func (o DisconnectOptions) end(es eio.Session) {
 	if o.Code == 0 {
-		es.Close()
+		es.CloseFor(eio.CloseForbidden, "disconnected")
 		return
 	}
 	_ = es.CloseWith(o.Code, o.Reason) // its one error is that of checked
@@ -339,6 +361,11 @@ func (b BroadcastOperator) Disconnect(o DisconnectOptions) error {
 		err = ErrClosed // its client may be away
 	}
 	b.admit()
+	p, gone := b.server().enter(0)
+	if gone != nil {
+		return gone
+	}
+	defer p.Leave()
 	seq := b.server().seq
 	seq.change(b.address(), func(uint64) { b.disconnect(o) })
 	if c, t := b.cluster(); c != nil {
@@ -349,7 +376,7 @@ func (b BroadcastOperator) Disconnect(o DisconnectOptions) error {
 
 func (b BroadcastOperator) disconnect(o DisconnectOptions) {
 	r := b.server().seq.revise(b, rooms.Disconnected, nil)
-	b.each(b.targets(), func(sh *shard, slot uint32) { sh.disconnect(slot, o) }, r.passed)
+	b.each(b.targets(), operatorStep, func(sh *shard, slot uint32) { sh.disconnect(slot, o) }, r.passed)
 }
 
 // Sockets returns the sockets addressed, those of this server, in no order. It
@@ -368,7 +395,7 @@ func (b BroadcastOperator) Sockets() (all []Socket) {
 // an event that another server emits within that moment may be lost. Use JoinWait
 // before the client is told that it has joined.
 //
-// It is an error if the socket has left (ErrClosed), if it may join no more rooms
+// It is an error if the socket has left (ErrClosed; its client may be away, as for Join), if it may join no more rooms
 // (ErrTooManyRooms), if a name is too long (ErrRoomName), if too much waits for the
 // functions of OnJoin (ErrOverloaded), or if ctx is done before; then it may be in some of the rooms,
 // and what is emitted reaches it as after Join. It must not be called in an inline
@@ -376,12 +403,18 @@ func (b BroadcastOperator) Sockets() (all []Socket) {
 func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
 	switch {
 	case s.gone():
+		s.Join(rooms...)
 		return ErrClosed
 	case s.srv().waits():
 		return ErrInline
 	}
 	rooms = slices.Clone(rooms) // the caller's to use again
 	s.Join(rooms...)
+	return s.joined(ctx, rooms)
+}
+
+// joined is the rest of JoinWait, once the rooms have been asked for.
+func (s Socket) joined(ctx context.Context, rooms []string) error {
 	full, most := false, false
 	there := s.ask(func(sh *shard, slot uint32) {
 		most = int(sh.sockets.At(slot).rooms) >= sh.srv.o.MaxRooms
@@ -403,35 +436,4 @@ func (s Socket) JoinWait(ctx context.Context, rooms ...string) error {
 	}
 	srv.registry.announce(s.in)
 	return srv.cluster.Await(ctx, s.in.name, rooms)
-}
-
-// watched emits an event and tells of it. Who it reaches is asked in the mailbox of
-// each loop, behind what was done before.
-func (b BroadcastOperator) watched(event string, args []any, emit func(BroadcastOperator, string, []any) error) error {
-	srv := b.server()
-	a, err := srv.encodeArgs(args)
-	if err != nil {
-		return err
-	}
-	e := &quiet.Emit{Namespace: b.address(), Event: event, Args: a.raw, Attachments: a.buffers,
-		Direct: b.direct, Volatile: b.volatile, Plain: b.plain, Local: b.local}
-	e.Rooms, e.Except = b.Rooms()
-	if b.sender != 0 {
-		e.Socket = b.socket().ID()
-	}
-	for _, sh := range srv.shards {
-		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			for _, in := range b.targets() {
-				for _, slot := range sh.matching(b, in) {
-					e.Reaches(sh.id(slot))
-				}
-			}
-		}))
-	}
-	srv.watch.Emitted(e)
-	err = emit(b, event, args)
-	if err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
-		e.Fail() // it was not sent; of a question it is the answer that did not come
-	}
-	return err
 }

@@ -1,20 +1,16 @@
 package sio
 
 import (
-	"cmp"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"math"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/rooms"
-	"github.com/sioedge/sioedge/sio/internal/memory"
-	"github.com/sioedge/sioedge/sio/internal/relay"
+	"github.com/sioedge/sioedge/sio/internal/outbound"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
@@ -121,6 +117,11 @@ type Options struct {
 	// "join", and no namespaces entered. Zero means 64 MiB.
 	MaxLeftBehind int
 
+	// QueuePolicy is what becomes of events for a client that takes too little, unless
+	// [Namespace.SetClass] or [BroadcastOperator.Class] say something else. Zero means
+	// CloseSlow, as in Node.
+	QueuePolicy Policy
+
 	// Recovery gives clients that come back soon their sockets again.
 	Recovery Recovery
 
@@ -146,12 +147,17 @@ type Options struct {
 	// client's, and about 8 KB. Zero means 4096.
 	MaxTunnels int
 
-	// KeepHandshake keeps a session's first request, and what its client gave as auth,
-	// as long as the socket, as Node does: that is several hundred bytes a connection.
-	// Without it they are there for middlewares and OnConnect and are freed behind
-	// those: after that Handshake knows the address alone, and Auth nothing. The
-	// middlewares of further namespaces that the session joins see them too.
-	KeepHandshake bool
+	// KeepHandshake says how long a session's first request, and what its client gave
+	// as auth, are kept. Zero means [KeepUntilJoined].
+	KeepHandshake KeepHandshake
+
+	// Inherit, unless nil, has the server take over the clients of another one, with its
+	// Node and its number of loops: see [Inherit].
+	Inherit *Inheritance
+	// EncodeData and DecodeData are how sockets' data travel to a process that takes them
+	// over. Nil: as JSON, and what is JSON's of them is what that has (map[string]any).
+	EncodeData func(data any) ([]byte, error)
+	DecodeData func(p []byte) (data any, err error)
 
 	// Client holds the files of the browser client, served under the path:
 	// socket.io.js, socket.io.min.js, socket.io.esm.min.js,
@@ -174,135 +180,188 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// maxMaxRooms bounds Options.MaxRooms: rooms are counted in 16 bits, also those
-// of a socket that joined as many before it was recovered.
-const maxMaxRooms = math.MaxUint16
+// KeepHandshake says how long what a client brought is kept: the session's first
+// request, and what it gives as auth when it joins a namespace. Together that is
+// several hundred bytes a connection. Once it is freed, [Socket.Handshake] knows the
+// address alone, and [Socket.Auth] nothing.
+type KeepHandshake uint8
 
-// passed are the options that have Node's names and are those of Engine.
-var passed = []struct{ name, engine string }{
-	{"Path", "Path"}, {"PingInterval", "PingInterval"}, {"PingTimeout", "PingTimeout"}, {"UpgradeTimeout", "UpgradeTimeout"},
-	{"MaxHTTPBufferSize", "MaxPayload"}, {"Transports", "Transports"}, {"NoUpgrades", "NoUpgrades"}, {"AllowEIO3", "AllowEIO3"},
-	{"AllowRequest", "AllowRequest"}, {"CORS", "CORS"}, {"Cookie", "Cookie"}, {"PerMessageDeflate", "Compression"},
-	{"HTTPCompression", "HTTPCompression"}, {"InitialPacket", "InitialPacket"},
+const (
+	// KeepUntilJoined keeps them for the namespace's middlewares and OnConnect, and
+	// frees them behind those; but the request as long as there are further namespaces
+	// with middlewares or OnConnect that the session could join, which see it too.
+	KeepUntilJoined KeepHandshake = iota
+	// KeepAlways keeps them as long as the socket, as Node does.
+	KeepAlways
+	// KeepForFirst keeps the request for one namespace: it is freed behind OnConnect of
+	// the first one that has middlewares or OnConnect. Those of further namespaces see
+	// the address, their own auth, and what the first has kept with a [ConnKey].
+	KeepForFirst
+)
+
+// A Policy is what becomes of events for a client that takes less than it is sent.
+type Policy = class.Policy
+
+// The policies. The soft bound is loop.Options.SoftOutbound of a WebSocket, and
+// eio.Options.MaxQueue of a client that polls.
+const (
+	// CloseSlow keeps all events. A client for which more than the soft bound waits
+	// and that takes nothing is closed after SlowAfter.
+	CloseSlow = class.CloseSlow
+	// DropNew drops the new event while more than the soft bound waits for the client.
+	DropNew = class.DropNew
+	// DropOldest drops the oldest events of the class until no more than the soft bound
+	// waits with the new one, or none of them is left.
+	DropOldest = class.DropOldest
+	// Conflate keeps the newest event of the class alone, in the place of the one
+	// before: so what changes all the time is sent too, and comes before what was emitted
+	// in between. With Options.Recovery the order is kept: a second event of the class
+	// waits at the end, and newer ones replace that.
+	Conflate = class.Conflate
+)
+
+// A Class is events that make room for each other in the queue of a client that takes
+// less than it is sent: those of one name, in one namespace, with one Key, in whatever
+// rooms. Each is dropped as a whole, with its attachments, and only as long as nothing of
+// it was sent. Who keeps up gets every event.
+//
+// Only events of CloseSlow make a client slow; of the others as many wait as their
+// policies say, until it does not answer pings. They count for the bound on all that is
+// queued, loop.Options.MaxOutbound or eio.Options.MaxQueueHard, which ends the connection.
+// Events that are to be acknowledged, and what a client that comes back has missed, are
+// never dropped. A client that comes back gets, of what was dropped, what is behind the
+// last event that it has received.
+//
+// What is dropped is counted in Stats.Loop.Dropped, by the policy, and for the namespace.
+type Class struct {
+	// Policy is what becomes of the events. Zero means CloseSlow.
+	Policy Policy
+	// Key tells those apart that do not make room for each other, such as the prices of
+	// different symbols. It may be as long as it likes. Of CloseSlow it means nothing.
+	Key string
 }
 
-// complete returns o with what is passed on, and what its zero values mean, or tells
-// what is wrong with it.
-func (o Options) complete() (Options, error) {
-	here, engine := reflect.ValueOf(&o).Elem(), reflect.ValueOf(&o.Engine).Elem()
-	for _, p := range passed {
-		v, to := here.FieldByName(p.name), engine.FieldByName(p.engine)
-		switch {
-		case v.IsZero():
-		case to.IsZero():
-			to.Set(v)
-		case !reflect.DeepEqual(v.Interface(), to.Interface()): // functions never are equal
-			return o, fmt.Errorf("sio: Options.%s and Options.Engine.%s are both set, and differ", p.name, p.engine)
+// SetClass sets what says of which class the events of a name are that the namespace's
+// sockets are sent, from whichever server or emitter. It is called once for each event
+// on each server, where it is emitted or has come from another server, with what is
+// valid until it returns: it must not block. A panic goes to OnError, and the event has
+// Options.QueuePolicy. Nil takes it away.
+func (n *Namespace) SetClass(event string, f func(a Args) Class) {
+	n.change(func(t *table) {
+		classes := map[string]func(Args) Class{}
+		for name, g := range t.classes {
+			if name != event {
+				classes[name] = g
+			}
 		}
-	}
-	for _, name := range []string{"Route", "Forward", "Tunnel", "Seek", "Proven"} {
-		if (name == "Route" || o.Adapter != nil) && !engine.FieldByName(name).IsZero() {
-			return o, fmt.Errorf("sio: Options.Engine.%s is the Server's own (with an Adapter; Route always: see Options.Handler)", name)
+		if f != nil {
+			classes[event] = f
 		}
-	}
-	o = o.withDefaults()
-	return o, o.check()
+		t.classes = classes
+	})
 }
 
-// withDefaults returns o with what its zero values mean.
-func (o Options) withDefaults() Options {
-	switch {
-	case o.MemoryLimit == 0:
-		o.MemoryLimit = memory.Available("/") / 4 * 3
-	case o.MemoryLimit == math.MaxInt64:
-		o.MemoryLimit = 0 // none
-	}
-	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, 45*time.Second)
-	o.MaxRooms = cmp.Or(o.MaxRooms, 10_000)
-	o.MaxInstances = cmp.Or(o.MaxInstances, 100_000)
-	o.MaxNamespaces = cmp.Or(o.MaxNamespaces, 128)
-	o.MaxPendingAcks = cmp.Or(o.MaxPendingAcks, 1024)
-	o.MaxBroadcasts = cmp.Or(o.MaxBroadcasts, 256<<20)
-	o.MaxLeftBehind = cmp.Or(o.MaxLeftBehind, 64<<20)
-	o.MaxForwards = cmp.Or(o.MaxForwards, 8192)
-	o.MaxTunnels = cmp.Or(o.MaxTunnels, 4096)
-	o.MaxEventName = cmp.Or(o.MaxEventName, 256)
-	o.Logger = cmp.Or(o.Logger, slog.Default())
-	o.Engine.Node = cmp.Or(o.Engine.Node, eio.NewNode())
-	o.Engine.Path = cmp.Or(o.Engine.Path, "/socket.io/")
-	o.Engine.Logger = cmp.Or(o.Engine.Logger, o.Logger)
-	o.Loop.Logger = cmp.Or(o.Loop.Logger, o.Logger)
-	// Whoever takes nothing for as long as a pong may take is gone anyway.
-	o.Loop.SlowAfter = min(cmp.Or(o.Loop.SlowAfter, 10*time.Second), cmp.Or(o.Engine.PingTimeout, 20*time.Second))
-	return o
+// Class says of which class the event is, whatever SetClass says, for the sockets of
+// this server: to others it does not travel.
+func (b BroadcastOperator) Class(c Class) BroadcastOperator {
+	b.class = &classed{Class: c}
+	return b
 }
 
-// check tells what is wrong with o, which has its defaults.
-func (o Options) check() error {
-	if o.MaxRooms > maxMaxRooms {
-		return fmt.Errorf("sio: Options.MaxRooms is %d, more than %d", o.MaxRooms, maxMaxRooms)
+// Rooms returns the rooms that b addresses and those that it leaves out.
+func (b BroadcastOperator) Rooms() (to, except []string) { return add(nil, b.to), add(nil, b.except) }
+
+// Socket returns the only socket that b addresses; it is false if b is a broadcast.
+func (b BroadcastOperator) Socket() (s Socket, only bool) {
+	if !b.direct {
+		return Socket{}, false
 	}
-	r, l := o.Recovery, o.Limits
-	for _, x := range []struct {
-		name string
-		n    int64
-	}{
-		{"MaxRooms", int64(o.MaxRooms)}, {"MaxNamespaces", int64(o.MaxNamespaces)}, {"MaxPendingAcks", int64(o.MaxPendingAcks)},
-		{"MaxEventName", int64(o.MaxEventName)}, {"MaxBroadcasts", int64(o.MaxBroadcasts)}, {"MaxLeftBehind", int64(o.MaxLeftBehind)},
-		{"MaxForwards", int64(o.MaxForwards)}, {"MemoryLimit", o.MemoryLimit}, {"MaxTunnels", int64(o.MaxTunnels)}, {"MaxInstances", int64(o.MaxInstances)},
-		{"ConnectTimeout", int64(o.ConnectTimeout)}, {"Recovery.Window", int64(r.Window)}, {"Recovery.Patience", int64(r.Patience)},
-		{"Recovery.MaxBytes", r.MaxBytes}, {"Limits.MaxAttachments", int64(l.MaxAttachments)},
-		{"Limits.MaxAttachmentBytes", int64(l.MaxAttachmentBytes)}, {"Limits.MaxDepth", int64(l.MaxDepth)}, {"Limits.MaxArgs", int64(l.MaxArgs)},
-		{"PingInterval", int64(o.Engine.PingInterval)}, {"PingTimeout", int64(o.Engine.PingTimeout)},
-		{"UpgradeTimeout", int64(o.Engine.UpgradeTimeout)}, {"MaxHTTPBufferSize", int64(o.Engine.MaxPayload)},
-	} {
-		if x.n < 0 {
-			return fmt.Errorf("sio: Options.%s is negative", x.name)
-		}
-	}
-	if o.Advertise != "" {
-		if _, err := relay.ParseURL(o.Advertise); err != nil {
-			return err
-		}
+	return b.socket(), true
+}
+
+// Namespace returns the namespace that b's sockets are in.
+func (b BroadcastOperator) Namespace() *Namespace { return b.namespace() }
+
+// classed is the class of an event of some name.
+type classed struct {
+	Class
+	event string
+	f     func(Args) Class // is to be asked first; nil: nobody
+}
+
+// classFor returns what says of which class an event is, nil if it is never dropped.
+// Said is by the operator, or nil.
+func (n *Namespace) classFor(said *classed, event string) *classed {
+	switch f := n.table.Load().classes[event]; {
+	case said != nil:
+		return &classed{Class: said.Class, event: event}
+	case f != nil:
+		return &classed{event: event, f: f}
+	case n.srv.o.QueuePolicy != CloseSlow:
+		return &classed{Class: Class{Policy: n.srv.o.QueuePolicy}, event: event}
 	}
 	return nil
 }
 
-// Recovery are the options of connection state recovery: a client that comes
-// back within Window gets its id, rooms and data again and exactly what it missed,
-// or else it is a new one. Node: connectionStateRecovery.
-//
-// Every event ends in one more argument then, its offset, as Node's do: the
-// JavaScript client takes it off, those in some other languages give it to
-// handlers. Clients of Socket.IO 2, which could not come back, do not get it.
-type Recovery struct {
-	// Window is how long a disconnected socket is remembered: as long as it lacks
-	// nothing, from when it left. What it lacks is kept for Window, and for as long
-	// before as a client's silence can go unnoticed: a client that comes and goes
-	// without receiving what it missed is a new one after that. Zero means that
-	// recovery is off. Node: maxDisconnectionDuration, 2 min.
-	Window time.Duration
-	// MaxBytes bounds the memory of the events kept for those who may come back, in
-	// every form that they have been sent in, and of their sockets, which may take
-	// up to half of it. When it is passed the oldest go, and with them the recovery
-	// of who needs them. What applications have stored by SetData is not counted.
-	// Zero means 64 MiB.
-	MaxBytes int64
-	// RunMiddlewares has a recovered socket go through its middlewares, where
-	// Recovered is already true and Data is what it was. A server that
-	// authenticates in them wants it: otherwise the private id that a client was
-	// given is all that it needs. One that they refuse may come back until its time
-	// is over. Node: skipMiddlewares, the other way round.
-	RunMiddlewares bool
-	// Identity returns who a client is, by what it brought: its Handshake and Auth.
-	// It is asked once for each connecting socket, before middlewares, on the event
-	// loop, and must not block. Whoever comes back must be who it was, or is a new
-	// one, and does no harm to the other. Nil, or "" for both: the private id is
-	// enough.
-	Identity func(s Socket) string
-	// Patience is how long an event may take to come back from the log of the
-	// cluster, with an Adapter that is a [rooms.Log]. After that, events are
-	// delivered at once, and a client that is recovered may get some twice. Zero
-	// means 1 s.
-	Patience time.Duration
+// classed returns b with the class of e.
+func (b BroadcastOperator) classed(e rooms.Event) BroadcastOperator {
+	n := b.namespace()
+	if b.class == nil && len(n.table.Load().classes) == 0 && n.srv.o.QueuePolicy == CloseSlow {
+		return b
+	}
+	if event, ok := outbound.Event(e.Data); ok {
+		b.class = n.classFor(b.class, event).of(n, e)
+	}
+	return b
 }
+
+// of returns the class of e, with nobody to be asked.
+func (x *classed) of(n *Namespace, e rooms.Event) *classed {
+	if x == nil || x.f == nil {
+		return x
+	}
+	c := Class{Policy: n.srv.o.QueuePolicy}
+	s := Socket{in: &instance{ns: n, name: n.name}}
+	n.srv.call(s, x.event, func() error {
+		a, err := argsOfEvent(e, n.srv.o.Limits)
+		if err == nil {
+			c = x.f(a)
+		}
+		return err
+	})
+	return &classed{Class: c, event: x.event}
+}
+
+// kind returns what the loops know the class by, nil if e is never dropped.
+func (x *classed) kind(in *instance, e rooms.Event) *class.Kind {
+	if x = x.of(in.ns, e); x == nil || x.Policy == CloseSlow || !x.Policy.Valid() {
+		return nil
+	}
+	return outbound.Kind(x.Policy, in.name, x.event, x.Key, in.ns.srv.o.Recovery.Window > 0, in.ns)
+}
+
+// argsOfEvent returns the arguments of an event.
+func argsOfEvent(e rooms.Event, limits parser.Limits) (Args, error) {
+	var list parser.Packet
+	err := parser.Parse(append([]byte{'0' + byte(parser.Event)}, e.Data...), limits, &list)
+	return Args{raw: list.Args, buffers: e.Attachments}, err
+}
+
+// of says by what the message may be dropped, and returns it.
+func (m *message) of(k *class.Kind) *message {
+	m.json.OfKind(k)
+	return m
+}
+
+// A Parser says how packets are encoded; server and client must agree on it.
+type Parser uint8
+
+// The parsers.
+const (
+	// JSON is the default of every client: JSON with binary attachments.
+	JSON Parser = iota
+	// MessagePack is the npm package socket.io-msgpack-parser.
+	MessagePack
+	// EitherParser takes whichever a client's first packet is in.
+	EitherParser
+)

@@ -23,7 +23,7 @@ import (
 var shown = []string{
 	"Engine", "Loop", "ConnectTimeout", "Parser", "Limits", "MaxInstances", "MaxNamespaces", "MaxRooms", "MaxPendingAcks", "MaxEventName",
 	"MaxBroadcasts", "MaxLeftBehind", "Recovery", "Adapter", "Advertise", "ClusterSecret", "MaxForwards", "MaxTunnels", "KeepHandshake",
-	"Client", "Handler", "OnError", "Logger", "MemoryLimit",
+	"Client", "Handler", "OnError", "Logger", "MemoryLimit", "QueuePolicy", "Inherit", "EncodeData", "DecodeData",
 }
 
 // Each field of Options is passed on, or a test sets it.

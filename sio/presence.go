@@ -9,10 +9,9 @@ import (
 
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/fifo"
+	"github.com/sioedge/sioedge/sio/internal/running"
 )
-
-// Count is that of [Namespace.All].
-func (n *Namespace) Count() int { return n.All().Count() }
 
 // Count returns how many connected sockets are addressed, those of this server. For
 // the whole namespace, or one room of it, nobody is asked: the numbers are kept, and
@@ -51,6 +50,10 @@ func (b BroadcastOperator) Count() (n int) {
 	return n
 }
 
+// In tells whether the socket is in a room, its own among them. It asks the socket's
+// loop and waits, as [Socket.Rooms]; see [Msg.In] for its events.
+func (s Socket) In(room string) bool { return s.inOne([]string{room}) }
+
 // CountAll is Count over all servers of the cluster. It waits for the others, or for
 // ctx; errors are as in [BroadcastOperator.FetchSockets], with the number of those
 // that are known. The adapters of this module ask for numbers alone. Node's servers
@@ -67,6 +70,22 @@ func (b BroadcastOperator) CountAll(ctx context.Context) (int, error) {
 	}
 	more, err := c.(rooms.Counter).Count(ctx, t) // which confine adds to those that cannot
 	return n + more, err
+}
+
+// FetchForeign is [BroadcastOperator.FetchSockets] of servers that are not of this module:
+// those of Node with the same adapter. It waits for them, or for ctx; the error is as of
+// that.
+func (b BroadcastOperator) FetchForeign(ctx context.Context) ([]RemoteSocket, error) {
+	if b.server().waits() {
+		return nil, ErrInline
+	}
+	c, t := b.cluster()
+	if c == nil {
+		return nil, nil
+	}
+	t.Except = add(t.Except, []string{foreign})
+	members, err := c.Members(ctx, t)
+	return b.remote(members), err
 }
 
 // RoomCounts yields the rooms of the instances that b addresses with the numbers of
@@ -93,30 +112,19 @@ func (b BroadcastOperator) RoomCounts() iter.Seq2[string, int] {
 	}
 }
 
-// Namespaces returns the namespaces that have been made, with those of patterns and
-// functions, in the order in which a name is looked up among these.
-func (srv *Server) Namespaces() []*Namespace { return slices.Clone(*srv.registry.all.Load()) }
-
-// Instances returns the names of the namespace's instances that are live, in no
-// order: its own, or of one with parameters, those that have sockets on this server.
-func (n *Namespace) Instances() []string {
-	var names []string
-	for _, in := range n.srv.registry.of(n) {
-		names = append(names, in.name)
-	}
-	return names
-}
-
-// Lookup returns the socket of this server that has an id, also one that was
-// recovered and has it from before. It is false if there is none, or none that is
+// Lookup returns the socket of this server that has an id, or is shown by that
+// ([Socket.PublicID]), also one that was recovered and has it from before. It is false if there is none, or none that is
 // connected, in any of the namespace's instances; id may be anything. It asks the
 // loop of the socket, and waits. [BroadcastOperator.FetchSockets] of To(id) finds one
 // on any server.
 func (n *Namespace) Lookup(id string) (s Socket, ok bool) {
 	srv := n.srv
 	take := func(sh *shard, slot uint32) bool {
-		if !ok && sh.sockets.At(slot).state == connected && sh.instance(slot).ns == n && sh.id(slot) == id {
-			s, ok = sh.socket(slot), true
+		if !ok && sh.sockets.At(slot).state == connected && sh.instance(slot).ns == n {
+			x := sh.socket(slot)
+			if sh.id(slot) == id || x.PublicID() == id {
+				s, ok = x, true
+			}
 		}
 		return !ok
 	}
@@ -204,7 +212,7 @@ func (n *Namespace) hook(f func(x *roomHooks)) {
 	})
 	if first && n.Count() > 0 { // who is not counted yet will see the table
 		b := n.All()
-		b.each(b.targets(), (*shard).follow, nil)
+		b.each(b.targets(), operatorStep, (*shard).follow, nil)
 	}
 }
 
@@ -248,8 +256,9 @@ type move struct {
 // A moveLane is the moves in some instances, in order.
 type moveLane struct {
 	mu      sync.Mutex
-	moves   queue[move]
+	moves   fifo.Queue[move]
 	running bool
+	began   running.Turn // while it runs
 
 	// Owned by the goroutine that runs.
 	move    move       // being told
@@ -297,12 +306,13 @@ func (m move) begin() {
 	srv, l := m.s.srv(), m.s.in.ns.lane(m.s.in.name)
 	srv.moving.Add(m.size)
 	l.mu.Lock()
-	l.moves.put(m)
+	l.moves.Put(m)
 	start := !l.running
-	l.running = true
+	if l.running = true; start {
+		l.began = srv.handlers.Begin()
+	}
 	l.mu.Unlock()
 	if start {
-		srv.handlers.Add(1)
 		l.start(srv)
 	}
 }
@@ -314,7 +324,6 @@ func (l *moveLane) work(srv *Server) {
 	empty := false
 	defer func() {
 		if empty {
-			srv.handlers.Done()
 			return
 		}
 		l.start(srv) // a function has ended this goroutine: the next one goes on behind it
@@ -332,7 +341,7 @@ func (l *moveLane) work(srv *Server) {
 			continue
 		}
 		l.done(srv)
-		if empty = !l.take(); empty {
+		if empty = !l.take(srv); empty {
 			return
 		}
 	}
@@ -350,10 +359,12 @@ func (l *moveLane) done(srv *Server) {
 }
 
 // take begins with the next move. It is false if there is none.
-func (l *moveLane) take() bool {
+func (l *moveLane) take(srv *Server) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.move, l.running = l.moves.take()
+	if l.move, l.running = l.moves.Take(); !l.running {
+		srv.handlers.End(l.began)
+	}
 	return l.running
 }
 

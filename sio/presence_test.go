@@ -237,6 +237,49 @@ func TestPagesHaveEachSocketOnce(t *testing.T) {
 	}
 }
 
+// Whoever asks from where the last part ended gets each socket once, also those that
+// others leave behind; a place that is none is where nobody is.
+func TestSocketsFromAPlace(t *testing.T) {
+	st := newStage(t, sio.Options{Loop: loops(3)})
+	want := map[sio.Socket]bool{}
+	for i := range 300 {
+		x := st.enter(i % 3)
+		if i%2 == 0 {
+			x.s.Join("even")
+			want[x.s] = true
+		}
+	}
+	st.sim.Turn()
+	even := st.ns.To("even")
+	for _, size := range []int{1, 7, 64, 100, 1000} {
+		seen, parts := map[sio.Socket]bool{}, 0
+		for at, more := uint64(0), true; more; more = at != 0 {
+			var part []sio.Socket
+			part, at = even.SocketsFrom(at, size)
+			if parts++; len(part) > size || at != 0 && len(part) != size {
+				t.Fatalf("a part of %d, want %d", len(part), size)
+			}
+			for _, s := range part {
+				if !want[s] || seen[s] {
+					t.Fatalf("a part has %s, seen before: %v", s.ID(), seen[s])
+				}
+				seen[s] = true
+			}
+		}
+		if len(seen) != len(want) {
+			t.Errorf("size %d: %d sockets in %d parts, want %d", size, len(seen), parts, len(want))
+		}
+	}
+	for _, at := range []uint64{3 << 32, 2<<32 | 1<<32 - 1, 1<<64 - 1} {
+		if part, next := even.SocketsFrom(at, 10); len(part) != 0 || next != 0 {
+			t.Errorf("from %x there are %d, and more at %x", at, len(part), next)
+		}
+	}
+	if part, next := st.ns.To().SocketsFrom(0, 10); len(part) != 0 || next != 0 {
+		t.Error("nobody has a part")
+	}
+}
+
 func TestRoomCountsAreThoseOfTheRooms(t *testing.T) {
 	st := newStage(t, sio.Options{Loop: loops(2)})
 	for i := range 200 {

@@ -78,6 +78,36 @@ func (x *trio) received(t *testing.T, event string) (some []int) {
 	return some
 }
 
+// answer returns who of the three answers, in order, while ask asks.
+func (x *trio) answer(t *testing.T, ask func() ([]sio.Args, error)) (some []int) {
+	t.Helper()
+	answered := make(chan []sio.Args, 1)
+	// ends with the answers
+	go func() {
+		all, err := ask()
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- all
+	}()
+	for {
+		select {
+		case all := <-answered:
+			for _, a := range all {
+				var i int
+				if err := a.Decode(&i); err != nil {
+					t.Error(err)
+				}
+				some = append(some, i)
+			}
+			slices.Sort(some)
+			return some
+		default:
+			x.received(t, "q")
+		}
+	}
+}
+
 // reaching has a row for each method of a BroadcastOperator that does something to
 // sockets: it returns to which.
 var reaching = map[string]func(t *testing.T, x *trio, b sio.BroadcastOperator) []int{
@@ -87,32 +117,33 @@ var reaching = map[string]func(t *testing.T, x *trio, b sio.BroadcastOperator) [
 		}
 		return x.received(t, "m")
 	},
-	"EmitAck": func(t *testing.T, x *trio, b sio.BroadcastOperator) (some []int) {
-		answered := make(chan []sio.Args, 1)
-		// ends with the answers
-		go func() {
-			all, err := b.EmitAck(within(patience), "q")
-			if err != nil {
-				t.Error(err)
-			}
-			answered <- all
-		}()
-		for {
-			select {
-			case all := <-answered:
-				for _, a := range all {
-					var i int
-					if err := a.Decode(&i); err != nil {
-						t.Error(err)
-					}
-					some = append(some, i)
-				}
-				slices.Sort(some)
-				return some
-			default:
-				x.received(t, "q")
-			}
+	"EmitOffset": func(t *testing.T, x *trio, b sio.BroadcastOperator) []int {
+		if _, err := b.EmitOffset("m"); err != nil {
+			t.Error(err)
 		}
+		return x.received(t, "m")
+	},
+	"EmitAck": func(t *testing.T, x *trio, b sio.BroadcastOperator) []int {
+		return x.answer(t, func() ([]sio.Args, error) { return b.EmitAck(within(patience), "q") })
+	},
+	"EmitAckEach": func(t *testing.T, x *trio, b sio.BroadcastOperator) []int {
+		return x.answer(t, func() (all []sio.Args, err error) {
+			asked, err := b.EmitAckEach(within(patience), func(a sio.Args) { all = append(all, a) }, "q")
+			if asked != len(all) {
+				t.Errorf("%d clients were asked, and %d answered", asked, len(all))
+			}
+			return all, err
+		})
+	},
+	"EmitAckSent": func(t *testing.T, x *trio, b sio.BroadcastOperator) []int {
+		return x.answer(t, func() (all []sio.Args, err error) {
+			sent := 0
+			asked, err := b.EmitAckSent(within(patience), func() { sent++ }, func(a sio.Args) { all = append(all, a) }, "q")
+			if asked != len(all) || sent != 1 {
+				t.Errorf("%d clients were asked, and %d answered; sent was called %d times", asked, len(all), sent)
+			}
+			return all, err
+		})
 	},
 	"Join": func(_ *testing.T, x *trio, b sio.BroadcastOperator) []int {
 		room := x.room()
@@ -127,6 +158,15 @@ var reaching = map[string]func(t *testing.T, x *trio, b sio.BroadcastOperator) [
 	},
 	"Sockets": func(_ *testing.T, x *trio, b sio.BroadcastOperator) []int {
 		found := b.Sockets()
+		return x.those(func(s sio.Socket) bool { return slices.Contains(found, s) })
+	},
+	"SocketsFrom": func(_ *testing.T, x *trio, b sio.BroadcastOperator) []int {
+		found := []sio.Socket{}
+		for at, more := uint64(0), true; more; more = at != 0 {
+			var part []sio.Socket
+			part, at = b.SocketsFrom(at, 1)
+			found = append(found, part...)
+		}
 		return x.those(func(s sio.Socket) bool { return slices.Contains(found, s) })
 	},
 	"FetchSockets": func(t *testing.T, x *trio, b sio.BroadcastOperator) []int {
@@ -183,6 +223,7 @@ var narrowing = map[string]struct {
 	"Except none":        {func(b sio.BroadcastOperator) sio.BroadcastOperator { return b.Except("none") }, []int{0, 1, 2}},
 	"Volatile":           {sio.BroadcastOperator.Volatile, []int{0, 1, 2}},
 	"Compress":           {func(b sio.BroadcastOperator) sio.BroadcastOperator { return b.Compress(false) }, []int{0, 1, 2}},
+	"Class":              {func(b sio.BroadcastOperator) sio.BroadcastOperator { return b.Class(sio.Class{Policy: sio.Conflate}) }, []int{0, 1, 2}},
 	"Local":              {sio.BroadcastOperator.Local, []int{0, 1, 2}},
 	"Local, Compress, …": {func(b sio.BroadcastOperator) sio.BroadcastOperator { return b.Local().Compress(true).Volatile() }, []int{0, 1, 2}},
 }
@@ -191,7 +232,7 @@ var narrowing = map[string]struct {
 // Volatile and Compress of a socket are the socket, and with To the others in the
 // rooms.
 func TestSelfStaysTheSocketAndBroadcastTheOthers(t *testing.T) {
-	others := []string{"Rooms", "Socket", "Namespace", "FetchRooms", "RoomCounts", "ServerSideEmit", "ServerSideAsk"} // address no socket
+	others := []string{"Rooms", "Socket", "Namespace", "FetchRooms", "RoomCounts", "ServerSideEmit", "ServerSideAsk", "FetchForeign"} // address no socket of this module's servers
 	for m := range reflect.TypeFor[sio.BroadcastOperator]().NumMethod() {
 		name := reflect.TypeFor[sio.BroadcastOperator]().Method(m).Name
 		if reaching[name] == nil && narrowing[name].call == nil && !slices.Contains(others, name) {

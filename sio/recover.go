@@ -1,6 +1,8 @@
 package sio
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -9,7 +11,15 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
+	"github.com/sioedge/sioedge/sio/internal/passage"
 )
+
+// A comeback is what a client that wants its session back sends with its auth. The
+// offset is missing as long as it has received no event.
+type comeback struct {
+	PID    *string `json:"pid"`
+	Offset *string `json:"offset"`
+}
 
 func (q *recovering) recover(sh *shard, es eio.Session, slot uint32, auth []byte) bool {
 	sh.loop.Check()
@@ -59,7 +69,11 @@ func (q *recovering) claimed(sh *shard, es eio.Session, slot uint32, c claim) {
 
 func (q *recovering) admit(sh *shard, es eio.Session, slot uint32) {
 	sh.loop.Check()
-	if _, ok := sh.claims[slot]; ok {
+	if c, ok := sh.claims[slot]; ok {
+		if sh.srv.details.identity(sh.ref(slot)) != c.state.Identity {
+			q.disown(sh, es, slot)
+			return
+		}
 		q.resume(sh, slot)
 		return
 	}
@@ -182,7 +196,7 @@ func (q *recovering) restore(sh *shard, ref rooms.Ref, in *instance, c claim, na
 	form := sh.form(es)
 	for _, m := range missed {
 		if p := m.in(form); p != nil {
-			es.SendPrepared(p, false)
+			es.SendWhole(p, false)
 		}
 	}
 	sh.accept(es, slot, in.ns.table.Load())
@@ -225,17 +239,19 @@ func (q *recovering) remember(sh *shard, slot uint32, reason Reason) {
 		return // or it does not know how to come back
 	}
 	x := sh.snapshot(slot)
-	x.From = q.proven(sh, slot)
 	delete(sh.resumed, slot)
 	q.forgetName(sh, slot, x.PID)
 	if !recoverable(reason) || sh.sockets.At(slot).is&expired != 0 {
 		return
 	}
-	x.handshake = Handshake{} // it comes back with another
+	x.handshake, x.conn = Handshake{}, nil // it comes back with others
 	q.kept.save(sh.socket(slot), x, sh.loop.Index())
 }
 
 func (q *recovering) holds(ref rooms.Ref, pid string) {
+	if pid == string(q.pids.Append(nil, uint64(ref))) {
+		return
+	}
 	q.mu.Lock()
 	q.named[pid] = ref
 	q.mu.Unlock()
@@ -248,199 +264,75 @@ func (q *recovering) pid(ref rooms.Ref) string {
 	return string(q.pids.Append(nil, uint64(ref)))
 }
 
-// A logged sequencer keeps events and sockets in this server's own log: see
-// packetlog.
-type logged struct {
-	prompt
-	*recovering
-	log    *packetlog.Log
-	marked uint64 // the last place of which the loops were told; guarded by mu
+// A carriedRecovery comes before the log.
+type carriedRecovery struct {
+	Counts []int64 `cbor:"1,keyasint,omitempty"`
 }
 
-func newLogged(r *recovering) *logged {
-	q := &logged{recovering: r}
-	r.kept = q
-	return q
-}
-
-func (q *logged) start() {
-	q.recovering.start()
-	q.log = packetlog.New(packetlog.Options{
-		Window: q.window, Proof: q.proof, MaxBytes: q.most, MaxRooms: q.srv.o.MaxRooms,
-		Now: q.srv.now, Arm: q.arm, Named: q.srv.idRef, Counts: &q.counts, Revisions: &q.revisions,
-	})
-}
-
-func (q *logged) emitTo(s Socket, event string, args []any, plain bool) error {
-	if s.gone() {
-		return ErrClosed
+func (q *recovering) exportCounts(b *bytes.Buffer) error {
+	var x carriedRecovery
+	for _, n := range q.counts.All() {
+		x.Counts = append(x.Counts, *n)
 	}
-	buf := packets.Get()
-	defer packets.Put(buf)
-	e, err := q.srv.scratchEvent(buf, event, args)
-	if err != nil {
-		return err
-	}
-	frames, offset := frameLogged(s.in.name, e)
-	m := newMessage(frames, plain)
-	m.tail = offsetTail
-	home := s.home()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.log.Append(packetlog.Entry{Message: m, Name: s.in.name, Ref: home}, offset)
-	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain, offsetTail), frames, nil) {
-		return ErrClosed
-	}
-	return nil
+	return passage.Write(b, &x)
 }
 
-func (q *logged) emit(b BroadcastOperator, e rooms.Event) {
-	q.deliver(b, e)
-	b.relay(e)
-}
-
-func (q *logged) deliver(b BroadcastOperator, e rooms.Event) {
-	for _, in := range b.targets() {
-		if e.Volatile && !packetlog.EndsInString(e.Data) {
-			q.srv.deliverTo(b, in, e)
-			continue
-		}
-		frames, offset := frameLogged(in.name, e)
-		d := b.delivery(in, frames)
-		m := d.Message.(*message)
-		m.tail = offsetTail
-		x := b.entry(in, m)
-		q.mu.Lock()
-		if e.Volatile {
-			// Not kept. But it must not take the place of the last offset that
-			// the client has, so it repeats that.
-			q.log.WriteLast(offset)
-		} else {
-			q.log.Append(x, offset)
-		}
-		wake := q.srv.post(d)
-		q.mu.Unlock()
-		q.srv.wake(wake)
-	}
-}
-
-func (q *logged) change(_ string, f func(effect uint64)) { q.changeNow(f) }
-
-func (q *logged) changeNow(f func(effect uint64)) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	f(q.log.Last())
-}
-
-func (q *logged) changed(sh *shard, slot uint32, room string, joined bool, effect uint64) {
-	sh.loop.Check()
-	if q.srv.isOld(sh.session(slot)) {
-		return
-	}
-	if _, claimed := sh.claims[slot]; sh.sockets.At(slot).state == connecting && !claimed {
-		return // nothing that was emitted before it is connected is for it
-	}
-	home, start := sh.socket(slot).home(), sh.sockets.At(slot).start.get()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.log.Changed(sh.instance(slot).name, home, room, joined, effect, start)
-}
-
-func (q *logged) revise(b BroadcastOperator, op rooms.Op, names []string) *revision {
-	r := b.revision(q.recovering, op, names)
-	q.log.Revise(&r.Revision, len(q.srv.shards))
-	return r
-}
-
-func (q *logged) reviseGone(s Socket, op rooms.Op, names []string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.log.ReviseRef(s.ref, op, names)
-}
-
-func (q *logged) lane(string) string    { return "" }
-func (q *logged) reached(string) uint64 { return q.log.Last() }
-
-func (q *logged) tend() (more bool) {
-	if last := q.log.Last(); last != q.marked {
-		q.marked = last
-		q.tell("", last)
-	}
-	for {
-		more, kept := q.log.Tick()
-		if !more {
-			return kept
-		}
-		q.mu.Unlock() // others wait for it
-		q.mu.Lock()
-	}
-}
-
-func (q *logged) recoveries() Recoveries {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r := q.counts
-	q.log.Kept(&r)
-	return Recoveries(r)
-}
-
-func (q *logged) save(s Socket, x *socketState, loop int) {
-	saved := &packetlog.Saved{Socket: x.Socket, Owner: s.in.ns}
-	if x.data != nil || x.values != nil {
-		rest := x.socketRest
-		saved.Rest = &rest
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.log.Save(saved, loop)
-}
-
-func (q *logged) regain(sh *shard, es eio.Session, slot uint32, c comeback) bool {
-	name, identity := sh.instance(slot).name, q.srv.identity(sh.ref(slot))
-	q.mu.Lock()
-	saved, from := q.log.Claim(name, *c.PID, identity, c.Offset, q.srv.wall().UnixMilli())
-	x := &socketState{}
-	if saved != nil {
-		x.Socket = saved.Socket
-		if rest, ok := saved.Rest.(*socketRest); ok {
-			x.socketRest = *rest
+// inheritCounts has counters go on; mu is held.
+func (q *recovering) inheritCounts(data []byte) (rest []byte, err error) {
+	var x carriedRecovery
+	rest, err = passage.Next(data, &x)
+	for i, n := range q.counts.All() {
+		if i < len(x.Counts) {
+			*n = x.Counts[i]
 		}
 	}
+	q.told = q.counts // what has been lost was said
+	return rest, err
+}
+
+func (q *clustered) export() ([]byte, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var b bytes.Buffer
+	err := q.exportCounts(&b)
+	if err == nil {
+		err = q.log.Export(&b)
+	}
+	return b.Bytes(), err
+}
+
+func (q *clustered) inherit(data []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	data, err := q.inheritCounts(data)
+	if err == nil {
+		err = q.log.Import(data, q.proof, q.most)
+	}
+	q.tendSoon()
+	return err
+}
+
+// mostReplayed is what may be queued for a client, less some for what else there is.
+func (srv *Server) mostReplayed() int64 {
+	o := &srv.o.Loop
+	most := int64(cmp.Or(o.MaxOutbound, max(16<<20, o.SoftOutbound)))
+	return most - most/16
+}
+
+// report says what has been lost since it was called last.
+func (q *recovering) report() {
+	q.mu.Lock()
+	now, told := q.counts, q.told
+	q.told = now
 	q.mu.Unlock()
-	if saved == nil {
-		return false
+	warn := q.srv.notice.Warn
+	if n := now.Dropped - told.Dropped; n > 0 {
+		warn("events are dropped that clients may come back for", "flag", "--recovery-buffer", "bytes", q.most, "events", n)
 	}
-	found := &logSearch{q, saved, q.log.Gather(saved, from, sh.replayable(es))}
-	q.claimed(sh, es, slot, claim{state: x, from: from, search: found})
-	return true
-}
-
-// A logSearch is a search in the server's own log.
-type logSearch struct {
-	q     *logged
-	saved *packetlog.Saved
-	found *packetlog.Gathering
-}
-
-func (x *logSearch) step() (done bool) { return x.found.Step() }
-func (x *logSearch) resumed(rooms.Ref) {}
-
-func (x *logSearch) finish(most int64) (missed []*message, names []string, ok, last bool) {
-	all, ok, last := x.found.Finish(most)
-	for _, m := range all {
-		missed = append(missed, m.(*message))
+	if n := now.Evicted - told.Evicted; n > 0 {
+		warn("sessions of clients that are away are forgotten before their time", "flag", "--recovery-buffer", "bytes", q.most, "sessions", n)
 	}
-	return missed, x.found.Rooms(), ok, last
-}
-
-func (x *logSearch) back() {
-	x.q.mu.Lock()
-	x.q.log.Back(x.saved)
-	x.q.mu.Unlock()
-}
-
-func (x *logSearch) giveUp() {
-	x.q.mu.Lock()
-	x.q.log.Unclaim(x.saved)
-	x.q.mu.Unlock()
+	if n := now.TooLarge - told.TooLarge; n > 0 {
+		warn("clients have missed more than may be queued for one, and are new ones", "flag", "--queue-hard-max", "clients", n)
+	}
 }

@@ -35,15 +35,20 @@ type journey struct {
 	n              int
 	recovered, new int
 	log            []string
+	prefix         string // of packets: the namespace, unless it is the main one
 }
 
-func newJourney(t *testing.T, seed uint64) *journey {
+// newJourney returns one whose clients are in a namespace of a pattern, or in the main one.
+func newJourney(t *testing.T, seed uint64, patterned bool) *journey {
 	j := &journey{rng: rand.New(rand.NewPCG(seed, 1))}
 	sec := func(from, to int) time.Duration { return time.Duration(from+j.rng.IntN(to-from+1)) * time.Second }
 	j.stage = newStage(t, sio.Options{
 		Engine: eio.Options{PingInterval: sec(1, 5), PingTimeout: sec(1, 3)}, Loop: loop.Options{Loops: 1 + j.rng.IntN(3)},
 		Recovery: sio.Recovery{Window: sec(2, 30), MaxBytes: int64(j.rng.IntN(3)+1) * 3_000 << (2 * j.rng.IntN(5))},
 	})
+	if patterned {
+		j.ns, j.prefix = j.Of("/x/:id"), "/x/1,"
+	}
 	for range 6 {
 		j.all = append(j.all, &wanderer{rooms: map[string]bool{}})
 	}
@@ -79,7 +84,7 @@ func (j *journey) come(w *wanderer) {
 		}
 	}
 	j.note("client %d comes with %s", slices.Index(j.all, w), text)
-	w.send("40" + string(text))
+	w.send("40" + j.prefix + string(text))
 	j.pass(1500 * time.Millisecond) // somebody else may be asked whether it is there
 	j.read(w, j.rng.IntN(4) > 0)
 }
@@ -94,7 +99,7 @@ func (j *journey) read(w *wanderer, all bool) {
 		packets = packets[:j.rng.IntN(len(packets)+1)]
 	}
 	if w.waiting {
-		i := slices.IndexFunc(packets, func(p string) bool { return strings.HasPrefix(p, "40") })
+		i := slices.IndexFunc(packets, func(p string) bool { return strings.HasPrefix(p, "40"+j.prefix) })
 		if i < 0 {
 			packets = nil // a client that is not connected forgets them
 		} else {
@@ -106,7 +111,7 @@ func (j *journey) read(w *wanderer, all bool) {
 		switch {
 		case p == "2" && all:
 			w.send("3")
-		case strings.HasPrefix(p, "42"):
+		case strings.HasPrefix(p, "42"+j.prefix):
 			j.event(w, p)
 		}
 	}
@@ -123,7 +128,7 @@ func (j *journey) read(w *wanderer, all bool) {
 // answer takes the answer to a CONNECT, and what came before.
 func (j *journey) answer(w *wanderer, p string, before []string) {
 	var answer struct{ SID, PID string }
-	if err := json.Unmarshal([]byte(p[2:]), &answer); err != nil {
+	if err := json.Unmarshal([]byte(p[2+len(j.prefix):]), &answer); err != nil {
 		j.fatal(w, "CONNECT was answered %s", p)
 	}
 	w.waiting = false
@@ -145,7 +150,7 @@ func (j *journey) answer(w *wanderer, p string, before []string) {
 
 func (j *journey) event(w *wanderer, p string) {
 	var args []any
-	if json.Unmarshal([]byte(p[2:]), &args) != nil || len(args) < 2 {
+	if json.Unmarshal([]byte(p[2+len(j.prefix):]), &args) != nil || len(args) < 2 {
 		j.fatal(w, "received %s", p)
 	}
 	if s, ok := args[len(args)-1].(string); ok {
@@ -286,7 +291,7 @@ func TestRecoveryIsExact(t *testing.T) {
 	}
 	recovered, lost := 0, int64(0)
 	for seed := range seeds {
-		j := newJourney(t, seed)
+		j := newJourney(t, seed, seed%2 == 1)
 		j.note("seed %d", seed)
 		for range steps {
 			w := j.all[j.rng.IntN(len(j.all))]

@@ -83,7 +83,7 @@ func TestRevocationReachesWhoIsAway(t *testing.T) {
 		"by its handle": func(st *stage, s sio.Socket, _ string) { s.Disconnect(sio.DisconnectOptions{Conn: true}) },
 		"out of the room that it needs": func(st *stage, s sio.Socket, id string) {
 			st.ns.To(id).Leave("banned")
-			s.Join("ignored") // it is not there
+			s.Join("of no use")
 			st.ns.To("banned").Disconnect(sio.DisconnectOptions{Conn: true})
 			st.ns.To(id).Disconnect(sio.DisconnectOptions{Conn: true})
 		},

@@ -27,7 +27,13 @@ type recoverer struct {
 // connect sends the CONNECT and takes what comes up to its answer.
 func (r *recoverer) connect() {
 	r.t.Helper()
-	r.client = r.srv.dial()
+	r.connectBy(r.srv.dial())
+}
+
+// connectBy is connect over a connection.
+func (r *recoverer) connectBy(c *client) {
+	r.t.Helper()
+	r.client = c
 	auth := ""
 	if r.pid != "" {
 		auth = fmt.Sprintf(`{"pid":%q`, r.pid)
@@ -283,6 +289,64 @@ func TestRecoveryAsksForTheSameClient(t *testing.T) {
 	}
 }
 
+// What only a middleware finds out counts too: who is somebody else is a new client, and
+// the other one comes back all the same.
+func TestRecoveryAsksMiddlewaresForTheSameClient(t *testing.T) {
+	left := make(chan string, 8)
+	asked := make(chan string, 16)
+	srv, dial, _ := recoverers(t, sio.Options{Recovery: sio.Recovery{RunMiddlewares: true}}, func(ns *sio.Namespace) {
+		ns.Use(func(s sio.Socket) error {
+			var auth struct{ Who string }
+			if err := s.Auth(&auth); err != nil {
+				return err
+			}
+			same := s.Identify(auth.Who)
+			asked <- fmt.Sprintln(auth.Who, s.Recovered(), same)
+			if !same && s.Data() == nil || same && s.Recovered() != (s.Data() != nil) {
+				t.Errorf("%s: data is %v", auth.Who, s.Data())
+			}
+			if same {
+				s.SetData("of " + auth.Who)
+			}
+			return nil
+		})
+		ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) { left <- s.ID() })
+	})
+	r := dial()
+	r.client.send("41")
+	gone(t, left, r.sid)
+	<-asked
+	come := func(who, pid string, want ...string) (c *client, sid, newPID string) {
+		t.Helper()
+		c = srv.dial()
+		c.send(fmt.Sprintf(`40{"pid":%q,"who":%q}`, pid, who))
+		var answer struct{ SID, PID string }
+		if p := c.next(); json.Unmarshal([]byte(strings.TrimPrefix(p, "40")), &answer) != nil || answer.SID == "" {
+			t.Fatalf("received %s, want the answer to CONNECT", p)
+		}
+		for _, w := range want {
+			if got := strings.TrimSuffix(<-asked, "\n"); got != w {
+				t.Errorf("the middleware saw %s, want %s", got, w)
+			}
+		}
+		return c, answer.SID, answer.PID
+	}
+	c, sid, pid := come("ann", "none", "ann false true")
+	c.conn.Close()
+	gone(t, left, sid)
+	for _, other := range []string{"bob", ""} {
+		if _, got, _ := come(other, pid, other+" true false", other+" false true"); got == sid {
+			t.Errorf("%q was recovered", other)
+		}
+	}
+	if _, got, _ := come("ann", pid, "ann true true"); got != sid {
+		t.Errorf("ann was not recovered after others had tried; %+v", srv.Recoveries())
+	}
+	if got := srv.Recoveries(); got.Alien != 2 || got.Recovered != 1 {
+		t.Errorf("Recoveries = %+v", got)
+	}
+}
+
 func TestRecoveryWithoutAnOffset(t *testing.T) {
 	left := make(chan string, 8)
 	_, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) {
@@ -438,6 +502,45 @@ func TestRecoveryOffsets(t *testing.T) {
 	}
 	if err := take(t, answered); err != nil {
 		t.Errorf("EmitAck = %v", err)
+	}
+}
+
+// EmitOffset returns the offset that clients get, where they get one.
+func TestEmitOffset(t *testing.T) {
+	var joined chan sio.Socket
+	_, dial, ns := recoverers(t, sio.Options{}, func(ns *sio.Namespace) { joined = sockets(ns) })
+	r := dial()
+	s := take(t, joined)
+	s.Join("r1")
+	last := ""
+	for _, x := range []struct {
+		name string
+		to   sio.BroadcastOperator
+	}{{"all", ns.All()}, {"a room", ns.To("r1")}, {"a socket", s.Self()}, {"a socket, by its id", ns.To(s.ID())}, {"a room without somebody", ns.To("r1").Except("r2")}} {
+		offset, err := x.to.EmitOffset("x", "text")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := r.next(), fmt.Sprintf(`42["x","text",%q]`, offset); got != want {
+			t.Errorf("%s: received %s, want %s", x.name, got, want)
+		}
+		if offset <= last {
+			t.Errorf("%s: offset %q is not behind %q", x.name, offset, last)
+		}
+		last = offset
+	}
+	for name, to := range map[string]sio.BroadcastOperator{"volatile": ns.To("r1").Volatile(), "nobody": ns.To()} {
+		if offset, err := to.EmitOffset("x", 1); offset != "" || err != nil {
+			t.Errorf("%s: EmitOffset = %q, %v", name, offset, err)
+		}
+	}
+	if _, err := ns.All().EmitOffset("connect"); err == nil {
+		t.Error("EmitOffset of a reserved name is no error")
+	}
+	plain := serve(t, sio.Options{}, func(*sio.Server) {})
+	plain.dial().send("40") // it serves
+	if offset, err := plain.Of("/").All().EmitOffset("x"); offset != "" || err != nil {
+		t.Errorf("EmitOffset without recovery = %q, %v", offset, err)
 	}
 }
 

@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/rooms/value"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
 
 // A RemoteSocket is a socket of this server or of another one, as it was when it
@@ -21,6 +23,10 @@ type RemoteSocket struct {
 	name   string // of the instance
 	member rooms.Member
 }
+
+// foreign is in Except of what servers of this module have nothing to say to. Those of
+// Node find no socket in such a room.
+const foreign = "sioedge:foreign"
 
 // FetchSockets returns the sockets addressed, of all servers, those of this one
 // first. It waits for the other servers, or for ctx. If some of them did not
@@ -86,34 +92,60 @@ func (b BroadcastOperator) Pages(ctx context.Context, size int) iter.Seq2[[]Remo
 // pages yields the sockets of this server, in pages that are full but for the last.
 func (b BroadcastOperator) pages(size int) iter.Seq[[]RemoteSocket] {
 	return func(yield func([]RemoteSocket) bool) {
-		var page []rooms.Member
-		for _, in := range b.targets() {
-			for _, sh := range b.server().shards {
-				for from, more := uint32(0), true; more; {
-					var here []member
-					want := min(size-len(page), operatorStep)
-					sh.loop.Ask(func() { here, from = sh.members(b, in, from, want) })
-					for _, m := range here {
-						page = append(page, m.described())
-					}
-					if more = from != 0; len(page) == size {
-						if !yield(b.remote(page)) {
-							return
-						}
-						page = nil
-					}
-				}
+		targets := b.targets()
+		for at, more := uint64(0), true; more; more = at != 0 {
+			var here []member
+			here, at = walk(b, targets, at, size, (*shard).member)
+			var page []rooms.Member
+			for _, m := range here {
+				page = append(page, m.described())
 			}
-		}
-		if len(page) > 0 {
-			yield(b.remote(page))
+			if len(page) > 0 && !yield(b.remote(page)) {
+				return
+			}
 		}
 	}
 }
 
-// members returns up to most of this loop's sockets that b addresses in an instance,
+// SocketsFrom is [BroadcastOperator.Sockets] a part at a time: it returns up to n, from a
+// place that the call before has returned, 0 for the first. Next is where to go on, 0 if
+// nobody is left; a part may be empty before that. Who is addressed throughout is in one
+// part, who comes or goes meanwhile may be. It is for one namespace, or one instance: of
+// a pattern, instances that come or go have others be missed, or come twice.
+func (b BroadcastOperator) SocketsFrom(place uint64, n int) (all []Socket, next uint64) {
+	b.server().seq.settle(b.address())
+	return walk(b, b.targets(), place, n, (*shard).socket)
+}
+
+// walk returns what of makes of up to n sockets of this server, on their loops, from a
+// place on, and where to go on; 0: nowhere. A place is the number of an instance's part
+// on a loop, and a slot.
+func walk[T any](b BroadcastOperator, targets []*instance, place uint64, n int, of func(*shard, uint32) T) (all []T, next uint64) {
+	shards := b.server().shards
+	for part, slot := place>>32, uint32(place); part < uint64(len(targets)*len(shards)); {
+		if len(all) >= n {
+			return all, part<<32 | uint64(slot)
+		}
+		in, sh := targets[int(part)/len(shards)], shards[int(part)%len(shards)]
+		from, want := slot, min(n-len(all), operatorStep)
+		slot = 0 // unless the loop says something else, which may have ended
+		sh.loop.Ask(func() {
+			var slots []uint32
+			slots, slot = sh.addressed(b, in, from, want)
+			for _, slot := range slots {
+				all = append(all, of(sh, slot))
+			}
+		})
+		if slot == 0 {
+			part++
+		}
+	}
+	return all, 0
+}
+
+// addressed returns up to most of this loop's sockets that b addresses in an instance,
 // from a slot on, and where to go on; 0: nowhere.
-func (sh *shard) members(b BroadcastOperator, in *instance, from uint32, most int) (all []member, next uint32) {
+func (sh *shard) addressed(b BroadcastOperator, in *instance, from uint32, most int) (all []uint32, next uint32) {
 	var slots []uint32
 	if b.direct {
 		slots = sh.matching(b, in)
@@ -122,7 +154,7 @@ func (sh *shard) members(b BroadcastOperator, in *instance, from uint32, most in
 	}
 	for _, slot := range slots {
 		if sh.sockets.At(slot).state == connected {
-			all = append(all, sh.member(slot))
+			all = append(all, slot)
 		}
 	}
 	if b.direct || len(slots) < most {
@@ -182,7 +214,7 @@ func (r RemoteSocket) Data(dst any) error {
 }
 
 // Auth decodes what the client gave as auth into dst, which stays as it is if it gave
-// nothing, or its server did not keep it (Options.KeepHandshake). The error is
+// nothing, or its server did not keep it ([KeepAlways]). The error is
 // json.Unmarshal's.
 func (r RemoteSocket) Auth(dst any) error {
 	var h wireHandshake
@@ -193,7 +225,7 @@ func (r RemoteSocket) Auth(dst any) error {
 }
 
 // Handshake returns the session's first request, as the socket's server knows
-// it: of one of this module without Options.KeepHandshake, the address.
+// it: of one of this module without [KeepAlways], the address.
 func (r RemoteSocket) Handshake() Handshake { return parseHandshake(r.member.Handshake) }
 
 // Emit sends an event to the client. The error is an *[EncodeError]: whether the
@@ -233,11 +265,12 @@ type member struct {
 	s     Socket
 	rooms []string
 	h     Handshake
+	over  string // the transport
 }
 
 // member returns that of a connected socket.
 func (sh *shard) member(slot uint32) member {
-	return member{sh.socket(slot), sh.roomsOf(slot), sh.handshake(slot)}
+	return member{sh.socket(slot), sh.roomsOf(slot), sh.handshake(slot), sh.session(slot).Transport()}
 }
 
 // described is the form that other servers get. It is made by no loop.
@@ -250,7 +283,11 @@ func (b BroadcastOperator) members() (all []rooms.Member) {
 	var here []member
 	b.visit(func(sh *shard, slot uint32) { here = append(here, sh.member(slot)) })
 	for _, m := range here {
-		all = append(all, m.described())
+		x := m.described()
+		if tell := b.server().describe; tell != nil && b.heard {
+			x.Data = tell(m.s, m.over, x.Data)
+		}
+		all = append(all, x)
 	}
 	return all
 }
@@ -379,4 +416,34 @@ func parseHandshake(b json.RawMessage) Handshake {
 	}
 	r.query = query.Encode()
 	return Handshake{r, string(w.Auth)}
+}
+
+// session returns a socket as the servers of a cluster keep it.
+func (x *socketState) session(data json.RawMessage) rooms.Session {
+	expires := time.Time{}
+	if x.Expires != 0 {
+		expires = time.UnixMilli(x.Expires)
+	}
+	return rooms.Session{
+		Expires: expires, ID: x.ID, PID: x.PID, Rooms: append([]string{x.ID}, x.Rooms...), Data: data,
+		Namespace: x.Name, Since: rooms.Place(x.From), Identity: x.Identity,
+	}
+}
+
+// stateOf is the other way round, for a socket in an instance. There is no data if
+// that is Node's of a socket without.
+func stateOf(s rooms.Session, instance string) *socketState {
+	x := &socketState{Socket: packetlog.Socket{Name: instance, ID: s.ID, PID: s.PID, Identity: s.Identity, From: uint64(s.Since)}}
+	if !s.Expires.IsZero() {
+		x.Expires = s.Expires.UnixMilli()
+	}
+	for _, room := range s.Rooms {
+		if room != s.ID {
+			x.Rooms = append(x.Rooms, room)
+		}
+	}
+	if d := string(s.Data); d != "" && d != "{}" && d != "null" {
+		x.data = travelled(s.Data)
+	}
+	return x
 }

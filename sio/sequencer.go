@@ -9,6 +9,8 @@ import (
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/budget"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/framing"
+	"github.com/sioedge/sioedge/sio/internal/outbound"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
 )
 
@@ -28,8 +30,8 @@ type sequencer interface {
 	// start is called when the loops have their shards, before they run.
 	start()
 
-	// emitTo sends an event to one socket; what is plain is never compressed.
-	emitTo(s Socket, event string, args []any, plain bool) error
+	// emitTo sends an event to one socket.
+	emitTo(s Socket, event string, args []any, how sending) error
 	// emit sends an event to whom b addresses, on all servers. In a cluster e is kept.
 	emit(b BroadcastOperator, e rooms.Event)
 	// deliver sends an event that another server has emitted to the sockets of this
@@ -38,6 +40,9 @@ type sequencer interface {
 	// mail sends a packet to a socket that is not sent again, such as an
 	// acknowledgement. Text and attachments are copied.
 	mail(s Socket, text []byte, attachments [][]byte, plain bool) error
+
+	// atOnce tells whether it is with the socket's loop when mail returns.
+	atOnce() bool
 
 	// post posts a task to a socket's loop behind what was emitted before.
 	post(s Socket, t loop.Task)
@@ -60,10 +65,20 @@ type sequencer interface {
 	// revise does what an operator does to sockets to those, too, whose clients are
 	// away, and to those that leave until every loop has called passed.
 	revise(b BroadcastOperator, op rooms.Op, names []string) *revision
-	// reviseGone does it to a socket that its loop has not found.
-	reviseGone(s Socket, op rooms.Op, names []string)
+	// reviseGone does it to a socket that its loop has not found, as of effect.
+	reviseGone(s Socket, op rooms.Op, names []string, effect uint64)
+	// reviseOwn is revise for what a socket's own method has its loop do: R, which has
+	// its Op and Names. If that is noted the loop calls came, which tells whether the
+	// socket has left, and it was done then.
+	reviseOwn(s Socket, r *packetlog.Revision, effect uint64) (noted bool)
+	came(r *packetlog.Revision) (done bool)
 	// announce calls tell, which tells the other servers what is done to sockets.
 	announce(t rooms.Target, op rooms.Op, names []string, tell func())
+
+	// standing returns what ends an event that has no place of its own, such as one
+	// that is replayed, for who has had what was emitted until now; "" nothing. It is
+	// called within change.
+	standing(namespace string) string
 
 	// recover tries to make a connecting socket the one that its client had before,
 	// by what that has sent as auth. It is false if there is none; otherwise the
@@ -75,12 +90,18 @@ type sequencer interface {
 	giveUp(sh *shard, slot uint32)
 	// remember is told of a connected socket that leaves, while it has everything.
 	remember(sh *shard, slot uint32, reason Reason)
+	// proven returns the place in the log up to which a socket's client has had
+	// everything; 0 if that is not known.
+	proven(sh *shard, slot uint32) uint64
 	// freed is told of a Ref that is nobody's any more.
 	freed(ref rooms.Ref)
 	// holds is told that a restored socket has a private id.
 	holds(ref rooms.Ref, pid string)
 	// pid returns the private id that a socket's client asks for it with; "": none.
 	pid(ref rooms.Ref) string
+
+	// handedOn is told of a socket that another process has now.
+	handedOn(sh *shard, slot uint32)
 
 	// recoveries returns the counters.
 	recoveries() Recoveries
@@ -113,15 +134,17 @@ func (q *prompt) mail(s Socket, text []byte, attachments [][]byte, plain bool) e
 	}
 	buf := packets.Get()
 	defer packets.Put(buf)
-	buf.B = appendFrames(buf.B[:0], text, attachments)
-	if !s.shard().loop.Mail(uint64(s.ref), mailKind(plain, 0), buf.B, nil) {
+	buf.B = framing.Append(buf.B[:0], text, attachments)
+	if !s.shard().loop.Mail(uint64(s.ref), outbound.Mail(plain, 0), buf.B, nil) {
 		return ErrClosed
 	}
 	return nil
 }
 
+func (q *prompt) atOnce() bool               { return true }
 func (q *prompt) post(s Socket, t loop.Task) { s.shard().loop.Post(t) }
 func (q *prompt) behind(_ string, f func())  { f() }
+func (q *prompt) standing(string) string     { return "" }
 func (q *prompt) settle(string)              {}
 func (q *prompt) settleAll()                 {}
 func (q *prompt) freed(rooms.Ref)            {}
@@ -135,17 +158,18 @@ type immediate struct {
 	srv *Server // immutable
 }
 
-func (q *immediate) start() {}
-
-func (q *immediate) emitTo(s Socket, event string, args []any, plain bool) error {
+func (q *immediate) emitTo(s Socket, event string, args []any, how sending) error {
 	buf := packets.Get()
 	defer packets.Put(buf)
+	if how.class != nil {
+		return how.emit(q.srv, buf, s, event, args)
+	}
 	text, attachments, err := q.srv.o.Limits.AppendEvent(buf.B[:0], s.in.name, 0, false, event, args)
 	buf.B = text[:0]
 	if err != nil {
 		return encodeError(err)
 	}
-	return q.mail(s, text, attachments, plain)
+	return q.mail(s, text, attachments, how.plain)
 }
 
 func (q *immediate) emit(b BroadcastOperator, e rooms.Event) {
@@ -164,9 +188,12 @@ func (q *immediate) deliver(b BroadcastOperator, e rooms.Event) {
 }
 
 func (q *immediate) change(_ string, f func(effect uint64))                 { f(0) }
+func (q *immediate) start()                                                 {}
 func (q *immediate) changeNow(f func(effect uint64))                        { f(0) }
 func (q *immediate) revise(BroadcastOperator, rooms.Op, []string) *revision { return nil }
-func (q *immediate) reviseGone(Socket, rooms.Op, []string)                  {}
+func (q *immediate) reviseGone(Socket, rooms.Op, []string, uint64)          {}
+func (q *immediate) reviseOwn(Socket, *packetlog.Revision, uint64) bool     { return false }
+func (q *immediate) came(*packetlog.Revision) bool                          { return false }
 func (q *immediate) holds(rooms.Ref, string)                                {}
 func (q *immediate) pid(rooms.Ref) string                                   { return "" }
 func (q *immediate) recoveries() Recoveries                                 { return Recoveries{} }
@@ -174,6 +201,13 @@ func (q *immediate) recoveries() Recoveries                                 { re
 func (q *immediate) changed(sh *shard, _ uint32, _ string, _ bool, _ uint64) { sh.loop.Check() }
 func (q *immediate) giveUp(sh *shard, _ uint32)                              { sh.loop.Check() }
 func (q *immediate) remember(sh *shard, _ uint32, _ Reason)                  { sh.loop.Check() }
+
+func (q *immediate) handedOn(sh *shard, _ uint32) { sh.loop.Check() }
+
+func (q *immediate) proven(sh *shard, _ uint32) uint64 {
+	sh.loop.Check()
+	return 0
+}
 
 func (q *immediate) recover(sh *shard, _ eio.Session, _ uint32, _ []byte) bool {
 	sh.loop.Check()
@@ -183,22 +217,6 @@ func (q *immediate) recover(sh *shard, _ eio.Session, _ uint32, _ []byte) bool {
 func (q *immediate) admit(sh *shard, es eio.Session, slot uint32) {
 	sh.loop.Check()
 	sh.accept(es, slot, sh.instance(slot).ns.table.Load())
-}
-
-// A revision is what an operator does to sockets, for those whose clients are away.
-type revision struct {
-	all *recovering
-	packetlog.Revision
-}
-
-// passed notes that a loop has found the sockets it has.
-func (r *revision) passed(sh *shard) {
-	if r == nil {
-		return
-	}
-	r.all.mu.Lock()
-	defer r.all.mu.Unlock()
-	r.all.revisions.Passed(&r.Revision, sh.loop.Index())
 }
 
 // A recovering is the part of a sequencer with which clients come back: who has
@@ -262,13 +280,6 @@ type claim struct {
 	search
 }
 
-// A comeback is what a client that wants its session back sends with its auth. The
-// offset is missing as long as it has received no event.
-type comeback struct {
-	PID    *string `json:"pid"`
-	Offset *string `json:"offset"`
-}
-
 // A milestone is up to which place events were replayed to a recovered socket, and
 // when.
 type milestone struct {
@@ -304,24 +315,6 @@ func (q *recovering) start() {
 	}
 }
 
-// report says what has been lost since it was called last.
-func (q *recovering) report() {
-	q.mu.Lock()
-	now, told := q.counts, q.told
-	q.told = now
-	q.mu.Unlock()
-	warn := q.srv.notice.Warn
-	if n := now.Dropped - told.Dropped; n > 0 {
-		warn("events are dropped that clients may come back for", "flag", "--recovery-buffer", "bytes", q.most, "events", n)
-	}
-	if n := now.Evicted - told.Evicted; n > 0 {
-		warn("sessions of clients that are away are forgotten before their time", "flag", "--recovery-buffer", "bytes", q.most, "sessions", n)
-	}
-	if n := now.TooLarge - told.TooLarge; n > 0 {
-		warn("clients have missed more than may be queued for one, and are new ones", "flag", "--queue-hard-max", "clients", n)
-	}
-}
-
 // count counts something.
 func (q *recovering) count(n *int64) {
 	q.mu.Lock()
@@ -344,14 +337,14 @@ func (q *recovering) tell(lane string, place uint64) {
 	}
 }
 
-// proven returns the place up to which a socket's client has had everything.
 func (q *recovering) proven(sh *shard, slot uint32) uint64 {
+	sh.loop.Check()
 	had, at := sh.sockets.At(slot).start.get(), sh.session(slot).Proven()
 	if m, ok := sh.resumed[slot]; ok {
 		if m.at >= at {
 			return had // what it missed was sent then, or later
 		}
-		had = m.place
+		had = max(had, m.place)
 	}
 	return max(had, sh.progress[q.kept.lane(sh.instance(slot).name)].Before(at))
 }
@@ -378,7 +371,7 @@ const (
 // slot wants back, and then goes on with the latter. Account is charged with
 // taskCost until there is an answer.
 func (q *recovering) challenge(sh *shard, slot uint32, old rooms.Ref, c comeback, account *budget.Account) {
-	newcomer, name, identity := sh.ref(slot), sh.instance(slot).name, q.srv.identity(sh.ref(slot))
+	newcomer, name, identity := sh.ref(slot), sh.instance(slot).name, q.srv.details.identity(sh.ref(slot))
 	from := q.srv.shards[old.Loop()]
 	from.loop.Post(loop.TaskFunc(func(*loop.Loop) {
 		from.defend(old, name, identity, func(v verdict) {
@@ -396,7 +389,7 @@ func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdi
 	case slot == 0 || sh.sockets.At(slot).state == leaving:
 		decided(itLeft)
 		return
-	case sh.instance(slot).name != name || sh.srv.identity(ref) != identity:
+	case sh.instance(slot).name != name || !packetlog.Alike(sh.srv.details.identity(ref), identity):
 		decided(itIsAnother)
 		return
 	}
@@ -414,7 +407,7 @@ func (sh *shard) defend(ref rooms.Ref, name, identity string, decided func(verdi
 		case asked && sh.session(slot).Answered():
 			decided(itLives)
 		case waited >= takeoverWait:
-			sh.session(slot).Close()
+			sh.session(slot).CloseFor(eio.CloseReplaced, "replaced by a newer connection")
 			decided(itLeft)
 		default:
 			waited += takeoverLook

@@ -1,16 +1,11 @@
 package sio
 
 import (
-	"bytes"
-	"cmp"
-	"context"
+	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,9 +16,12 @@ import (
 	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
 	"github.com/sioedge/sioedge/sio/internal/clientfiles"
+	"github.com/sioedge/sioedge/sio/internal/keyed"
 	"github.com/sioedge/sioedge/sio/internal/memory"
+	"github.com/sioedge/sioedge/sio/internal/names"
 	"github.com/sioedge/sioedge/sio/internal/quiet"
 	"github.com/sioedge/sioedge/sio/internal/relay"
+	"github.com/sioedge/sioedge/sio/internal/running"
 )
 
 // A Server holds namespaces, and the connections of its listeners.
@@ -59,16 +57,34 @@ type Server struct {
 
 	registry registry
 	details  details
+	values   keyed.Store      // of sockets, by Key
+	conns    keyed.Store      // of connections, by ConnKey
+	partings keyed.Store      // of connections, for their sockets that leave
 	wall     func() time.Time // of deadlines; immutable once it serves
 	named    atomic.Bool      // some socket has had an id that is not that of its Ref
-	given    givenIDs         // those ids
+	given    names.Counts     // those ids: two have one while a client takes a socket over
 	failures failures
-	handlers sync.WaitGroup // goroutines that run handlers
-	served   atomic.Bool    // Serve was called
-	down     atomic.Bool    // Shutdown was called
-	stopped  chan struct{}  // closed when it has returned
-	tuned    atomic.Bool    // Tune was called
-	parted   atomic.Bool    // from the cluster
+	handlers running.Count // goroutines that run handlers
+	hold     hold
+	gate     running.Gate  // of what programs do to sockets: shut while these are handed over
+	begun    atomic.Bool   // Serve was called
+	served   atomic.Bool   // and has taken over who there was
+	serving  chan struct{} // closed with it
+	down     atomic.Bool   // Shutdown was called
+	stopped  chan struct{} // closed when it has returned
+	lastly   farewells
+	tuned    atomic.Bool            // Tune was called
+	parted   atomic.Bool            // from the cluster
+	handing  atomic.Bool            // to a successor, or handed over
+	hushed   atomic.Bool            // the cluster is not told of what ends here
+	heir     atomic.Bool            // it takes over, and has not yet
+	frozen   *loop.Frozen           // while loops stand still for a handover: for Part.Export
+	standing atomic.Pointer[[]told] // by loops that are frozen; nil: none is
+	parts    []Part                 // of Carry; immutable once it serves
+	carried  carriedValues
+
+	describe  func(s Socket, transport string, data json.RawMessage) json.RawMessage // nil: data says it all
+	observers atomic.Int32                                                           // functions of Observe
 }
 
 // maxRoomName bounds the name of a room that a socket joins, in bytes: programs
@@ -101,15 +117,21 @@ func New(o Options) (*Server, error) {
 
 // newServer makes all of a Server but its loops.
 func newServer(o Options) (*Server, error) {
+	if o.Inherit != nil {
+		if err := o.Inherit.options(&o); err != nil {
+			return nil, err
+		}
+	}
 	o, err := o.complete()
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
 	srv := &Server{
-		o: o, offsets: o.Recovery.Window > 0, notice: notice.New(o.Logger, 0), stopped: make(chan struct{}),
+		o: o, offsets: o.Recovery.Window > 0, notice: notice.New(o.Logger, 0), stopped: make(chan struct{}), serving: make(chan struct{}),
 		wall: time.Now, now: func() int64 { return time.Since(began).Milliseconds() },
 	}
+	srv.heir.Store(o.Inherit != nil)
 	srv.relay = relay.New(relay.Options{
 		Node: string(o.Engine.Node), Advertise: o.Advertise, Secret: o.ClusterSecret, Path: o.Engine.Path,
 		MaxForwards: o.MaxForwards, MaxTunnels: o.MaxTunnels, MaxPayload: o.Engine.MaxPayload,
@@ -217,202 +239,31 @@ func (srv *Server) route(path string) http.Handler {
 // Listen binds an address: "host:port", "tcp://host:port", "unix:/path" or "unix:/path?mode=0660". Port
 // 0 picks a free one, which the result names. Clients are served once Serve
 // runs. The error is the system's, or says what is wrong with the address.
-func (srv *Server) Listen(addr string) (net.Addr, error) { return srv.engine.Listen(addr) }
+func (srv *Server) Listen(addr string) (net.Addr, error) {
+	return srv.ListenWith(addr, loop.ListenOptions{})
+}
 
 // ListenWith is Listen with options of the listener; see [loop.ListenOptions].
 func (srv *Server) ListenWith(addr string, o loop.ListenOptions) (net.Addr, error) {
+	if in := srv.o.Inherit; in != nil && len(o.Files) == 0 {
+		in.listeners(addr, &o)
+		defer closeAll(o.Files) // the engine has copies
+	}
 	return srv.engine.ListenWith(addr, o)
 }
 
-// Serve serves clients until Shutdown has finished or ctx is done, which cuts
-// them all. It is called once. The error is nil then, [loop.ErrClosed] if Serve or Shutdown was called before,
-// or what the loops or the adapter failed with.
-func (srv *Server) Serve(ctx context.Context) error {
-	srv.served.Store(true)
-	if srv.o.MemoryLimit > 0 {
-		guarding, ended := context.WithCancel(ctx)
-		defer ended()
-		go srv.memory.Run(guarding) // ends with Serve
+// rooms returns how many rooms each namespace has, by how many each instance's id has.
+func (r *registry) rooms(of map[uint32]int) map[*Namespace]int64 {
+	all := map[*Namespace]int64{}
+	for _, in := range *r.literals.Load() {
+		all[in.ns] += int64(of[in.id])
 	}
-	if srv.tuned.Load() {
-		trimming, ended := context.WithCancel(ctx)
-		defer ended()
-		go memory.Trim(trimming, func() int64 { return srv.engine.Stats().Open }) // ends with Serve
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, in := range r.live {
+		all[in.ns] += int64(of[in.id])
 	}
-	err := srv.engine.Run(ctx)
-	if errors.Is(err, loop.ErrClosed) {
-		return err
-	}
-	// The loops have ended and are nobody's. Who was polling had no connection
-	// that could be cut.
-	srv.ending.Lock()
-	for _, sh := range srv.shards {
-		sh.end()
-	}
-	srv.ending.Unlock()
-	srv.relay.Close()
-	return errors.Join(err, srv.part(context.Background()))
-}
-
-// ListenAndServe binds the addresses and serves until Shutdown has finished. Its
-// error is then [ErrServerClosed], as also when Shutdown was first; it is never nil.
-func (srv *Server) ListenAndServe(addrs ...string) error {
-	for _, addr := range addrs {
-		if _, err := srv.Listen(addr); err != nil {
-			return srv.ended(err)
-		}
-	}
-	return srv.ended(srv.Serve(context.Background()))
-}
-
-// ended is err, unless it is only that the server has been shut down.
-func (srv *Server) ended(err error) error {
-	if err == nil || errors.Is(err, loop.ErrClosed) {
-		return ErrServerClosed
-	}
-	return err
-}
-
-// ServeHTTP lets a server of net/http have Socket.IO on its port:
-//
-//	mux.Handle("/socket.io/", srv)
-//	go srv.Serve(ctx) // without it there are no loops to serve anybody
-//	log.Fatal(http.ListenAndServe(":3000", mux))
-//
-// The request's connection leaves net/http for good: it is taken over by the
-// event loops, with everything that is yet to come on it. If Options.Handler is
-// set it answers whatever else clients ask for on that connection; otherwise the
-// connection of a request that is no WebSocket ends behind the answer, so that
-// other requests always reach who they are for.
-//
-// The path must be that of Options.Engine, not one that a handler before this
-// has shortened; what such a handler has added to the request's header is seen,
-// the body must be unread. Only plain TCP and Unix connections can be taken over:
-// TLS is answered with 501, and HTTP/2 with 505. Let a proxy speak those, or
-// listen with Listen. Until Serve runs, and during Shutdown, it is 503.
-func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case r.ProtoMajor != 1:
-		http.Error(w, "Socket.IO is served over HTTP/1.1 here, not over "+r.Proto, http.StatusHTTPVersionNotSupported)
-		return
-	case r.TLS != nil:
-		http.Error(w, "Socket.IO cannot take over a TLS connection of net/http: end TLS in a proxy, or let the server listen itself", http.StatusNotImplemented)
-		return
-	case !srv.served.Load() || srv.down.Load():
-		unavailable(w.Header())
-		http.Error(w, "the Socket.IO server is not running", http.StatusServiceUnavailable)
-		return
-	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		http.Error(w, "Socket.IO cannot take over the connection: "+err.Error(), http.StatusNotImplemented)
-		return
-	}
-	_ = conn.SetDeadline(time.Time{}) // net/http's are not ours
-	head := requestHead(r, srv.o.Handler == nil)
-	rest, _ := buffered.Reader.Peek(buffered.Reader.Buffered()) // cannot fail
-	if err := srv.Adopt(conn, append(head, rest...)); err != nil {
-		refuseHijacked(conn, err)
-	}
-}
-
-// Adopt takes over a *net.TCPConn or *net.UnixConn, on which a client speaks
-// HTTP, and closes it: the connection goes on under the event loops. buffered is
-// what has been read of it, from the start of a request; it is copied. On an
-// error conn is still the caller's. Serve must be running.
-func (srv *Server) Adopt(conn net.Conn, buffered []byte) error {
-	return srv.engine.Adopt(conn, buffered)
-}
-
-// requestHead returns the head of a request as its client may have sent it; with
-// last, as that of the connection's last one, unless it is to become a
-// WebSocket.
-func requestHead(r *http.Request, last bool) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.%d\r\n", r.Method, r.RequestURI, r.ProtoMinor)
-	if r.Host != "" || r.ProtoMinor > 0 {
-		fmt.Fprintf(&b, "Host: %s\r\n", r.Host)
-	}
-	out := map[string]bool{"Host": true, "Content-Length": true, "Transfer-Encoding": true}
-	if last = last && r.Header.Get("Upgrade") == ""; last {
-		out["Connection"] = true
-		b.WriteString("Connection: close\r\n")
-	}
-	switch {
-	case len(r.TransferEncoding) > 0: // net/http knows no other
-		b.WriteString("Transfer-Encoding: chunked\r\n")
-	case r.ContentLength > 0 || r.Header.Get("Content-Length") != "":
-		b.WriteString("Content-Length: " + strconv.FormatInt(r.ContentLength, 10) + "\r\n")
-	}
-	_ = r.Header.WriteSubset(&b, out) // writing to a Buffer cannot fail
-	b.WriteString("\r\n")
-	return b.Bytes()
-}
-
-// refuseHijacked answers on a connection that could not be taken over.
-func refuseHijacked(conn net.Conn, err error) {
-	defer conn.Close()
-	header, status := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, http.StatusNotImplemented
-	text := "Socket.IO cannot take over the connection: " + err.Error() + "\n"
-	if errors.Is(err, loop.ErrClosed) {
-		status = http.StatusServiceUnavailable
-		unavailable(header)
-	}
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	_ = (&http.Response{ProtoMajor: 1, ProtoMinor: 1, StatusCode: status, Header: header, Close: true,
-		ContentLength: int64(len(text)), Body: io.NopCloser(bytes.NewReader([]byte(text)))}).Write(conn)
-}
-
-// unavailable adds what tells proxies when to try again.
-func unavailable(h http.Header) { h.Set("Retry-After", "5") }
-
-// Shutdown stops accepting, ends every session (its sockets see the reason
-// [ServerShuttingDown], and clients will reconnect elsewhere), sends what is
-// queued, and waits for that and for the handlers that run, those of
-// OnDisconnect included. When ctx is done, the rest is cut and its error
-// returned. A second call waits for the first, or for its own ctx. A handler must
-// not call it.
-func (srv *Server) Shutdown(ctx context.Context) error {
-	if srv.engine.OnLoop() {
-		return ErrInline
-	}
-	if srv.down.Swap(true) {
-		select {
-		case <-srv.stopped:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	defer close(srv.stopped)
-	return srv.shutdown(ctx)
-}
-
-func (srv *Server) shutdown(ctx context.Context) error {
-	if !srv.served.Load() {
-		return errors.Join(srv.engine.Shutdown(ctx), srv.part(ctx)) // there is nobody, and no loop that runs
-	}
-	_ = srv.engine.StopAccepting(ctx)
-	srv.eio.Drain()
-	srv.relay.Land(ctx)
-	srv.seq.settleAll()
-	for _, sh := range srv.shards {
-		sh.loop.Post(&ending{sh: sh})
-	}
-	waited := make(chan struct{})
-	// ends when the last handler has returned
-	go func() {
-		for _, sh := range srv.shards {
-			sh.loop.Ask(func() {}) // the disconnect handlers have been started
-		}
-		srv.handlers.Wait()
-		close(waited)
-	}()
-	select {
-	case <-waited:
-	case <-ctx.Done():
-	}
-	return errors.Join(ctx.Err(), srv.engine.Shutdown(ctx), srv.part(ctx))
+	return all
 }
 
 // Engine returns the engine, for its counters.
@@ -435,9 +286,8 @@ func (srv *Server) Tune() {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(srv.engine.Loops()))
 }
 
-// mostReplayed is what may be queued for a client, less some for what else there is.
-func (srv *Server) mostReplayed() int64 {
-	o := &srv.o.Loop
-	most := int64(cmp.Or(o.MaxOutbound, max(16<<20, o.SoftOutbound)))
-	return most - most/16
+// DescribeWith has f say what other servers are told of a socket's data: JSON, in place of
+// data. It is called before Serve; f is called on no loop.
+func (srv *Server) DescribeWith(f func(s Socket, transport string, data json.RawMessage) json.RawMessage) {
+	srv.describe = f
 }

@@ -1,14 +1,20 @@
 package sio
 
 import (
-	"slices"
 	"sync/atomic"
-	"time"
+
+	"github.com/valyala/bytebufferpool"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
+	"github.com/sioedge/sioedge/loop/class"
 	"github.com/sioedge/sioedge/loop/handle"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/crossing"
+	"github.com/sioedge/sioedge/sio/internal/framing"
+	"github.com/sioedge/sioedge/sio/internal/history"
+	"github.com/sioedge/sioedge/sio/internal/names"
+	"github.com/sioedge/sioedge/sio/internal/outbound"
 	"github.com/sioedge/sioedge/sio/internal/packetlog"
 	"github.com/sioedge/sioedge/sio/parser"
 )
@@ -21,7 +27,7 @@ const fanOutStep = 64
 // loop of its shard. Its rooms are kept by the shard's rooms.Local under the
 // same slot.
 type record struct {
-	session  handle.Key // of its eio.Session; zero when it has left that
+	session  handle.Key // of its eio.Session, also when it has left that
 	start    position   // with recovery: the place in the log behind which it may miss something
 	next     uint32     // the session's next socket, in the order of joining
 	instance uint32     // index into shard.instances
@@ -48,6 +54,7 @@ const (
 	expiring                   // it has a deadline in shard.deadlines
 	expired                    // it has had one, and none since
 	followed                   // functions of rooms are told of its rooms
+	dialect                    // its client needs another form of messages than most: see form
 )
 
 type state uint8
@@ -58,16 +65,11 @@ const (
 	leaving // left the session; its disconnecting handlers run, it is still in its rooms
 )
 
-// An extension is what some sockets need.
 type extension struct {
 	id    string                 // that is not the Ref's: Socket.own
 	inbox *inbox                 // events for handlers on goroutines
 	acks  map[uint64]*pendingAck // what the client has been asked
 }
-
-// everJoined is set in a session's user word, beside the slot of its first
-// socket, once it has joined a namespace.
-const everJoined = 1 << 31
 
 // A shard is the server's part of one loop, which owns all of it; whether a
 // socket is there can be asked of sockets by others.
@@ -80,12 +82,16 @@ type shard struct {
 	local   *rooms.Local
 
 	instances  []localInstance // [0] is unused
-	spaces     map[*Namespace]*space
+	spaces     map[*Namespace]*NamespaceStats
 	places     map[*instance]uint32
 	freePlaces []uint32
 
 	packet     parser.Packet // being handled
+	size       int           // bytes of its messages
 	msg        Msg           // of an inline handler
+	answers    answerBuffers // for its acknowledgement
+	prompt     bool          // what is emitted is posted at once
+	names      names.Kept    // of events that such handlers have had
 	asm        parser.Assembler
 	assemblies map[uint64]*assembly           // sessions in the middle of a packet with attachments
 	brought    map[uint32]bringing            // by slot: what is charged of it
@@ -102,21 +108,24 @@ type shard struct {
 	burst     *rooms.Run // the run whose messages are joined in joined
 	joined    *eio.Prepared
 	arrivals  arrivals // sessions that have joined nothing yet
-	justEnded recentEnds
+	justEnded crossing.Ends
 
-	deadlines deadlines
-	ending    bool     // nobody joins any more
-	inboxes   []*inbox // looked through for idle ones
-	sweeper   loop.Timer
+	deadlines       deadlines
+	waiting         history.Waiting[*replay] // rooms that are joined later
+	heirlooms       heirloom                 // of another server's clients, until they are served
+	given           []eio.Session            // to a successor, which has not taken all yet
+	ending, parting bool                     // nobody joins any more; Drain ends sessions just now
+	inboxes         []*inbox                 // looked through for idle ones
+	sweeper         loop.Timer
+	observers       []*observer
 }
 
 func newShard(srv *Server, l *loop.Loop) *shard {
 	sh := &shard{
-		srv: srv, loop: l, local: srv.rooms.Local(l.Index()),
-		exts:       map[uint32]*extension{},
-		instances:  make([]localInstance, 1),
+		srv: srv, loop: l, local: srv.rooms.Local(l.Index()), prompt: srv.seq.atOnce(),
+		exts: map[uint32]*extension{}, instances: make([]localInstance, 1),
 		places:     map[*instance]uint32{},
-		spaces:     map[*Namespace]*space{},
+		spaces:     map[*Namespace]*NamespaceStats{},
 		assemblies: map[uint64]*assembly{},
 		brought:    map[uint32]bringing{},
 		requests:   map[uint64]*request{},
@@ -127,7 +136,9 @@ func newShard(srv *Server, l *loop.Loop) *shard {
 	}
 	sh.local.OnDeliver(sh.deliver)
 	sh.local.OwnedBy(l.Check)
+	sh.local.Measure(l.Micros, srv.engine.Micros, func(b *rooms.Broadcast) { sh.space(b.Owner.(*Namespace)).Broadcasts++ })
 	l.OnMail(sh.mail)
+	l.OnDrop(sh.dropped)
 	l.OnWork(func() bool { return sh.local.Step(fanOutStep) })
 	return sh
 }
@@ -139,7 +150,7 @@ func (sh *shard) ref(slot uint32) rooms.Ref {
 
 // socket returns the public handle.
 func (sh *shard) socket(slot uint32) Socket {
-	return Socket{in: sh.instance(slot), ref: sh.ref(slot), own: sh.ownID(slot)}
+	return Socket{in: sh.instance(slot), ref: sh.ref(slot), own: sh.ownID(slot), conn: sh.sessionRef(slot)}
 }
 
 // ownID returns a socket's id if that is not its Ref's, else "".
@@ -161,8 +172,8 @@ func (sh *shard) id(slot uint32) string { return sh.socket(slot).ID() }
 func (sh *shard) rename(slot uint32, id string) {
 	sh.srv.named.Store(true)
 	x := sh.ext(slot)
-	sh.srv.given.count(x.id, -1)
-	sh.srv.given.count(id, 1)
+	sh.srv.given.Add(x.id, -1)
+	sh.srv.given.Add(id, 1)
 	x.id = id
 	sh.shed(slot, x)
 }
@@ -183,8 +194,20 @@ func (sh *shard) lookup(ref rooms.Ref) uint32 {
 // session returns the session of a socket; the zero Session if it has left it.
 func (sh *shard) session(slot uint32) eio.Session {
 	sh.loop.Check()
+	if sh.sockets.At(slot).state == leaving {
+		return eio.Session{}
+	}
 	s, _ := sh.srv.eio.Lookup(sh.loop, sh.sessionRef(slot))
 	return s
+}
+
+// client is session of a record, without a look whether that is there: what is not does
+// nothing.
+func (sh *shard) client(r *record) eio.Session {
+	if r.state == leaving {
+		return eio.Session{}
+	}
+	return sh.srv.eio.At(sh.loop, r.session)
 }
 
 // sessionRef returns the eio.Session.Ref of a socket's session.
@@ -226,8 +249,11 @@ func (sh *shard) newSocket(es eio.Session, in *instance) (slot uint32, ok bool) 
 
 // link makes the record of a new socket, and links it to its session.
 func (sh *shard) link(es eio.Session, in *instance, slot uint32) {
-	*sh.sockets.At(slot) = record{session: handle.Ref(es.Ref()).Key(), instance: sh.enter(in), state: connecting}
-	user := es.User()
+	r, user := record{session: handle.Ref(es.Ref()).Key(), instance: sh.enter(in), state: connecting}, es.User()
+	if user&packedSession != 0 || sh.srv.offsets && sh.srv.isOld(es) {
+		r.is |= dialect
+	}
+	*sh.sockets.At(slot) = r
 	first := user &^ userFlags
 	if first == 0 {
 		es.SetUser(user | slot)
@@ -254,7 +280,7 @@ func (sh *shard) unlink(es eio.Session, slot uint32) {
 			}
 		}
 	}
-	r.session, r.next = handle.Key{}, 0
+	r.next = 0
 	if es.User()&^userFlags == 0 {
 		es.SetJoined(false)
 	}
@@ -287,55 +313,16 @@ func (sh *shard) free(slot uint32) {
 		if x.inbox != nil {
 			sh.unwatch(x.inbox)
 		}
-		sh.srv.given.count(x.id, -1)
+		sh.srv.given.Add(x.id, -1)
 		delete(sh.exts, slot)
 	}
 	sh.forgetDeadline(slot)
+	sh.abandonReplays(slot)
 	sh.exit(r.instance)
 	*r = record{}
 	ref := sh.ref(slot)
 	sh.sockets.Free(slot)
 	sh.srv.seq.freed(ref)
-}
-
-// mail sends frames to one socket. It is the way of all direct emits but the
-// volatile ones.
-func (sh *shard) mail(to uint64, kind uint32, frames []byte) {
-	slot := sh.lookup(rooms.Ref(to))
-	if slot == 0 {
-		return
-	}
-	if tail := int(kind >> tailShift); tail > 0 && sh.srv.isOld(sh.session(slot)) {
-		frames = withoutTail(frames, tail)
-	}
-	sh.send(slot, frames, kind&plainMail != 0)
-}
-
-// The kinds of mail: packets that may be compressed, and those that may not; with,
-// behind tailShift, how much at the end of the text is an offset.
-const (
-	plainMail = 1
-	tailShift = 1
-)
-
-func mailKind(plain bool, tail int) uint32 {
-	kind := uint32(tail) << tailShift
-	if plain {
-		kind |= plainMail
-	}
-	return kind
-}
-
-// send gives frames to a socket's session, behind the broadcasts that were
-// emitted before.
-func (sh *shard) send(slot uint32, frames []byte, plain bool) {
-	r := sh.sockets.At(slot)
-	if r.state == leaving {
-		return
-	}
-	sh.instances[r.instance].space.emits++
-	sh.local.CatchUp(slot)
-	sh.transmit(sh.session(slot), frames, plain)
 }
 
 // deliver gives messages of a broadcast to one of its recipients.
@@ -344,18 +331,19 @@ func (sh *shard) deliver(slot uint32, run *rooms.Run, from int, more bool) {
 	if r.state != connected {
 		return
 	}
-	es := sh.session(slot)
-	if run.Broadcasts[from].Volatile && (!es.Writable() || sh.srv.memory.Above()) {
-		sh.tally.volatile += int64(len(run.Broadcasts) - from)
+	es, messages := sh.client(r), run.Broadcasts[from:]
+	if messages[0].Volatile && (!es.Writable() || sh.srv.memory.Above()) {
+		sh.tally.Drops.Volatile += int64(len(messages))
 		return
 	}
-	messages := run.Broadcasts[from:]
-	sh.instances[r.instance].space.emits += int64(len(messages))
-	form := sh.form(es)
+	if len(sh.observers) > 0 {
+		sh.sawBroadcasts(slot, messages)
+	}
+	sh.instances[r.instance].space.Out.Emitted(len(messages), run.Binary(from))
 	switch {
-	case form != 0:
+	case r.is&dialect != 0:
 		for _, b := range messages {
-			if p := b.Message.(*message).in(form); p != nil {
+			if p := b.Message.(*message).in(sh.form(es)); p != nil {
 				es.SendPrepared(p, false)
 			}
 		}
@@ -383,51 +371,46 @@ func (sh *shard) join(run *rooms.Run, from int) *eio.Prepared {
 	return p
 }
 
-// arrivals are the sessions that have not joined a namespace yet, in the order
-// of opening, which is that of their deadlines.
-type arrivals struct {
-	queue []arrival
-	timer loop.Timer
+// sending is how an event is sent to one socket.
+type sending struct {
+	plain bool     // never compressed
+	class *classed // nil: it is never dropped
 }
 
-type arrival struct {
-	session uint64
-	at      int64 // ms on the loop's clock
+// emit sends an event that may be dropped, without an offset. Buf is for packets.
+func (how sending) emit(srv *Server, buf *bytebufferpool.ByteBuffer, s Socket, event string, args []any) error {
+	e, err := srv.scratchEvent(buf, event, args)
+	if err != nil {
+		return err
+	}
+	if s.gone() || !how.mailTo(s, framing.Of(s.in.name, e, 0, false), 0, how.class.kind(s.in, e)) {
+		return ErrClosed
+	}
+	return nil
 }
 
-// waits tells whether the session is open and has joined nothing yet.
-func (a arrival) waits(sh *shard) bool {
-	es, ok := sh.srv.eio.Lookup(sh.loop, a.session)
-	return ok && es.User()&everJoined == 0
+// mailTo puts an event into the mailbox of a socket's loop: frames with so much of an
+// offset at the end of the text.
+func (how sending) mailTo(s Socket, frames []byte, tail int, k *class.Kind) bool {
+	kind, to := outbound.Mail(how.plain, tail), s.shard().loop
+	if k == nil {
+		return to.Mail(uint64(s.ref), kind, frames, nil)
+	}
+	var buf [300]byte
+	return to.Mail(uint64(s.ref), kind|outbound.Classed, outbound.AppendHead(buf[:0], k), frames)
 }
 
-func (a *arrivals) add(sh *shard, session uint64) {
-	if len(a.queue) == cap(a.queue) && len(a.queue) >= 1024 {
-		// Sessions that come and go at once are not to be remembered for long.
-		a.queue = slices.DeleteFunc(a.queue, func(q arrival) bool { return !q.waits(sh) })
-	}
-	a.queue = append(a.queue, arrival{session, sh.loop.Now() + sh.srv.o.ConnectTimeout.Milliseconds()})
-	if !a.timer.Armed() {
-		sh.loop.Schedule(&a.timer, sh.srv.o.ConnectTimeout, func() { a.expire(sh) })
+// sawBroadcasts is saw of what a socket is sent of broadcasts.
+func (sh *shard) sawBroadcasts(slot uint32, all []*rooms.Broadcast) {
+	for _, b := range all {
+		m := b.Message.(*message)
+		sh.saw(slot, Observation{Kind: ObservedEmit, To: b.To, frames: m.json.Frames(), tail: m.tail})
 	}
 }
 
-// expire closes the sessions that are still without a namespace, and forgets
-// the others.
-func (a *arrivals) expire(sh *shard) {
-	now, i := sh.loop.Horizon(), 0
-	for ; i < len(a.queue) && a.queue[i].at <= now; i++ {
-		if a.queue[i].waits(sh) {
-			sh.tally.timeouts++
-			es, _ := sh.srv.eio.Lookup(sh.loop, a.queue[i].session)
-			es.Close()
-		}
+// leaveBehind is inbox.leaveBehind of a socket.
+func (sh *shard) leaveBehind(slot uint32) {
+	if x := sh.exts[slot]; x != nil && x.inbox != nil {
+		x.inbox.leaveBehind()
 	}
-	a.queue = a.queue[i:]
-	if len(a.queue) == 0 {
-		a.queue = nil
-		return
-	}
-	wait := time.Duration(max(a.queue[0].at-now, 100)) * time.Millisecond // several at once
-	sh.loop.Schedule(&a.timer, wait, func() { a.expire(sh) })
 }

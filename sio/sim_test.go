@@ -266,7 +266,16 @@ func TestAllocations(t *testing.T) {
 	st := newStage(t, sio.Options{})
 	st.ns.HandleInline("echo", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Raw(0)) })
 	st.ns.HandleInline("note", func(sio.Socket, *sio.Msg) error { return nil })
+	gated := st.Of("/gated")
+	gated.HandleInline("note", func(sio.Socket, *sio.Msg) error { return nil })
+	gated.Gate(func(_ sio.Socket, in sio.Inbound) sio.Verdict {
+		if string(in.Event) == "drop" {
+			return sio.Drop
+		}
+		return sio.Pass
+	})
 	x := st.enter(0)
+	x.peer.Send(appendPacket(nil, "40/gated,"))
 	x.peer.Discard(true)
 	run := func(name, packet string, want float64) {
 		frame := appendPacket(nil, packet)
@@ -279,6 +288,8 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 	run("an event to an inline handler", `42["note",{"a":[1,2,3]}]`, 0)
+	run("an event that passes a gate", `42/gated,["note",1]`, 0)
+	run("an event that does not", `42/gated,["drop",1]`, 0)
 	// The argument of Ack becomes an any, and the list of arguments escapes.
 	run("an event that is acknowledged", `42171["echo",{"a":[1,2,3]}]`, 2)
 

@@ -2,16 +2,15 @@ package sio
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/loop/notice"
 	"github.com/sioedge/sioedge/rooms"
+	"github.com/sioedge/sioedge/sio/internal/packetlog"
+	"github.com/sioedge/sioedge/sio/internal/pattern"
 )
 
 // A Socket is a client's membership of a namespace. It is a small comparable
@@ -26,6 +25,8 @@ type Socket struct {
 	in  *instance
 	ref rooms.Ref
 	own string // its id if that is not the Ref's: of one that was recovered, or of a client of Socket.IO 2
+
+	conn uint64 // eio.Session.Ref of its session
 }
 
 func (s Socket) srv() *Server  { return s.in.ns.srv }
@@ -35,6 +36,11 @@ func (s Socket) gone() bool    { return !s.shard().sockets.Is(s.ref.Slot(), s.re
 // post has f called on the socket's loop unless the socket is gone.
 func (s Socket) post(f func(sh *shard, slot uint32)) {
 	sh := s.shard()
+	p, err := s.enter()
+	if err != nil {
+		return // it is gone
+	}
+	defer p.Leave()
 	s.srv().seq.post(s, loop.TaskFunc(func(*loop.Loop) {
 		if slot := sh.lookup(s.ref); slot != 0 {
 			f(sh, slot)
@@ -69,7 +75,8 @@ func (s Socket) ID() string {
 	if s.own != "" {
 		return s.own
 	}
-	return string(s.srv().ids.Append(nil, uint64(s.ref)))
+	var buf [eio.IDLen]byte
+	return string(s.srv().ids.Append(buf[:0], uint64(s.ref)))
 }
 
 // LogValue returns the socket as a group of a line of log/slog: its namespace and its
@@ -79,7 +86,7 @@ func (s Socket) LogValue() slog.Value {
 	if s.in == nil {
 		return slog.GroupValue()
 	}
-	return slog.GroupValue(slog.String("namespace", notice.Cut(s.in.name)), slog.String("id", notice.Cut(s.shown())))
+	return slog.GroupValue(slog.String("namespace", notice.Cut(s.in.name)), slog.String("id", notice.Cut(s.PublicID())))
 }
 
 // Namespace returns the namespace whose handlers serve the socket.
@@ -91,14 +98,7 @@ func (s Socket) Name() string { return s.in.name }
 
 // Param returns the value of a parameter of the namespace's pattern, "" if
 // there is none of that name.
-func (s Socket) Param(name string) string {
-	for _, p := range s.in.params {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return ""
-}
+func (s Socket) Param(name string) string { return pattern.Value(s.in.params, name) }
 
 // Connected tells whether the socket has been admitted and has not left.
 func (s Socket) Connected() bool {
@@ -115,21 +115,27 @@ func (s Socket) Emit(event string, args ...any) error {
 	if len(s.in.ns.table.Load().outgoing) > 0 {
 		return s.itself().Emit(event, args...)
 	}
-	return s.emit(event, args, false)
+	return s.emit(event, args, sending{})
 }
 
 // itself addresses the socket alone.
 func (s Socket) itself() BroadcastOperator {
-	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own, direct: true}
+	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own, conn: s.conn, direct: true}
 }
 
-// emit is Emit; what is plain is never compressed.
-func (s Socket) emit(event string, args []any, plain bool) error {
+// emit is Emit, with what an operator has said.
+func (s Socket) emit(event string, args []any, how sending) error {
 	if s.gone() {
 		return ErrClosed
 	}
 	s.shard().loop.Admit()
-	return s.srv().seq.emitTo(s, event, args, plain)
+	p, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer p.Leave()
+	how.class = s.in.ns.classFor(how.class, event)
+	return s.srv().seq.emitTo(s, event, args, how)
 }
 
 // Self addresses the client itself, as Emit does, and nobody else whatever is
@@ -157,7 +163,7 @@ func (s Socket) Compress(may bool) BroadcastOperator {
 // Broadcast addresses every socket of the namespace but this one, which nothing
 // that is called on it brings in again.
 func (s Socket) Broadcast() BroadcastOperator {
-	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own}
+	return BroadcastOperator{in: s.in, sender: s.ref, own: s.own, conn: s.conn}
 }
 
 // To addresses the sockets in the rooms but this one.
@@ -169,53 +175,64 @@ func (s Socket) Except(rooms ...string) BroadcastOperator { return s.Broadcast()
 
 // Join puts the socket into rooms. A broadcast emitted after it by the same
 // goroutine reaches the socket; one of another server of the cluster may come too
-// early, see [Socket.JoinWait].
-func (s Socket) Join(rooms ...string) {
-	if len(rooms) == 0 || s.gone() {
+// early, see [Socket.JoinWait]. If the client is away and may come back, it is in the
+// rooms then: its connection may have ended before OnConnect got here.
+func (s Socket) Join(names ...string) {
+	if len(names) == 0 || s.movedAway(rooms.Joined, names) {
 		return
 	}
 	s.shard().loop.Admit()
-	rooms = slices.Clone(rooms) // the caller's to use again
-	s.srv().seq.change(s.in.name, func(effect uint64) { s.join(rooms, effect) })
+	s.move(rooms.Joined, names)
 }
 
-// join takes rooms, which belong to it from now on.
-func (s Socket) join(rooms []string, effect uint64) {
-	sh := s.shard()
-	// A broadcast that is emitted next must find the loop in these rooms.
-	for _, room := range rooms {
-		s.srv().rooms.Expect(s.ref.Loop(), s.in.id, room)
-	}
-	sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-		slot := sh.lookup(s.ref)
-		for _, room := range rooms {
-			if slot != 0 { // who leaves is still in its rooms, and will be taken out of all
-				sh.joinRoom(slot, room, effect)
-			}
-			sh.local.Arrived(s.in.id, room)
-		}
-	}))
-}
-
-// Leave takes the socket out of rooms, also if its client is away and may come
-// back.
+// Leave takes the socket out of rooms, also if its client is away, as Join does.
 func (s Socket) Leave(names ...string) {
-	names = slices.Clone(names) // the caller's to use again
-	sh := s.shard()
-	if !s.gone() { // who has gone does not wait
-		sh.loop.Admit()
+	if s.movedAway(rooms.Left, names) {
+		return
 	}
-	s.srv().seq.change(s.in.name, func(effect uint64) {
-		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			slot := sh.lookup(s.ref)
-			if slot == 0 || sh.sockets.At(slot).state == leaving {
-				s.srv().seq.reviseGone(s, rooms.Left, names)
-			}
-			for i := 0; slot != 0 && i < len(names); i++ {
-				sh.leaveRoom(slot, names[i], effect)
-			}
-		}))
-	})
+	s.shard().loop.Admit()
+	s.move(rooms.Left, names)
+}
+
+// movedAway is true of a socket that has gone: if its client is away and may come
+// back, that has joined or left rooms.
+func (s Socket) movedAway(op rooms.Op, names []string) bool {
+	gone := s.gone()
+	if gone && s.srv().o.Recovery.Window > 0 {
+		s.Self().move(op, names)
+	}
+	return gone
+}
+
+// An ownMove is a socket's way into rooms, or out of some, by its own methods: a task
+// for its loop, and what is done to it if it leaves before that.
+type ownMove struct {
+	packetlog.Revision
+	s      Socket
+	effect uint64 // what Sequencer.change said
+	noted  bool   // it is among the Revisions
+}
+
+func (s Socket) move(op rooms.Op, names []string) {
+	p, err := s.enter()
+	if err != nil {
+		return
+	}
+	defer p.Leave()
+	m := &ownMove{s: s} // the names are the caller's to use again
+	m.Op, m.Names = op, slices.Clone(names)
+	s.srv().seq.change(s.in.name, m.begin)
+}
+
+func (m *ownMove) begin(effect uint64) {
+	s, srv := m.s, m.s.srv()
+	m.effect, m.noted = effect, srv.seq.reviseOwn(s, &m.Revision, effect)
+	if m.Op == rooms.Joined { // a broadcast that is emitted next must find the loop in these rooms
+		for _, room := range m.Names {
+			srv.rooms.Expect(s.ref.Loop(), s.in.id, room)
+		}
+	}
+	s.shard().loop.Post(m)
 }
 
 // Rooms returns the socket's rooms, its own id first, in the order of joining;
@@ -246,6 +263,11 @@ func (s Socket) Disconnect(o DisconnectOptions) error {
 	if err != nil {
 		return err
 	}
+	p, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer p.Leave()
 	if s.gone() {
 		err = ErrClosed
 	}
@@ -253,40 +275,13 @@ func (s Socket) Disconnect(o DisconnectOptions) error {
 	sh.sockets.Mark(s.ref.Slot(), s.ref.Gen()) // here, so that none begins meanwhile
 	s.srv().seq.behind(s.in.name, func() {
 		sh.loop.Post(loop.TaskFunc(func(*loop.Loop) {
-			if slot := sh.lookup(s.ref); slot != 0 && sh.sockets.At(slot).state != leaving {
+			slot := sh.lookup(s.ref)
+			if !sh.reviseGone(s, slot, rooms.Disconnected, nil, 0) {
 				sh.disconnect(slot, o)
-			} else {
-				s.srv().seq.reviseGone(s, rooms.Disconnected, nil)
 			}
 		}))
 	})
 	return err
-}
-
-// CloseConn closes the connection without a word to the namespaces: the client
-// sees a lost transport and reconnects. The reason is eio.ForcedClose. Node:
-// socket.conn.close().
-func (s Socket) CloseConn() {
-	s.post(func(sh *shard, slot uint32) { sh.session(slot).Close() })
-}
-
-// CloseConnWith is CloseConn with a code and a reason, which the client finds in
-// the details of its disconnect event if it is on a WebSocket:
-//
-//	socket.on("disconnect", (why, {context}) => …) // "transport close", context.code, context.reason
-//
-// Over polling there is no way to tell it. The code is 1000, or from 3000 to
-// 4999 (those from 4000 on are the application's), the reason at most 123 bytes
-// of UTF-8; anything else is an error, and nothing is closed.
-func (s Socket) CloseConnWith(code uint16, reason string) error {
-	if err := eio.CheckClose(code, reason); err != nil {
-		return err
-	}
-	if s.gone() {
-		return ErrClosed
-	}
-	s.post(func(sh *shard, slot uint32) { _ = sh.session(slot).CloseWith(code, reason) })
-	return nil
 }
 
 // Transport returns "polling" or "websocket", and "" when the socket has left.
@@ -300,40 +295,9 @@ func (s Socket) Transport() (name string) {
 	return name
 }
 
-// Data returns what SetData stored, nil before. Of a socket that was recovered
-// through a cluster ([rooms.Log]) it is that as a json.RawMessage: see [DataOf].
-func (s Socket) Data() any {
-	switch data := s.data().(type) {
-	case travelled:
-		return json.RawMessage(data)
-	default:
-		return data
-	}
-}
-
-// data is Data as it is kept.
-func (s Socket) data() any {
-	if d := s.srv().details.get(s.ref); d != nil {
-		return d.data
-	}
-	return nil
-}
-
-// SetData stores a value with the socket, for the application. It is kept as it is,
-// until the disconnect handlers have returned, and comes back when the socket is
-// recovered; as JSON it is what other servers are told ([RemoteSocket.Data]), and
-// what comes back through a cluster. For values that stay here see [Key].
-func (s Socket) SetData(v any) {
-	s.srv().details.edit(s.ref, func(d *detail) {
-		if !s.gone() { // asked here, so that details.remove comes later
-			d.data = v
-		}
-	})
-}
-
 // Auth decodes what the client gave as auth into dst, which stays as it is if
 // it gave nothing. It answers until OnConnect has returned, with
-// Options.KeepHandshake until the disconnect handlers have: to be asked in between
+// [KeepAlways] until the disconnect handlers have: to be asked in between
 // without that is a mistake, which is logged, and leaves dst as it is. What
 // handlers need is better decoded once, and kept with a [Key]. The error is
 // json.Unmarshal's, or [ErrClosed] when the socket is gone.
@@ -378,57 +342,6 @@ func (s Socket) Context() context.Context {
 		return w.Context(ctx)
 	}
 	return ctx
-}
-
-var closedContext = func() context.Context {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(ErrClosed)
-	return ctx
-}()
-
-// travelled is a socket's data that came back through a cluster, as JSON.
-type travelled json.RawMessage
-
-// DataOf returns what [Socket.SetData] stored, if it is a T. Of a socket that was
-// recovered through a cluster it decodes the JSON that this has become, and stores
-// the result, so that Data is a T from then on. Anything else is an error that names
-// both types: that JSON is no T, or that there is nothing. Of a socket that is gone
-// it is [ErrClosed].
-func DataOf[T any](s Socket) (v T, err error) {
-	d := s.srv().details.get(s.ref)
-	if d == nil && s.gone() {
-		return v, ErrClosed
-	}
-	var data any
-	if d != nil {
-		data = d.data
-	}
-	if text, ok := data.(travelled); ok {
-		if err := json.Unmarshal(text, &v); err != nil {
-			return *new(T), fmt.Errorf("sio: the socket's data is JSON of another server, not %v: %w", reflect.TypeFor[T](), err)
-		}
-		data = s.arrived(v)
-	}
-	v, ok := data.(T)
-	if !ok {
-		return v, fmt.Errorf("sio: the socket's data is %T, not %v", data, reflect.TypeFor[T]())
-	}
-	return v, nil
-}
-
-// arrived stores what data that travelled has been decoded into, and returns it; or
-// what somebody else has stored in the meantime.
-func (s Socket) arrived(v any) (data any) {
-	data = v
-	s.srv().details.edit(s.ref, func(d *detail) {
-		switch _, ok := d.data.(travelled); {
-		case !ok && d.data != nil:
-			data = d.data
-		case !s.gone(): // asked here, so that details.remove comes later
-			d.data = v
-		}
-	})
-	return data
 }
 
 // home returns the Ref that a socket's id is made of, which it has again when it

@@ -98,7 +98,7 @@ func TestContextOfWhoLeaves(t *testing.T) {
 // The values that outlive their clients do nothing, and reach nobody else.
 func TestStaleSockets(t *testing.T) {
 	var joined chan sio.Socket
-	srv := simulate(t, sio.Options{KeepHandshake: true, Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
+	srv := simulate(t, sio.Options{KeepHandshake: sio.KeepAlways, Loop: loops(1)}, func(srv *sio.Server) { echo(srv.Of("/")); joined = sockets(srv.Of("/")) })
 	var stale []sio.Socket
 	for range 5 {
 		c := srv.join("40")
@@ -248,22 +248,42 @@ func TestNamespaces(t *testing.T) {
 	srv.Of("/a,b")
 }
 
-// TestAddressOfAClientBehindAProxy: what Engine.ClientAddr says of a request is the
-// handshake's address.
+// TestAddressOfAClientBehindAProxy: what Engine.Via says of a request is the
+// handshake's address; its peer is the proxy, and nobody when it is not known any more.
 func TestAddressOfAClientBehindAProxy(t *testing.T) {
 	var joined chan sio.Socket
 	client := netip.MustParseAddr("203.0.113.9")
-	srv := serve(t, sio.Options{Engine: eio.Options{ClientAddr: func(peer netip.AddrPort, _ *http1.Request) netip.AddrPort {
-		return netip.AddrPortFrom(client, peer.Port())
-	}}}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	srv := serve(t, sio.Options{Engine: eio.Options{Via: func(v eio.Via, _ *http1.Request) eio.Via {
+		v.Client = netip.AddrPortFrom(client, v.Client.Port())
+		v.Secure = true
+		return v
+	}}}, func(srv *sio.Server) {
+		srv.Of("/").Use(func(s sio.Socket) error {
+			s.SetData(s.Handshake().Peer())
+			return nil
+		})
+		joined = sockets(srv.Of("/"))
+	})
 	srv.join("40")
 	for _, transport := range []string{"websocket", "polling"} {
 		if transport == "polling" {
 			srv.joinPolling()
 		}
-		if s := take(t, joined); s.Transport() != transport || s.Handshake().Address().Addr() != client {
-			t.Errorf("over %s the address is %v, want %v", s.Transport(), s.Handshake().Address(), client)
+		if s := take(t, joined); s.Transport() != transport || s.Handshake().Address().Addr() != client || !s.Handshake().Secure() {
+			t.Errorf("over %s the address is %v, secure: %v, want %v", s.Transport(), s.Handshake().Address(), s.Handshake().Secure(), client)
+		} else if peer, _ := sio.DataOf[netip.AddrPort](s); !peer.Addr().IsLoopback() || peer.Port() != s.Handshake().Address().Port() {
+			t.Errorf("over %s the peer is %v, want one of loopback", s.Transport(), peer)
 		}
+	}
+	srv = serve(t, sio.Options{}, func(srv *sio.Server) { joined = sockets(srv.Of("/")) })
+	c := srv.join("40")
+	s := take(t, joined)
+	c.send(`42["e"]`)
+	for s.Handshake().URL() != "" {
+		runtime.Gosched() // the connect handlers return
+	}
+	if a, peer := s.Handshake().Address(), s.Handshake().Peer(); !a.IsValid() || peer.IsValid() {
+		t.Errorf("of a request that is gone the address is %v, and the peer %v, want none", a, peer)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sioedge/sioedge/sio"
+	"github.com/sioedge/sioedge/sio/parser"
 )
 
 // namespace returns the counts of a namespace.
@@ -46,6 +47,10 @@ func TestStatsOfAStuckLoop(t *testing.T) {
 	got := take(t, st)
 	if len(got.Late) != 1 || fmt.Sprint(got.Late[0].Loop) != s.LoopIndex() || got.Late[0].For <= 0 {
 		t.Errorf("Late = %v, want loop %s", got.Late, s.LoopIndex())
+	}
+	late := got.Loops[got.Late[0].Loop]
+	if was := before.Loops[got.Late[0].Loop]; late.Busy < was.Busy+int64(got.Late[0].For) || late.Lag < got.Late[0].For.Milliseconds() || late.Open != 1 {
+		t.Errorf("the loop is busy for %d ns and late by %d ms, want %v more than %d", late.Busy, late.Lag, got.Late[0].For, was.Busy)
 	}
 	if got.Loop.Open != 1 || got.Namespaces[0].Sockets != 1 || got.Engine.Open != before.Engine.Open {
 		t.Errorf("Stats() = %+v, want what the loop told before", got)
@@ -111,7 +116,8 @@ func TestStatsAreSums(t *testing.T) {
 	}
 	work.Wait()
 	const sent = clients * (emitters*emits + events)
-	want := sio.NamespaceStats{Name: "/u/:id", Sockets: clients, Instances: clients / 2, Events: clients * 2 * events, Emits: sent, Joins: clients * rooms}
+	want := sio.NamespaceStats{Name: "/u/:id", Sockets: clients, Instances: clients / 2, Rooms: clients / 2 * rooms, Events: clients * 2 * events, Emits: sent, Joins: clients * rooms,
+		In: parser.Packets{Events: clients * 2 * events}, Out: parser.Packets{Events: clients * emitters * emits, Acks: clients * events}, Broadcasts: clients / 2 * emitters * emits}
 	eventually(t, "all to be counted", func() bool { return srv.namespace("/u/:id") == want && srv.Stats().Backlog.Tasks == 0 })
 	close(stop)
 	asking.Wait()
@@ -121,7 +127,7 @@ func TestStatsAreSums(t *testing.T) {
 	for _, c := range conns {
 		c.conn.Close()
 	}
-	want.Sockets, want.Instances = 0, 0
+	want.Sockets, want.Instances, want.Rooms, want.Left.TransportClose = 0, 0, 0, clients
 	eventually(t, "their end", func() bool { return srv.namespace("/u/:id") == want })
 }
 

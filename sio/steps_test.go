@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/sio"
 )
 
@@ -32,7 +33,7 @@ func TestOperatorsWorkInSteps(t *testing.T) {
 	peer.send("40/other,")
 	peer.received()
 	st.Of("/other").HandleInline("join", func(sio.Socket, *sio.Msg) error {
-		st.ns.All().Join("r")
+		st.ns.All().Join("r", "r2", "r3", "r4")
 		peer.send(`42/other,["look"]`)
 		return nil
 	})
@@ -54,12 +55,38 @@ func TestOperatorsWorkInSteps(t *testing.T) {
 		t.Errorf("Sockets() has %d, want %d", got, n)
 	}
 	remote, err := st.ns.All().FetchSockets(context.Background())
-	if err != nil || len(remote) != n || len(remote[n/2].Rooms()) != 2 {
+	if err != nil || len(remote) != n || len(remote[n/2].Rooms()) != 5 {
 		t.Errorf("FetchSockets = %d sockets, %v, want %d", len(remote), err, n)
 	}
 	st.ns.To("r").Disconnect(sio.DisconnectOptions{})
 	if got := len(st.ns.All().Sockets()); got != 0 {
 		t.Errorf("after Disconnect Sockets() has %d, want none", got)
+	}
+}
+
+// A step is so many joins, however many rooms each socket is to join: what waits for the
+// last step waits for as few of them as can be.
+func TestOperatorsTakeAsManyStepsAsTheyHaveRooms(t *testing.T) {
+	st := newStage(t, sio.Options{})
+	const n = 1024
+	for range n {
+		x := &extra{t: t, peer: st.sim.Connect(0)}
+		x.begin()
+	}
+	l, rounds := st.sim.Engine().Loops()[0], 0
+	done := false
+	l.OnWork(func() bool { rounds++; return !done })
+	for _, names := range [][]string{{"1"}, {"1", "2", "3", "4"}, slices.Repeat([]string{"x"}, 512)} {
+		for _, do := range []func(...string){st.ns.All().Join, st.ns.All().Leave} {
+			do(names...)
+			rounds, done = 0, false
+			l.Post(loop.TaskFunc(func(*loop.Loop) { done = true }))
+			l.NeedWork()
+			st.sim.Turn()
+			if most := n/max(256/len(names), 1) + 2; rounds > most || rounds < most-4 {
+				t.Errorf("%d sockets and %d rooms: %d steps, want about %d", n, len(names), rounds, most)
+			}
+		}
 	}
 }
 

@@ -2,113 +2,16 @@
 //
 //   node browser.mjs URL      the server whose page is at URL/demo/
 //
-// It prints one line per step, "ok name" or "FAIL name: reason", leaves
-// screenshots in $ARTEFACTS (build/ of the repository), and exits with 1 when a step failed or a
-// page reported an error. $CHROMIUM is the browser (/usr/bin/chromium).
+// people.mjs says what it prints and leaves, and with what it exits.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
-
-const PATIENCE = 10_000;
-const ARTEFACTS = process.env.ARTEFACTS ?? fileURLToPath(new URL("../../build", import.meta.url));
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-
-// What a browser reports when a connection is dropped on purpose.
-const EXPECTED = [/WebSocket connection to .* failed/, /WebSocket is closed before the connection is established/, /Failed to load resource: .*(ERR_|status of 400)/];
+import { play, until } from "./people.mjs";
 
 // A PNG of 2 by 2 pixels.
 const PNG = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAE0lEQVR42mPwd3u6IvQ7AxADWQAuSAbdR6pzdgAAAABJRU5ErkJggg==",
   "base64",
 );
-
-const problems = [];
-
-function listen(page, name) {
-  page.on("pageerror", (err) => problems.push(`${name}: ${err.message}`));
-  page.on("console", (message) => {
-    if (!["error", "warning"].includes(message.type())) return;
-    if (EXPECTED.some((pattern) => pattern.test(message.text()))) return;
-    problems.push(`${name}: ${message.text()}`);
-  });
-}
-
-// Person is one page of the chat.
-class Person {
-  constructor(page, nick) {
-    this.page = page;
-    this.nick = nick;
-  }
-
-  async enter(url, room) {
-    await this.page.goto(`${url}/demo/`);
-    if (this.nick === "Ada") await this.shot("door");
-    await this.page.fill("#nick", this.nick);
-    await this.page.fill("#first-room", room);
-    await this.page.click("#enter");
-    await this.page.waitForSelector("#log");
-    await this.connected();
-  }
-
-  connected() {
-    return this.page.waitForSelector('body[data-state="connected"]');
-  }
-
-  write(text) {
-    return this.page.fill("#text", text);
-  }
-
-  async say(text) {
-    await this.write(text);
-    await this.page.press("#text", "Enter");
-  }
-
-  // entry waits for a message with the text.
-  entry(text, more = "") {
-    return this.page.locator(`#log .message${more}`, { hasText: text }).last().waitFor();
-  }
-
-  sees(text) {
-    return this.entry(text, ":not(.mine)");
-  }
-
-  delivered(text) {
-    return this.entry(text, '.mine[data-status="delivered"]');
-  }
-
-  async text(id) {
-    return (await this.page.textContent(id)).trim();
-  }
-
-  wait(selector, text) {
-    return this.page.locator(selector, { hasText: text }).first().waitFor();
-  }
-
-  // nicks waits until exactly these people are listed.
-  async nicks(...want) {
-    const got = () => this.page.$$eval("#members li", (items) => items.map((item) => item.dataset.nick).sort());
-    await until(`${this.nick} sees ${want}`, async () => String(await got()) === String(want.sort()));
-  }
-
-  async messages() {
-    return this.page.$$eval("#log .message .bubble", (items) => items.map((item) => item.textContent));
-  }
-
-  shot(name) {
-    return this.page.screenshot({ path: join(ARTEFACTS, `demo-${name}.png`) });
-  }
-}
-
-async function until(what, check) {
-  const deadline = Date.now() + PATIENCE;
-  while (!(await check())) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${PATIENCE} ms`);
-    await new Promise((done) => setTimeout(done, 50));
-  }
-}
 
 // The steps run in order; each begins where the one before it ended.
 const steps = {
@@ -127,6 +30,11 @@ const steps = {
     await bob.say("Hello Ada 😀 – 漢字, e\u0301, שלום");
     await bob.delivered("Hello Ada 😀");
     await ada.sees("Hello Ada 😀 – 漢字, e\u0301, שלום");
+  },
+
+  "they see that the other has read it": async ({ ada, bob }) => {
+    await ada.wait('#log .mine[data-status="read"] .status', "✓✓ read by Bob");
+    await bob.wait('#log .mine[data-status="read"] .status', "✓✓ read by Ada");
   },
 
   "the page shows its transport, id and round trip": async ({ ada }) => {
@@ -264,44 +172,9 @@ const steps = {
   },
 };
 
-async function open(browser, nick) {
-  const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, colorScheme: "light" });
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
-  listen(page, nick);
-  return new Person(page, nick);
+const [target] = process.argv.slice(2);
+if (!target) {
+  console.error("usage: node browser.mjs URL");
+  process.exit(2);
 }
-
-async function main([target]) {
-  if (!target) {
-    console.error("usage: node browser.mjs URL");
-    return 2;
-  }
-  await mkdir(ARTEFACTS, { recursive: true });
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: FLAGS,
-  });
-  try {
-    const [ada, bob, eve] = [await open(browser, "Ada"), await open(browser, "Bob"), await open(browser, "Eve")];
-    const world = { url: target.replace(/\/+$/, ""), ada, bob, eve, room: `tea-${process.pid}` };
-    for (const [name, step] of Object.entries(steps)) {
-      try {
-        await step(world);
-      } catch (err) {
-        console.log(`FAIL ${name}: ${err.message.split("\n")[0]}`);
-        await ada.shot("failed-ada");
-        await bob.shot("failed-bob");
-        for (const problem of problems) console.log(`# ${problem}`);
-        return 1;
-      }
-      console.log(`ok ${name}`);
-    }
-  } finally {
-    await browser.close();
-  }
-  for (const problem of problems) console.log(`FAIL page error: ${problem}`);
-  return problems.length === 0 ? 0 : 1;
-}
-
-process.exit(await main(process.argv.slice(2)));
+process.exit(await play(steps, ["Ada", "Bob", "Eve"], { url: `${target.replace(/\/+$/, "")}/demo/`, room: `tea-${process.pid}` }));

@@ -22,7 +22,7 @@ import (
 // listen starts a server and returns its URL.
 func listen(t *testing.T, o sio.Options, register func(*sio.Server)) string {
 	t.Helper()
-	o.KeepHandshake = true // applications ask for it in handlers of events
+	o.KeepHandshake = sio.KeepAlways // applications ask for it in handlers of events
 	srv, err := sio.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,7 @@
 //   node play.mjs URL [filter]
 //
 // URL serves the application of reference-server.mjs; Node's socket.io, started
-// here, is the other. filter is part of a name, as "theme: scenario [mode]". It
+// here, is the other. With "bridge" for a URL, bridged.mjs is started as well. filter is part of a name, as "theme: scenario [mode]". It
 // prints a line of JSON for each scenario and mode, for run.mjs to compare:
 //
 //   {scenario, mode, node: {seen, error}, here: {seen, error}, differs, again}
@@ -23,6 +23,8 @@ const SIDE_BY_SIDE = 2; // scenarios, each in all its modes and on both servers
 const VARIANT = process.env.VARIANT ?? String(CLIENT);
 const running = new AsyncLocalStorage(); // what an error that nobody awaits belongs to
 const here = new URL(".", import.meta.url);
+const [target, filter = ""] = process.argv.slice(2);
+const SERVER = target === "bridge" ? "bridge" : "go"; // that differences are declared for
 
 async function load() {
   const dir = new URL("scenarios/", here);
@@ -46,9 +48,20 @@ function applies(scenario) {
   return scenario.theme !== "recovery" && (scenario.variants ?? [VARIANT]).includes(VARIANT);
 }
 
-// reference starts Node's server; it ends with this process.
-async function reference() {
-  const child = spawn(process.execPath, ["reference-server.mjs"], {
+// played has the modes that a scenario is played in. Behind a bridge transports are
+// those of the edge, and were all played with it: one kind of client shows that.
+function played(scenario) {
+  const modes = scenario.modes ?? MODES;
+  return SERVER === "bridge" && VARIANT !== "4" && modes.includes("websocket") ? ["websocket"] : modes;
+}
+
+// reference starts Node's server, and bridged Node behind an edge; they end with
+// this process.
+const reference = () => start("reference-server.mjs");
+const bridged = () => start("bridged.mjs");
+
+async function start(script) {
+  const child = spawn(process.execPath, [script], {
     cwd: here,
     env: { ...process.env, WITH_PARENT: "1" },
     stdio: ["pipe", "pipe", "ignore"],
@@ -56,7 +69,7 @@ async function reference() {
   child.unref();
   const url = await new Promise((done, failed) => {
     createInterface({ input: child.stdout }).once("line", done);
-    child.once("exit", (code) => failed(new Error(`the reference server exited with ${code}`)));
+    child.once("exit", (code) => failed(new Error(`${script} exited with ${code}`)));
   });
   return { url, stop: () => child.kill() };
 }
@@ -82,7 +95,7 @@ async function attempt(scenario, url, mode, another) {
 // declared has the differences of the scenario that hold in the mode.
 function declared(scenario, mode) {
   return (scenario.differs ?? [])
-    .filter((d) => (d.modes ?? [mode]).includes(mode) && (d.variants ?? [VARIANT]).includes(VARIANT))
+    .filter((d) => (d.modes ?? [mode]).includes(mode) && (d.variants ?? [VARIANT]).includes(VARIANT) && (d.servers ?? [SERVER]).includes(SERVER))
     .map(({ seen, row }) => ({
       row,
       seen: Object.fromEntries(Object.entries(seen).map(([name, [node, here]]) => [name, { node: shown(node), here: shown(here) }])),
@@ -99,12 +112,12 @@ async function compared(scenario, mode, url, nodeUrl) {
   const on = (server, ...args) => running.run({ name: scenario.name, mode, server }, () => attempt(scenario, ...args));
   const first = on("node", nodeUrl, mode, reference);
   if (scenario.theme === "order") await first; // it has many clients
-  const [node, ours] = await Promise.all([first, on("here", url, mode)]);
+  const [node, ours] = await Promise.all([first, on("here", url, mode, SERVER === "bridge" ? bridged : undefined)]);
   return { scenario: scenario.name, mode, node, here: ours, differs: declared(scenario, mode) };
 }
 
 async function play(scenario, filter, url, nodeUrl) {
-  const modes = (scenario.modes ?? MODES).filter((mode) => `${scenario.name} [${mode}]`.includes(filter));
+  const modes = played(scenario).filter((mode) => `${scenario.name} [${mode}]`.includes(filter));
   await Promise.all(
     modes.map(async (mode) => {
       let result;
@@ -132,7 +145,7 @@ for (const event of ["unhandledRejection", "uncaughtException"]) {
 // The runner holds our standard input open: when it dies, however, so do we.
 process.stdin.resume().on("end", () => process.exit(1));
 
-const [url, filter = ""] = process.argv.slice(2);
+const url = SERVER === "bridge" ? (await bridged()).url : target;
 const nodeUrl = (await reference()).url;
 const all = (await load()).filter(applies);
 const waiting = all.filter((scenario) => scenario.theme !== "order");

@@ -1,6 +1,9 @@
 // The application that the scenarios talk to, on Node's socket.io. The Go
 // version of it must behave the same; this table is the contract of both.
 //
+// It listens; or, with $EDGE, that of an edge's internal listener, it attaches to
+// it by the bridge in $BRIDGE, with $KEY.
+//
 // Options: pingInterval 1000, pingTimeout 3000, maxHttpBufferSize 1000000, with
 // $EIO3 allowEIO3, with $RECOVERY connection state recovery, and everything else as
 // socket.io has it.
@@ -87,13 +90,13 @@
 //   echo, order, and the events named by ask, ask-room, cast, burst
 
 import { createServer } from "node:http";
+import { createRequire } from "node:module";
 import { Server } from "socket.io";
 import { DEFLATE, PARSER } from "./harness.mjs";
 
 const TRENDS = /^\/campaigns\/([^/]+)\/trends$/;
 
-const http = createServer((req, res) => res.writeHead(404).end());
-const io = new Server(http, {
+const io = new Server({
   pingInterval: 1000,
   pingTimeout: 3000,
   maxHttpBufferSize: 1e6,
@@ -283,8 +286,15 @@ io.of("/silent").use(() => {});
 // What the middleware of /broken throws comes out here, and would end the process.
 process.on("unhandledRejection", () => {});
 
-http.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => {
-  console.log(`http://127.0.0.1:${http.address().port}`);
-});
+if (process.env.EDGE) {
+  const { attach } = createRequire(import.meta.url)(process.env.BRIDGE);
+  attach(io, { edges: [process.env.EDGE], key: process.env.KEY });
+} else {
+  const http = createServer((req, res) => res.writeHead(404).end());
+  io.attach(http);
+  http.listen(Number(process.env.PORT ?? 0), "127.0.0.1", () => {
+    console.log(`http://127.0.0.1:${http.address().port}`);
+  });
+}
 // The runner holds our standard input open: when it dies, however, so do we.
 if (process.env.WITH_PARENT) process.stdin.resume().on("end", () => process.exit(0));

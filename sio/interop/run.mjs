@@ -4,7 +4,8 @@
 //   node run.mjs [--filter part-of-a-name] VARIANT=URL…
 //
 // The URLs serve the application of reference-server.mjs, with the options of
-// their variant of client and server. It exits with 1 if a scenario failed on a
+// their variant of client and server; the URL "bridge" is that of bridged.mjs: Node
+// behind an edge. It exits with 1 if a scenario failed on a
 // server, if the servers differ and that is not declared beside the scenario, if a
 // declared difference does not show, or if nothing was compared.
 

@@ -45,7 +45,7 @@ func TestInteropSurface(t *testing.T) {
 // URL.
 func mount(t *testing.T, o sio.Options, register func(*sio.Server)) string {
 	t.Helper()
-	o.KeepHandshake = true
+	o.KeepHandshake = sio.KeepAlways
 	srv, err := sio.New(o)
 	if err != nil {
 		t.Fatal(err)

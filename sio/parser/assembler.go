@@ -67,6 +67,32 @@ func (a *Assembler) Binary(data []byte, into *Packet) (done bool, err error) {
 	return true, nil
 }
 
+// State returns what has come of an incomplete packet, views: its text, and those of its
+// attachments that are there. Of none they are nil.
+func (a *Assembler) State() (text []byte, attachments [][]byte) {
+	if a.pending == nil {
+		return nil, nil
+	}
+	return a.pending.text, a.pending.buffers
+}
+
+// Restore goes on with an incomplete packet that another Assembler had. The error says that
+// it cannot be one; its memory is the Assembler's from then on.
+func (a *Assembler) Restore(text []byte, attachments [][]byte, limits Limits) error {
+	var p Packet
+	done, err := a.Text(text, limits, &p)
+	for _, b := range attachments {
+		if err != nil || done {
+			break
+		}
+		done, err = a.Binary(b, &p)
+	}
+	if err == nil && done {
+		err = errUnexpectedBinary // it is complete
+	}
+	return err
+}
+
 // Idle tells whether no attachment is due.
 func (a *Assembler) Idle() bool { return a.pending == nil }
 

@@ -1,6 +1,11 @@
 package parser
 
-import "github.com/sioedge/sioedge/rooms/value"
+import (
+	"math"
+	"unicode/utf8"
+
+	"github.com/sioedge/sioedge/rooms/value"
+)
 
 // Parse parses the text of a packet (what follows the Engine.IO type byte) and
 // fills into with views of it. It validates the whole message: the payload is
@@ -150,6 +155,23 @@ func (p *Packet) setArgs(b []byte, limits Limits) error {
 		}
 		i++
 	}
+}
+
+// ParseArgs parses arguments that are no packet's: a JSON array with white space around
+// it or none, nested no deeper than depth and valid UTF-8, and placeholders in it that
+// name so many attachments. What it returns are views of list. The error is an *[Error].
+func ParseArgs(list []byte, attachments, depth int) ([][]byte, error) {
+	p := Packet{Type: Ack}
+	if !utf8.Valid(list) {
+		return nil, errPayload
+	}
+	if err := p.setArgs(list[value.SkipSpace(list, 0):], Limits{MaxDepth: depth, MaxArgs: math.MaxInt}); err != nil {
+		return nil, err
+	}
+	if attachments > 0 && value.CheckPlaceholders(p.Data, attachments, depth) != nil {
+		return nil, errPlaceholder
+	}
+	return p.Args, nil
 }
 
 // endArgs finishes at the closing bracket b[i].

@@ -114,6 +114,18 @@ func (c *Client) ExpectDisconnect() Disconnection {
 	if c.Connected() {
 		c.fatal("waiting for a disconnect: it is connected, and %s", c.got())
 	}
+	return c.disconnection()
+}
+
+// AwaitDisconnect is ExpectDisconnect of one that may be on its way: it waits, in real
+// time up to Server.Patience, for what goroutines do that no handler waits for.
+func (c *Client) AwaitDisconnect() Disconnection {
+	c.srv.t.Helper()
+	c.srv.await(func() bool { return !c.Connected() })
+	return c.ExpectDisconnect()
+}
+
+func (c *Client) disconnection() Disconnection {
 	c.srv.mu.Lock()
 	defer c.srv.mu.Unlock()
 	d := c.end

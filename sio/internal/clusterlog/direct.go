@@ -129,16 +129,22 @@ func (x *Directs) Resend(ref rooms.Ref, events []*Direct) {
 	}
 }
 
-// add keeps an event.
-func (x *Directs) add(d *Direct) {
+// list returns that of a socket, made if there is none.
+func (x *Directs) list(ref rooms.Ref) *directList {
 	if x.of == nil {
 		x.of = map[rooms.Ref]*directList{}
 	}
-	list := x.of[d.ref]
+	list := x.of[ref]
 	if list == nil {
 		list = &directList{}
-		x.of[d.ref] = list
+		x.of[ref] = list
 	}
+	return list
+}
+
+// add keeps an event.
+func (x *Directs) add(d *Direct) {
+	list := x.list(d.ref)
 	list.events = append(list.events, d)
 	x.queue = append(x.queue, d)
 	x.bytes += d.size()
@@ -202,6 +208,11 @@ func AppendDirects(events []*Direct) []byte {
 	return b
 }
 
+// isEvent tells whether data may be that of an event.
+func isEvent(data []byte) bool {
+	return len(data) >= len(`["e"]`) && data[0] == '[' && data[1] == '"' && data[len(data)-1] == ']'
+}
+
 // ParseDirects decodes them. It is false if they are not what this package keeps.
 func ParseDirects(b []byte) (events []*Direct, ok bool) {
 	if len(b) == 0 {
@@ -211,7 +222,7 @@ func ParseDirects(b []byte) (events []*Direct, ok bool) {
 		return nil, false
 	}
 	for i, d := range events {
-		if d == nil || len(d.Data) < len(`["e"]`) || d.Data[0] != '[' || d.Data[1] != '"' {
+		if d == nil || !isEvent(d.Data) {
 			return nil, false
 		}
 		if d.spot, ok = ParseSpot(d.Spot); !ok || i > 0 && !events[i-1].spot.less(d.spot) {

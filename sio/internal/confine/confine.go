@@ -11,11 +11,18 @@ import (
 )
 
 // Adapter returns a with its panics confined. What panicked makes of one is what a
-// method returns that returns an error; any goroutine may call it. If a keeps events, as a rooms.Log, so does the result.
+// method returns that returns an error; any goroutine may call it. If a keeps events, as a rooms.Log, or is rooms.Movable, so is the result.
 func Adapter(a rooms.Adapter, panicked func(method string, value any) error) rooms.Adapter {
 	c := &confined{a, panicked}
-	if l, ok := a.(rooms.Log); ok {
+	l, logs := a.(rooms.Log)
+	m, moves := a.(rooms.Movable)
+	switch {
+	case logs && moves:
+		return &movableLog{&logged{c, l}, moving{c, m}}
+	case logs:
 		return &logged{c, l}
+	case moves:
+		return &movable{c, moving{c, m}}
 	}
 	return c
 }
@@ -102,9 +109,9 @@ func (c *confined) ServerSideEmit(namespace string, e rooms.Event) {
 	c.a.ServerSideEmit(namespace, e)
 }
 
-func (c *confined) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, answer func(rooms.Value)) (err error) {
+func (c *confined) EmitAck(ctx context.Context, t rooms.Target, e rooms.Event, asked func(int), answer func(rooms.Value)) (err error) {
 	defer c.confine("EmitAck", &err)
-	return c.a.EmitAck(ctx, t, e, answer)
+	return c.a.EmitAck(ctx, t, e, asked, answer)
 }
 
 func (c *confined) Members(ctx context.Context, t rooms.Target) (all []rooms.Member, err error) {

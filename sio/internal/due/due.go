@@ -40,6 +40,15 @@ func (h *Heap[F]) Of(slot uint32) int64 {
 	return 0
 }
 
+// Get returns a slot's deadline; it is false if there is none.
+func (h *Heap[F]) Get(slot uint32) (d Deadline[F], ok bool) {
+	i, ok := h.h.place[slot]
+	if ok {
+		d = h.h.all[i]
+	}
+	return d, ok
+}
+
 // First returns the earliest deadline; it is false if there is none.
 func (h *Heap[F]) First() (d Deadline[F], ok bool) {
 	if len(h.h.all) == 0 {

@@ -59,6 +59,9 @@ func (g *Guard) Above() bool { return g.above.Load() }
 // Used returns the bytes that were in use at the last look. Any goroutine may call it.
 func (g *Guard) Used() int64 { return g.used.Load() }
 
+// Limit returns the limit in bytes. Any goroutine may call it.
+func (g *Guard) Limit() int64 { return g.limit }
+
 // Closed counts the sessions that were closed. Any goroutine may call it.
 func (g *Guard) Closed() int64 { return g.closed.Load() }
 

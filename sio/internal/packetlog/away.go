@@ -3,6 +3,8 @@ package packetlog
 import (
 	"container/heap"
 	"slices"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"github.com/sioedge/sioedge/rooms"
@@ -280,7 +282,7 @@ func (l *Log) Save(s *Saved, loop int) {
 		return
 	}
 	l.away.add(s)
-	l.o.Revisions.Owed(&s.Socket, s.Owner, loop, func(r *Revision) { l.reviseOne(s, r.Op, r.Names) })
+	l.o.Revisions.Owed(&s.Socket, s.Owner, loop, func(r *Revision) { l.reviseOne(s, r.Op, r.Names, r.effect) })
 	for l.away.bytes > l.o.MaxBytes/2 {
 		l.o.Counts.Evicted++
 		l.away.remove(l.away.first())
@@ -288,6 +290,30 @@ func (l *Log) Save(s *Saved, loop int) {
 	l.prune(now, 64)
 	l.wanted()
 }
+
+// joint is between what is known of a client's identity at once, and what is found out
+// later. The former has none.
+const joint = "\x00"
+
+// Known returns what is known of an identity at once, as Found, Alike and Claim have it.
+func Known(identity string) string {
+	if strings.HasPrefix(identity, `"`) || strings.Contains(identity, joint) {
+		return strconv.Quote(identity)
+	}
+	return identity
+}
+
+// Found returns an identity of which this was found out, in place of what was before.
+func Found(identity, later string) string {
+	identity, _, _ = strings.Cut(identity, joint)
+	if later == "" {
+		return identity
+	}
+	return identity + joint + later
+}
+
+// Alike tells whether two identities are the same as far as it is known at once.
+func Alike(a, b string) bool { return Found(a, "") == Found(b, "") }
 
 // Claim returns the saved socket of a pid, once, and where in the log its client
 // stands; offset is nil if the client names none, wall the time in ms that deadlines
@@ -300,7 +326,7 @@ func (l *Log) Claim(name, pid, identity string, offset *string, wall int64) (*Sa
 		l.o.Counts.Unknown++
 		return nil, 0
 	}
-	if s.Identity != identity {
+	if !Alike(s.Identity, identity) {
 		l.o.Counts.Alien++
 		return nil, 0
 	}
@@ -331,6 +357,12 @@ func (l *Log) Unclaim(s *Saved) {
 	if s.status == isClaimed {
 		s.status = isAway
 	}
+}
+
+// Lose forgets a claimed socket, of which not all can be had.
+func (l *Log) Lose(s *Saved) {
+	l.o.Counts.Lost++
+	l.away.remove(s)
 }
 
 // Back notes that a claimed socket is connected.

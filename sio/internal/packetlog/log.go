@@ -96,11 +96,13 @@ type Log struct {
 
 // New returns an empty log.
 func New(o Options) *Log {
-	l := &Log{o: o, nonce: rand.Text()[:4], index: newIndex(o.MaxBytes)}
+	l := &Log{o: o, nonce: newNonce(), index: newIndex(o.MaxBytes)}
 	l.entries.first = 1
 	l.away.init()
 	return l
 }
+
+func newNonce() string { return rand.Text()[:4] }
 
 // An Entry is an event in the log.
 type Entry struct {
@@ -164,6 +166,12 @@ func (l *Log) Append(e Entry, offset []byte) {
 func (l *Log) append(e entry) {
 	now := l.o.Now()
 	e.at = now
+	l.put(e, now)
+	l.wanted()
+}
+
+// put is append of an entry that has its time.
+func (l *Log) put(e entry, now int64) {
 	cost := entryBytes + int64(len(e.Room)+7)&^7
 	if e.Message != nil {
 		cost += e.Message.Keep(&l.forms)
@@ -184,7 +192,6 @@ func (l *Log) append(e entry) {
 	x := l.entries.push(e)
 	l.index.put(l.Last(), x)
 	l.prune(now, dropsAtOnce)
-	l.wanted()
 }
 
 // Changed notes that a socket has joined or left a room behind what was emitted up

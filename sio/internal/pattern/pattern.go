@@ -74,6 +74,16 @@ func Parse(text string) *Pattern {
 // A Param is a parameter's Name, and its Value in the name of a live namespace.
 type Param struct{ Name, Value string }
 
+// Value returns the value of the parameter of a name, "" if there is none.
+func Value(params []Param, name string) string {
+	for _, p := range params {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
 // Match returns the parameters of name in the order of the pattern, and whether it
 // has the name.
 func (p *Pattern) Match(name string) (params []Param, ok bool) {

@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"sync/atomic"
@@ -193,10 +193,28 @@ func (l *link) outgoing(ctx context.Context, r *http.Request) *http.Request {
 	if out.Header["User-Agent"] == nil {
 		out.Header["User-Agent"] = []string{""} // or one is added
 	}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		out.Header.Set("X-Forwarded-For", strings.Join(append(out.Header["X-Forwarded-For"], host), ", "))
-	}
+	vouch(out, r)
 	return out
+}
+
+// vouch adds to out, in both ways that the other server may go by, whose request r is. What
+// the client has said of itself stands before it.
+func vouch(out, r *http.Request) {
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return // it has none
+	}
+	host := a.Addr().String()
+	out.Header.Set("X-Forwarded-For", strings.Join(append(out.Header["X-Forwarded-For"], host), ", "))
+	if a.Addr().Is6() {
+		host = `"[` + host + `]"`
+	}
+	element := "for=" + host
+	if eio.IsSecure(r) {
+		out.Header.Set("X-Forwarded-Proto", "https")
+		element += ";proto=https"
+	}
+	out.Header.Add("Forwarded", element)
 }
 
 // fail answers a request that could not be forwarded.

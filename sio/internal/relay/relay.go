@@ -59,6 +59,7 @@ type Relay struct {
 	cluster   Cluster // nil: there are no others
 	token     string  // of which proof is derived
 	proof     proof
+	prove     func(token string) proof
 	forwards  *forwards
 	tunnels   *tunnels
 	searches  *searches
@@ -81,7 +82,8 @@ type Stats struct {
 func New(o Options) *Relay {
 	f := newForwards(o)
 	r := &Relay{token: newToken(), forwards: f, tunnels: newTunnels(f, o), searches: newSearches()}
-	r.proof = proofOf(o.Secret, o.Node, o.Advertise, r.token)
+	r.prove = func(token string) proof { return proofOf(o.Secret, o.Node, o.Advertise, token) }
+	r.proof = r.prove(r.token)
 	r.challenge = http.HandlerFunc(r.answerChallenge)
 	return r
 }
@@ -91,6 +93,10 @@ func (r *Relay) Join(c Cluster) { r.cluster = c }
 
 // Token is what the cluster must tell the others of this server, see rooms.Host.
 func (r *Relay) Token() string { return r.token }
+
+// Inherit has this server be, to the others, who another process was: it has that one's
+// token. It must be called before anybody is served.
+func (r *Relay) Inherit(token string) { r.token, r.proof = token, r.prove(token) }
 
 // Close closes the connections to other servers that are idle. Others end with what
 // they are used for.
