@@ -30,6 +30,7 @@ func init() {
 //	a: packet                        a WebSocket message
 //	a= packet                        the next one that comes and is no ping
 //	a~ text                          the same, with the text in it
+//	a^ text                          the same, after any number of others
 //	!                                another client publishes msg, "hello"
 //
 // $host, $port and $sid are the server's and the session's.
@@ -222,14 +223,19 @@ func TestForeignOriginsAreRefusedAndSeen(t *testing.T) {
 
 // A served is a server in a process of its own.
 type served struct {
-	addr string
-	log  chan string // lines; those that nobody takes in time are dropped
+	addr    string
+	log     chan string // lines; those that nobody takes in time are dropped
+	process *os.Process
 }
 
 func startServer(t *testing.T, args ...string) *served {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, args...)...)
-	cmd.Env = append(os.Environ(), "DEVICES_SERVER=1")
+	return startCommand(t, exec.Command(os.Args[0], append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json", "--drain-delay=0s"}, args...)...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *served {
+	t.Helper()
+	cmd.Env = append(os.Environ(), append(cmd.Env, "DEVICES_SERVER=1")...)
 	out, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -241,7 +247,7 @@ func startServer(t *testing.T, args ...string) *served {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	s := &served{log: make(chan string, 1000)}
+	s := &served{log: make(chan string, 1000), process: cmd.Process}
 	addr := make(chan string, 1)
 	// ends with the process
 	go func() {
@@ -249,7 +255,10 @@ func startServer(t *testing.T, args ...string) *served {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			var said struct{ Msg, Address string }
 			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "listening" {
-				addr <- said.Address
+				select {
+				case addr <- said.Address:
+				default: // the first is enough
+				}
 			}
 			select {
 			case s.log <- lines.Text():
@@ -280,19 +289,26 @@ type talkerConn struct {
 
 func (d *device) run(t *testing.T, addr string) {
 	x := &talker{t, addr, "", map[string]*talkerConn{}}
-	for _, line := range strings.Split(strings.TrimSpace(d.talk), "\n") {
+	x.talk(d.talk)
+	for _, c := range x.conns {
+		c.Close()
+	}
+}
+
+// talk does what lines of a talk say.
+func (x *talker) talk(lines string) {
+	x.Helper()
+	addr := x.addr
+	for _, line := range strings.Split(strings.TrimSpace(lines), "\n") {
 		if line == "!" {
-			(&device{"the publisher", "", publisher}).run(t, addr)
+			(&device{"the publisher", "", publisher}).run(x.T, addr)
 			continue
 		}
 		host, port, _ := net.SplitHostPort(addr)
 		name, what := line[:2], strings.NewReplacer("$host", host, "$port", port, "$sid", x.sid, `\n`, "\n").Replace(strings.TrimSpace(line[2:]))
 		if err := x.step(name[:1], name[1], what); err != nil {
-			t.Fatalf("%s\n%v", line, err)
+			x.Fatalf("%s\n%v", line, err)
 		}
-	}
-	for _, c := range x.conns {
-		c.Close()
 	}
 }
 
@@ -322,11 +338,17 @@ func (x *talker) step(conn string, kind byte, what string) error {
 	case '<':
 		return x.answer(c, what)
 	case ':':
-		b := append([]byte{0x81, 0x80 | byte(len(what)), 0, 0, 0, 0}, what...)
-		_, err := c.Write(b)
+		b := []byte{0x81, 0x80 | byte(len(what)), 0, 0, 0, 0}
+		if len(what) > 125 {
+			b = []byte{0x81, 0x80 | 126, byte(len(what) >> 8), byte(len(what)), 0, 0, 0, 0}
+		}
+		_, err := c.Write(append(b, what...))
 		return err
 	}
 	got, err := c.message()
+	for kind == '^' && err == nil && !strings.Contains(got, what) {
+		got, err = c.message()
+	}
 	if err == nil && got != what && (kind == '=' || !strings.Contains(got, what)) {
 		err = fmt.Errorf("got %q", got)
 	}

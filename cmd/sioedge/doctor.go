@@ -16,20 +16,16 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sioedge/sioedge/cmd/sioedge/internal/capacity"
+	"github.com/sioedge/sioedge/cmd/sioedge/internal/config"
 )
 
-// What an idle client over WebSocket takes, in bytes: in this process (make
-// bench measures it) and in the kernel, for a socket with its descriptor, its
-// place in the poller and empty buffers, seen from outside.
-const (
-	processBytes = 400
-	kernelBytes  = 5100
-	// reserve is what the process itself, and the system, need beside clients.
-	reserve = 256 << 20
-)
+// reserve is what the process itself, and the system, need beside clients.
+const reserve = 256 << 20
 
-// A limit is something that bounds the number of clients.
-type limit struct {
+// A bound is something that bounds the number of clients.
+type bound struct {
 	Name    string `json:"name"`
 	Value   int64  `json:"value"`
 	Clients int64  `json:"clients"` // that it allows
@@ -51,40 +47,65 @@ type diagnosis struct {
 	Memory   int64    `json:"memory_bytes"` // that may be used
 	Clients  int64    `json:"clients"`      // that this host can hold as it is
 	Binds    string   `json:"binds"`        // the limit that says so
-	Limits   []limit  `json:"limits"`       // the tightest first
+	Limits   []bound  `json:"limits"`       // the tightest first
 	Remarks  []remark `json:"remarks"`
 	Assuming string   `json:"assuming"`
+
+	Load  capacity.Load   `json:"load"`  // of so many clients
+	Costs []capacity.Cost `json:"costs"` // that it is computed from
 }
 
 func doctorCommand() *cobra.Command {
-	asJSON := false
+	asJSON, measure := false, false
+	asked := question{costs: capacity.Measured}
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Say how many clients this host can hold, which limit binds first, and how to raise it", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var l syscall.Rlimit
-			if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		Use: "doctor", Short: "Say how many clients this host can hold, with the server's settings, which limit binds first, how to raise it, and what so many take", Args: noArgs,
+	}
+	load := settingsOf(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		settings, err := load()
+		if err != nil {
+			return usageError{err}
+		}
+		if err := asked.check(); err != nil {
+			return usageError{err}
+		}
+		var l syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+			return err
+		}
+		if measure {
+			program, err := os.Executable()
+			if err != nil {
 				return err
 			}
-			d := diagnose(os.DirFS("/"), l, runtime.NumCPU())
-			if asJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(d)
+			if asked.costs, err = measured(cmd.Context(), program); err != nil {
+				return err
 			}
-			return d.print(cmd.OutOrStdout())
-		},
+		}
+		d := diagnose(os.DirFS("/"), l, runtime.NumCPU(), &settings.Settings, asked)
+		if asJSON {
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			return e.Encode(d)
+		}
+		return d.print(cmd.OutOrStdout())
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&measure, "measure", false, "measure for a few seconds what a connect, a delivery, a refusal, TLS and tokens cost on this machine, with servers on loopback; Linux")
+	asked.flags(cmd)
 	return cmd
 }
 
 // diagnose reads the limits of a host from its root file system.
-func diagnose(root fs.FS, files syscall.Rlimit, cores int) diagnosis {
-	d := diagnosis{Cores: cores, Memory: memory(root), Assuming: fmt.Sprintf("idle clients over WebSocket: %d B here and %d B in the kernel each", processBytes, kernelBytes)}
+func diagnose(root fs.FS, files syscall.Rlimit, cores int, s *config.Settings, asked question) diagnosis {
+	client, why := each(&asked.costs, s)
+	kernelBytes := int64(asked.costs.Kernel.Value)
+	d := diagnosis{Cores: cores, Memory: memory(root), Assuming: fmt.Sprintf("idle clients over WebSocket%s: %d B here and %d B in the kernel each", why, client, kernelBytes)}
 	usable := func(n int64) int64 { return n - n/20 } // --max-conns leaves 5 %
 	add := func(name string, value, clients int64, fix string) {
 		if value > 0 {
-			d.Limits = append(d.Limits, limit{name, value, max(clients, 0), fix})
+			d.Limits = append(d.Limits, bound{name, value, max(clients, 0), fix})
 		}
 	}
 	soft := clamp(files.Cur)
@@ -97,17 +118,19 @@ func diagnose(root fs.FS, files syscall.Rlimit, cores int) diagnosis {
 		n := number(root, s.path)
 		add(s.name, n, usable(n), s.fix)
 	}
-	add("memory", d.Memory, (d.Memory-reserve)/(processBytes+kernelBytes), "more memory, or a higher limit of the container")
+	add("memory", d.Memory, (d.Memory-reserve)/(client+kernelBytes), "more memory, or a higher limit of the container")
+	add("connections that the settings allow (limits.max_conns)", int64(s.Limits.MaxConns), int64(s.Limits.MaxConns), "--max-conns, or 0 for as many as there are descriptors")
 	if pages := fields(root, "proc/sys/net/ipv4/tcp_mem"); len(pages) == 3 {
 		// Idle sockets have empty buffers; some are always in use.
 		bytes := pages[2] * int64(os.Getpagesize())
 		add("memory of all TCP buffers (net.ipv4.tcp_mem)", bytes, bytes/512, "sysctl -w net.ipv4.tcp_mem='1048576 2097152 4194304'")
 	}
-	slices.SortStableFunc(d.Limits, func(a, b limit) int { return cmp.Compare(a.Clients, b.Clients) })
+	slices.SortStableFunc(d.Limits, func(a, b bound) int { return cmp.Compare(a.Clients, b.Clients) })
 	if len(d.Limits) > 0 {
 		d.Clients, d.Binds = d.Limits[0].Clients, d.Limits[0].Name
 	}
 	d.Remarks = remarks(root)
+	d.Load, d.Costs = asked.costs.Of(asked.plan(root, &d, s)), asked.costs.All()
 	return d
 }
 
@@ -192,10 +215,13 @@ func (d *diagnosis) print(w io.Writer) error {
 	for _, l := range d.Limits {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Name, count(l.Value), count(l.Clients), l.Fix)
 	}
-	if err := t.Flush(); err != nil || len(d.Remarks) == 0 {
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "\nbetter be changed:")
+	printLoad(w, &d.Load, d.Costs)
+	if len(d.Remarks) > 0 {
+		fmt.Fprintln(w, "\nbetter be changed:")
+	}
 	for _, r := range d.Remarks {
 		fmt.Fprintf(w, "  %s is %s; %s: %s\n", r.Name, r.Value, r.Want, r.Fix)
 	}

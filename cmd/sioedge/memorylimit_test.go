@@ -7,12 +7,11 @@ import (
 
 func TestMemoryLimitFlag(t *testing.T) {
 	for text, want := range map[string]int64{"auto": 0, "0": math.MaxInt64, "1GiB": 1 << 30} { // as Options.MemoryLimit has it
-		c := config{memory: text}
-		if n, err := c.memoryLimit(); n != want || err != nil {
-			t.Errorf("--memory-limit=%s is %d, %v, want %d", text, n, err, want)
+		if n := memoryLimit(&settings(t, "--memory-limit="+text).Settings); n != want {
+			t.Errorf("--memory-limit=%s is %d, want %d", text, n, want)
 		}
 	}
-	if _, err := (&config{memory: "much"}).memoryLimit(); err == nil {
+	if _, err := load("--memory-limit=much"); err == nil {
 		t.Error("--memory-limit=much is taken")
 	}
 }

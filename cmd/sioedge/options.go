@@ -3,168 +3,104 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"net/http"
 	"os"
 	"slices"
-	"time"
+	"strings"
 
 	"github.com/sioedge/sioedge/cmd/sioedge/demo"
+	"github.com/sioedge/sioedge/cmd/sioedge/internal/action"
+	"github.com/sioedge/sioedge/cmd/sioedge/internal/config"
+	"github.com/sioedge/sioedge/cmd/sioedge/internal/listen"
 	"github.com/sioedge/sioedge/eio"
 	"github.com/sioedge/sioedge/loop"
 	"github.com/sioedge/sioedge/sio"
 	"github.com/sioedge/sioedge/sio/parser"
 )
 
-// sizes are the flags that are numbers of bytes.
-type sizes struct{ queue, queueHard, budget, broadcasts, behind, lowat, recovery int }
-
-func (c *config) sizes() (s sizes, err error) {
-	for _, x := range []struct {
-		n    *int
-		flag string
-		text string
-	}{
-		{&s.queue, "queue-max", c.queueMax}, {&s.queueHard, "queue-hard-max", c.queueHard}, {&s.budget, "conn-budget", c.connBudget},
-		{&s.broadcasts, "max-broadcasts", c.maxBroadcasts}, {&s.behind, "max-left-behind", c.leftBehind}, {&s.lowat, "tcp-notsent-lowat", c.lowat}, {&s.recovery, "recovery-buffer", c.recoveryBuf},
-	} {
-		if *x.n, err = size(x.flag, x.text); err != nil {
-			return s, err
-		}
+// options makes the library's options of the settings. Errors are faults of them.
+func options(l *config.Loaded, logger *slog.Logger) (sio.Options, error) {
+	s := &l.Settings
+	o := plain(s)
+	o.Logger, o.MemoryLimit, o.Parser = logger, memoryLimit(s), packets[s.Parser]
+	o.PerMessageDeflate = compression(s)
+	var faults [2]error
+	o.Adapter, faults[0] = cluster(l, logger)
+	if s.Client.Serve {
+		o.Client, faults[1] = client(s)
 	}
-	if s.lowat == 0 {
-		s.lowat = -1 // off
-	}
-	return s, nil
-}
-
-// check says which flag has a value that it cannot have.
-func (c *config) check(s sizes) error {
-	if c.demo && c.env == "production" {
-		return errors.New("--demo is refused in --env=production")
-	}
-	for name, n := range map[string]int{
-		"max-payload": c.maxPayload, "max-attachments": c.attachments, "max-fragments": c.fragments, "queue-max": s.queue, "max-left-behind": s.behind,
-		"max-namespaces": c.maxNamespaces, "recovery-buffer": s.recovery, "max-pending-acks": c.maxAcks, "max-event-name": c.maxEvent,
-		"max-depth": c.maxDepth, "max-forwards": c.maxForwards, "max-tunnels": c.maxTunnels, "max-sessions-per-ip": c.maxPerIP,
-	} {
-		if n < 1 {
-			return fmt.Errorf("--%s must be at least 1", name)
-		}
-	}
-	for name, d := range map[string]time.Duration{
-		"header-timeout": c.headTimeout, "body-timeout": c.bodyTimeout, "idle-timeout": c.idleTimeout, "slow-after": c.slowAfter,
-	} {
-		if d <= 0 {
-			return fmt.Errorf("--%s must be positive", name)
-		}
-	}
-	if s.queueHard < s.queue {
-		return errors.New("--queue-hard-max must be at least --queue-max")
-	}
-	if c.loops < 0 || c.loops > 256 {
-		return errors.New("--loops must be from 0 to 256")
-	}
-	return nil
-}
-
-// options makes the library's options of the flags.
-func (c *config) options() (sio.Options, error) {
-	logger, err := c.logger()
-	if err != nil {
-		return sio.Options{}, err
-	}
-	s, err := c.sizes()
-	if err != nil {
-		return sio.Options{}, err
-	}
-	if err := c.check(s); err != nil {
-		return sio.Options{}, err
-	}
-	memory, err := c.memoryLimit()
-	if err != nil {
-		return sio.Options{}, err
-	}
-	packets, err := c.packets()
-	if err != nil {
-		return sio.Options{}, err
-	}
-	o := c.plain(s)
-	o.Logger, o.MemoryLimit, o.Parser = logger, memory, packets
-	if o.PerMessageDeflate, err = c.compression(); err != nil {
-		return sio.Options{}, err
-	}
-	if o.Adapter, err = c.cluster(logger); err != nil {
-		return sio.Options{}, err
-	}
-	if c.serveClient {
-		o.Client, err = c.client()
-	}
-	if c.demo {
+	if s.Demo {
 		o.Handler = demo.Page()
 	}
-	return o, err
+	return o, errors.Join(faults[:]...)
 }
 
-// plain returns the options that need no more than what the flags say.
-func (c *config) plain(s sizes) sio.Options {
+// plain returns the options that need no more than what the settings say.
+func plain(s *config.Settings) sio.Options {
+	l, q := &s.Limits, &s.Queue
 	o := sio.Options{
 		Engine: eio.Options{
-			MaxFragments: c.fragments, MaxQueue: s.queue, MaxQueueHard: s.queueHard, SlowAfter: c.slowAfter, ConnBudget: s.budget,
-			MaxSessions: c.maxSessions, MaxSessionsPerIP: c.maxPerIP,
-			HeadTimeout: c.headTimeout, BodyTimeout: c.bodyTimeout, IdleTimeout: c.idleTimeout,
-			MaxHeaderBytes: c.headBytes, MaxHeaderFields: c.headFields,
+			MaxFragments: l.MaxFragments, MaxQueue: int(q.Max), MaxQueueHard: int(q.HardMax), SlowAfter: q.SlowAfter, ConnBudget: int(l.ConnBudget),
+			MaxSessions: l.MaxSessions, MaxSessionsPerIP: l.MaxSessionsPerIP, MaxConnsPerIP: l.MaxConnsPerIP, AcceptRate: l.AcceptRate,
+			HeadTimeout: s.Timeouts.Header, BodyTimeout: s.Timeouts.Body, IdleTimeout: s.Timeouts.Idle,
+			MaxHeaderBytes: int(l.MaxHeaderBytes), MaxHeaderFields: l.MaxHeaderFields,
+			Via:        listen.Via(s.TrustProxy, s.ProxyHeaders),
+			CloseCodes: true,
 		},
 		Loop: loop.Options{
-			Loops: c.loops, MaxConns: c.maxConns, SoftOutbound: s.queue, MaxOutbound: s.queueHard, SlowAfter: c.slowAfter,
-			UserTimeout: c.userTimeout, NotSentLowat: s.lowat, SendBuffer: c.sndbuf, RecvBuffer: c.rcvbuf,
+			Loops: s.Loops, MaxConns: l.MaxConns, SoftOutbound: int(q.Max), MaxOutbound: int(q.HardMax), SlowAfter: q.SlowAfter,
+			OpeningTimeout: s.TLS.HandshakeTimeout, UserTimeout: s.TCP.UserTimeout, NotSentLowat: cmp.Or(int(s.TCP.NotSentLowat), -1), SendBuffer: int(s.TCP.SendBuffer), RecvBuffer: int(s.TCP.RecvBuffer),
 		},
-		Path:              c.path,
-		PingInterval:      c.pingInterval,
-		PingTimeout:       c.pingTimeout,
-		UpgradeTimeout:    c.upgrade,
-		MaxHTTPBufferSize: c.maxPayload,
-		Transports:        c.transports,
-		AllowEIO3:         c.eio3,
-		CORS:              c.cors(),
-		HTTPCompression:   &eio.HTTPCompression{Threshold: c.compressFrom},
-		ConnectTimeout:    c.connect,
-		Limits:            parser.Limits{MaxAttachments: c.attachments, MaxDepth: c.maxDepth},
-		MaxInstances:      cmp.Or(c.maxInstances, math.MaxInt),
-		MaxNamespaces:     c.maxNamespaces,
-		MaxRooms:          c.maxRooms,
-		MaxPendingAcks:    c.maxAcks,
-		MaxEventName:      c.maxEvent,
-		MaxBroadcasts:     s.broadcasts,
-		MaxLeftBehind:     s.behind,
-		Recovery:          sio.Recovery{Window: c.recovery, MaxBytes: int64(s.recovery)},
-		Advertise:         c.advertise,
-		ClusterSecret:     c.clusterSecret,
-		MaxForwards:       c.maxForwards,
-		MaxTunnels:        c.maxTunnels,
-		KeepHandshake:     c.keepHandshake,
+		Path:              s.Path,
+		PingInterval:      s.Ping.Interval,
+		PingTimeout:       s.Ping.Timeout,
+		UpgradeTimeout:    s.Timeouts.Upgrade,
+		MaxHTTPBufferSize: int(l.MaxPayload),
+		Transports:        s.Transports,
+		AllowEIO3:         s.EIO3,
+		CORS:              cors(s),
+		HTTPCompression:   &eio.HTTPCompression{Threshold: int(s.Compress.Threshold)},
+		ConnectTimeout:    s.Timeouts.Connect,
+		Limits:            parser.Limits{MaxAttachments: l.MaxAttachments, MaxDepth: l.MaxDepth},
+		MaxInstances:      cmp.Or(l.MaxInstances, math.MaxInt),
+		MaxNamespaces:     l.MaxNamespaces,
+		MaxRooms:          l.MaxRooms,
+		MaxPendingAcks:    l.MaxPendingAcks,
+		MaxEventName:      l.MaxEventName,
+		MaxBroadcasts:     int(l.MaxBroadcasts),
+		MaxLeftBehind:     int(l.MaxLeftBehind),
+		QueuePolicy:       policies[q.Policy],
+		Recovery:          sio.Recovery{Window: s.Recovery.Window, MaxBytes: int64(s.Recovery.Buffer)},
+		Advertise:         s.Cluster.Advertise,
+		ClusterSecret:     s.Cluster.Secret,
+		MaxForwards:       s.Cluster.MaxForwards,
+		MaxTunnels:        s.Cluster.MaxTunnels,
+		KeepHandshake:     sio.KeepForFirst,
+		EncodeData:        action.EncodeData,
+		DecodeData:        action.DecodeData,
 	}
-	if c.cookie != "" {
-		o.Cookie = &http.Cookie{Name: c.cookie}
+	if s.KeepHandshake {
+		o.KeepHandshake = sio.KeepAlways
+	}
+	if s.Cookie != "" {
+		o.Cookie = &http.Cookie{Name: s.Cookie}
 	}
 	return o
 }
 
-// packets returns what --parser says.
-func (c *config) packets() (sio.Parser, error) {
-	p, ok := map[string]sio.Parser{"default": sio.JSON, "msgpack": sio.MessagePack, "auto": sio.EitherParser}[c.parser]
-	if !ok {
-		return p, fmt.Errorf("--parser: %q is not default, msgpack or auto", c.parser)
-	}
-	return p, nil
-}
+// packets are what parser can be.
+var packets = map[string]sio.Parser{"default": sio.JSON, "msgpack": sio.MessagePack, "auto": sio.EitherParser}
 
-// cors returns what --origins says. Pages of origins that are named may send
+// policies are what queue.policy can be.
+var policies = map[string]sio.Policy{"close": sio.CloseSlow, "drop-new": sio.DropNew, "drop-oldest": sio.DropOldest, "conflate": sio.Conflate}
+
+// cors returns what the settings say of origins. Pages of those that are named may send
 // their cookies; when any may come, none.
-func (c *config) cors() *eio.CORS {
-	origins := c.allowed()
+func cors(s *config.Settings) *eio.CORS {
+	origins := allowed(s)
 	return &eio.CORS{
 		Origins: origins, Credentials: len(origins) > 0 && !slices.Contains(origins, "*"),
 		Hint: "; the server's --origins says which are",
@@ -172,60 +108,42 @@ func (c *config) cors() *eio.CORS {
 }
 
 // allowed returns the origins whose pages may use the server beside its own.
-func (c *config) allowed() []string {
-	if c.demo && len(c.origins) == 0 {
+func allowed(s *config.Settings) []string {
+	if s.Demo && len(s.Origins) == 0 {
 		return []string{"*"}
 	}
-	return c.origins
+	return s.Origins
 }
 
-// compression returns what the flags say about WebSocket messages, nil for off.
-func (c *config) compression() (*eio.Compression, error) {
-	inflated, err := size("max-inflated", c.maxInflated)
-	if err != nil {
-		return nil, err
+// compression returns what the settings say about WebSocket messages, nil for off.
+func compression(s *config.Settings) *eio.Compression {
+	c := &s.Compress
+	if c.Mode == "off" {
+		return nil
 	}
-	if inflated == 0 { // the library's is Node's, which is the size before
-		inflated = 4 * c.maxPayload
+	return &eio.Compression{
+		Threshold: int(c.Threshold), Level: c.Level, PreparedOnly: c.Mode == "broadcast",
+		// The library's default is Node's, which is the size before.
+		MaxInflated: cmp.Or(int(c.MaxInflated), 4*int(s.Limits.MaxPayload)),
 	}
-	if c.compressFrom < 1 {
-		return nil, errors.New("--compress-threshold must be at least 1")
-	}
-	if c.compressLevel < 1 || c.compressLevel > 9 {
-		return nil, errors.New("--compress-level must be from 1 to 9")
-	}
-	o := &eio.Compression{Threshold: c.compressFrom, Level: c.compressLevel, MaxInflated: inflated}
-	switch c.compress {
-	case "off":
-		return nil, nil
-	case "broadcast":
-		o.PreparedOnly = true
-	case "all":
-	default:
-		return nil, fmt.Errorf("--compress: %q is not off, broadcast or all", c.compress)
-	}
-	return o, nil
 }
 
-// memoryLimit returns what --memory-limit says, as Options.MemoryLimit has it.
-func (c *config) memoryLimit() (int64, error) {
-	if c.memory == "auto" {
-		return 0, nil
+// memoryLimit returns what limits.memory says, as Options.MemoryLimit has it.
+func memoryLimit(s *config.Settings) int64 {
+	if s.Limits.Memory == "auto" {
+		return 0
 	}
-	n, err := size("memory-limit", c.memory)
-	if n == 0 {
-		return math.MaxInt64, err // none
-	}
-	return int64(n), err
+	n, _ := config.ParseSize(s.Limits.Memory) // has been checked
+	return cmp.Or(int64(n), math.MaxInt64)    // none
 }
 
 // client returns the browser client's files; nil if the binary has none.
-func (c *config) client() (fs.FS, error) {
-	if c.clientDir != "" {
-		if _, err := os.Stat(c.clientDir); err != nil {
-			return nil, fmt.Errorf("--client-dir: %w", err)
+func client(s *config.Settings) (fs.FS, error) {
+	if s.Client.Dir != "" {
+		if _, err := os.Stat(s.Client.Dir); err != nil {
+			return nil, &config.Fault{Key: "client.dir", Err: err}
 		}
-		return os.DirFS(c.clientDir), nil
+		return os.DirFS(s.Client.Dir), nil
 	}
 	files, err := fs.Sub(bundle, "client")
 	if err != nil {
@@ -235,4 +153,18 @@ func (c *config) client() (fs.FS, error) {
 		return nil, nil
 	}
 	return files, nil
+}
+
+// blame returns what the library says of its options as a fault of the setting.
+func blame(err error) error {
+	for _, of := range []struct{ text, key string }{
+		{"cannot be a path", "path"}, {"CORS: ", "origins"}, {"Cookie", "cookie"},
+		{"is not the base URL of a server", "cluster.advertise"}, {" loops: ", "loops"}, {"HealthPath", "health.path"},
+	} {
+		if strings.Contains(err.Error(), of.text) {
+			_, text, _ := strings.Cut(err.Error(), ": ") // the package
+			return &config.Fault{Key: of.key, Err: errors.New(strings.TrimPrefix(text, "CORS: "))}
+		}
+	}
+	return err
 }

@@ -24,20 +24,7 @@ func TestOriginsOfTheFlags(t *testing.T) {
 		{"--demo --origins=https://a.example", "", "https://a.example", true},
 		{"", "SIOEDGE_ORIGINS=https://a.example,https://b.example", "https://a.example,https://b.example", true},
 	} {
-		var conf config
-		f := flags(&conf)
-		if err := f.Parse(strings.Fields(c.args)); err != nil {
-			t.Fatal(err)
-		}
-		if c.env != "" {
-			if err := environment(f, []string{c.env}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		o, err := conf.options()
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := optionsOf(t, settings(t, c.args, c.env))
 		cors := o.CORS
 		if cors == nil || strings.Join(cors.Origins, ",") != c.origins || cors.Credentials != c.credentials || !strings.Contains(cors.Hint, "--origins") {
 			t.Errorf("%q %q give %+v, want %q and credentials %t", c.args, c.env, cors, c.origins, c.credentials)
@@ -56,14 +43,8 @@ func TestOriginsOfTheFlags(t *testing.T) {
 // What ordinary programs do on Node's server they can do on this one, without a
 // flag; 0 is the library's default, which is Node's.
 func TestDefaultsServeWhatNodeServes(t *testing.T) {
-	var conf config
-	if err := flags(&conf).Parse([]string{"--cookie=sticky"}); err != nil {
-		t.Fatal(err)
-	}
-	o, err := conf.options()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conf := settings(t, "--cookie=sticky")
+	o := optionsOf(t, conf)
 	if o.Cookie == nil || o.Cookie.Name != "sticky" {
 		t.Errorf("--cookie=sticky gives the cookie %v", o.Cookie)
 	}
@@ -71,7 +52,7 @@ func TestDefaultsServeWhatNodeServes(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"rooms of a socket":           o.MaxRooms >= 10_000,
 		"namespaces of a connection":  o.MaxNamespaces >= 128,
-		"the main namespace":          slices.Contains(conf.namespaces, "/"),
+		"the main namespace":          slices.Contains(patterns(conf), "/"),
 		"no recovery":                 o.Recovery.Window == 0,
 		"the interval of pings":       o.PingInterval == 25*time.Second && o.PingTimeout == 20*time.Second,
 		"time to upgrade":             o.UpgradeTimeout == 10*time.Second,

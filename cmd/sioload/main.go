@@ -78,7 +78,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	flags(cmd.Flags(), &cfg, &scenario)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of a table")
-	cmd.AddCommand(worker())
+	cmd.AddCommand(worker(), crowdCommand(stdout, stderr), crowdWorker())
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	return cmd
 }
@@ -104,6 +104,7 @@ func flags(f *pflag.FlagSet, cfg *swarm.Config, scenario *string) {
 	f.StringVar(&cfg.Protocol, "protocol", "socket.io", "socket.io, or centrifuge (its JSON protocol)")
 	f.StringVar(&cfg.Namespace, "namespace", "/", "namespace to connect to")
 	f.StringVar(&cfg.Auth, "auth", "", "JSON object for the CONNECT packet")
+	f.StringVar(&cfg.TokenSecret, "token-secret", "", "have each client bring a JSON Web Token of its own, signed by HS256 with this, as auth.token")
 	f.DurationVar(&cfg.Warmup, "warmup", 0, "send so long before the window begins")
 	f.DurationVar(&cfg.Settle, "settle", 0, "pause between the last connect and the first message")
 	f.DurationVar(&cfg.Drain, "drain", 0, "how long to wait for what is owed at the end (default 10s)")

@@ -34,6 +34,7 @@ type user struct{ nick, room string }
 type room struct {
 	members []member // in the order of joining
 	history []entry
+	read    map[string]int64 // by the nick of who is there: the newest entry seen
 }
 
 type member struct {
@@ -58,6 +59,14 @@ type joinAnswer struct {
 	Count   int      `json:"count"`
 	Members []member `json:"members"`
 	History []entry  `json:"history"`
+	Read    []seen   `json:"read"`
+}
+
+// seen says up to which entry somebody has seen those of a room.
+type seen struct {
+	Room string `json:"room,omitempty"`
+	User string `json:"user"`
+	ID   string `json:"id"`
 }
 
 type receipt struct {
@@ -79,6 +88,7 @@ func Serve(ns *sio.Namespace) *Chat {
 	sio.OnAck(ns, "message", c.message)
 	sio.OnAck(ns, "image", c.image)
 	sio.On(ns, "typing", c.typing)
+	sio.On(ns, "read", c.read)
 	ns.HandleInline("rtt", func(_ sio.Socket, m *sio.Msg) error { return m.Ack(m.Args) })
 	ns.OnDisconnect(func(s sio.Socket, _ sio.Reason) {
 		c.mu.Lock()
@@ -112,7 +122,7 @@ func (c *Chat) join(s sio.Socket, r joinRequest) (joinAnswer, error) {
 	}
 	x := c.rooms[name]
 	return joinAnswer{
-		Room: name, Nick: nick, Count: len(x.members), Members: x.shown(), History: slices.Clone(x.history),
+		Room: name, Nick: nick, Count: len(x.members), Members: x.shown(), History: slices.Clone(x.history), Read: x.seen(),
 	}, nil
 }
 
@@ -120,7 +130,7 @@ func (c *Chat) join(s sio.Socket, r joinRequest) (joinAnswer, error) {
 func (c *Chat) enter(s sio.Socket, u user) {
 	x := c.rooms[u.room]
 	if x == nil {
-		x = &room{history: []entry{}}
+		x = &room{history: []entry{}, read: map[string]int64{}}
 		c.rooms[u.room] = x
 	}
 	m := member{s.ID(), u.nick}
@@ -141,6 +151,9 @@ func (c *Chat) leave(s sio.Socket) {
 	s.Leave(channel(u.room))
 	x, id := c.rooms[u.room], s.ID()
 	x.members = slices.DeleteFunc(x.members, func(m member) bool { return m.ID == id })
+	if !slices.ContainsFunc(x.members, func(m member) bool { return m.Nick == u.nick }) {
+		delete(x.read, u.nick)
+	}
 	if len(x.members) == 0 && (len(x.history) == 0 || len(c.rooms) > maxRooms) {
 		delete(c.rooms, u.room)
 		return
@@ -158,6 +171,14 @@ func (c *Chat) tellMembers(name string) {
 func (c *Chat) tell(to sio.Emitter, event string, v any) { _ = to.Emit(event, v) }
 
 func (x *room) shown() []member { return slices.Clone(x.members[:min(len(x.members), maxMembers)]) }
+
+func (x *room) seen() []seen {
+	all := make([]seen, 0, len(x.read))
+	for nick, id := range x.read {
+		all = append(all, seen{User: nick, ID: strconv.FormatInt(id, 10)})
+	}
+	return all
+}
 
 // speaker returns who s is in room name, where s must be, and a receipt for
 // what it says. c.mu is held.
@@ -235,6 +256,19 @@ func (c *Chat) typing(s sio.Socket, r struct {
 		return nil
 	}
 	return s.To(channel(r.Room)).Volatile().Emit("typing", map[string]any{"room": r.Room, "from": member{s.ID(), u.nick}, "on": r.On})
+}
+
+// read notes that somebody has seen the entries of a room up to one, and tells the others.
+func (c *Chat) read(s sio.Socket, r struct{ Room, ID string }) error {
+	id, err := strconv.ParseInt(r.ID, 10, 64)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.users[s]
+	if err != nil || u == nil || u.room != r.Room || id > c.last || id <= c.rooms[u.room].read[u.nick] {
+		return nil
+	}
+	c.rooms[u.room].read[u.nick] = id
+	return s.To(channel(r.Room)).Emit("read", seen{r.Room, u.nick, r.ID})
 }
 
 // channel is the Socket.IO room of a room of the chat. A name of its own kind,

@@ -181,3 +181,32 @@ func TestTyping(t *testing.T) {
 	srv.Advance(time.Hour)
 	bob.ExpectNothing()
 }
+
+// Others are told up to where somebody has read, and who comes later is, as long as that
+// one is there.
+func TestReadReceipts(t *testing.T) {
+	srv, _, enter := lobby(t)
+	alice, bob, carol := enter("alice"), enter("bob"), srv.Connect("/")
+	done := siotest.Ask[receipt](alice, "message", map[string]string{"room": "lobby", "text": "hello", "key": "k"})
+	alice.Received()
+	bob.Received()
+	type read struct{ Room, ID string }
+	bob.Emit("read", read{"lobby", done.ID})
+	if got, want := siotest.Expect[seen](alice, "read"), (seen{"lobby", "bob", done.ID}); got != want {
+		t.Errorf("alice is told of %+v, want %+v", got, want)
+	}
+	for _, r := range []read{{"lobby", done.ID}, {"lobby", done.ID + "0"}, {"lobby", "x"}, {"kitchen", done.ID}} {
+		bob.Emit("read", r) // again, of what nobody has said, of nothing, elsewhere
+	}
+	carol.Emit("read", read{"lobby", done.ID})
+	alice.ExpectNothing()
+	bob.ExpectNothing()
+	if a := siotest.Ask[joinAnswer](carol, "join", joinRequest{"lobby", "carol"}); !slices.Equal(a.Read, []seen{{User: "bob", ID: done.ID}}) {
+		t.Errorf("carol is told that there were read %+v", a.Read)
+	}
+	bob.Drop()
+	alice.Received()
+	if a := siotest.Ask[joinAnswer](carol, "join", joinRequest{"lobby", "carol"}); len(a.Read) != 0 {
+		t.Errorf("of who has left is kept %+v", a.Read)
+	}
+}

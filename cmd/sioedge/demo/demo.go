@@ -1,5 +1,5 @@
-// Package demo is the demo page of sioedge and the chat behind it, which is an
-// ordinary program on package sio.
+// Package demo is the demo pages of sioedge: a chat, behind which is an ordinary
+// program on package sio, and a board, which is declared.
 package demo
 
 import (
@@ -7,8 +7,13 @@ import (
 	"net/http"
 )
 
-//go:embed index.html demo.css demo.js
+//go:embed index.html demo.css demo.js settings.js board.html board.css board.js board.yaml
 var files embed.FS
+
+// Board is what the board is made of: settings, as in a file of them.
+//
+//go:embed board.yaml
+var Board []byte
 
 // Path is where the page is.
 const Path = "/demo/"

@@ -1,4 +1,6 @@
-// The chat of sioedge, in namespace /chat. A socket is in one room at a time.
+// The chat of sioedge, in namespace /chat. A socket is in one room at a time. There are
+// two servers of it: the demonstration's, whose table follows, and one that goes by rules
+// and has an application behind it, whose table is below.
 //
 // Lengths are in Unicode code points: nick 1–24, room 1–32 (both without space
 // around), text 1–2000 (not only space), key 1–64. An acknowledgement is the
@@ -10,17 +12,20 @@
 // buffered while offline before its own `join`. Missing or invalid: no room yet.
 //
 // client -> server                       acknowledgement and effect
-//   join     {room, nick}                {room, nick, count, members, history}:
+//   join     {room, nick}                {room, nick, count, members, history, read}:
 //                                        leaves the former room; in the same room
 //                                        with the same nick it only answers.
 //                                        count, members: as in `members`. history:
-//                                        the last 50 entries, oldest first
+//                                        the last 50 entries, oldest first. read:
+//                                        {user, id} of each who is there, id being
+//                                        the newest entry that user has seen
 //   message  {room, text, key}           {id, at}; to the others `message`
 //   image    {room, name, type, data,    {id, at}; to the others `image`. type is
 //             key}                       image/png, jpeg, gif or webp; data is
 //                                        binary of 1–500000 bytes; name ≤ 100 is
 //                                        only shown. Not in the history
 //   typing   {room, on}                  none, volatile; to the others `typing`
+//   read     {room, id}                  none: id was seen; to the others `read`
 //   rtt      n                           n
 //
 // server -> client, to the room
@@ -28,6 +33,7 @@
 //   image    {id, room, from, name,      to all but the sender
 //             type, data, at, key}
 //   typing   {room, from, on}            to all but the sender, volatile
+//   read     {room, user, id}            to all but the reader; user is the nick
 //   joined   {room, member}              to all but the one who joined
 //   left     {room, member}              to those who stay
 //   members  {room, count, members}      to all, after each joined and left;
@@ -39,12 +45,30 @@
 // the sender's), "image must be png, jpeg, gif or webp", "image must have 1 to
 // 500000 bytes". A typing that is not valid is ignored. Arguments after the one
 // shown are ignored on both sides.
+//
+// With an application behind the server (cmd/sioedge/examples) the page first gets a
+// token for the nick, which is then the user, and member.id is the user too. What differs:
+//
+//   join     {room}                      {ok}; leave {room} leaves it
+//   history  {room}                      {history, read}: what the application keeps
+//   presence:get  "room:" and the room   {members}: what the server knows; so are
+//   presence:join, presence:leave        {room, user}, of who comes and goes
+//   typing   {room, on}                  its last argument, {user}, is the server's word
+//   system   {text}                      is said by the application
+//
+// There are no images, and an acknowledgement may be {$error}: the application has not
+// answered. The same message with the same key may be sent again then.
+
+import { edge, login } from "./settings.js";
 
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 const IMAGE_LIMIT = 500_000;
 const TYPING_EVERY = 2000;
 const TYPING_LASTS = 4000;
 const RTT_EVERY = 3000;
+const READ_AFTER = 300;
+const RETRY = 3000;
+const PATIENCE = 10_000; // ms for an answer of the server itself
 
 const $ = (id) => document.getElementById(id);
 const dom = {
@@ -55,20 +79,46 @@ const dom = {
   composer: $("composer"), text: $("text"), file: $("file"), attach: $("attach"),
 };
 
-const me = { nick: "", room: "", loaded: "" }; // loaded: the room whose log is shown
+const me = { nick: "", room: "", loaded: "", token: "" }; // loaded: the room whose log is shown
 // The keys of this tab's entries begin with its name, which outlives socket ids
 // and reloads: so that one's own words stay on one's own side.
 const tab = (sessionStorage.tab ??= crypto.getRandomValues(new Uint32Array(2)).join("-"));
 const seen = new Set();   // ids of entries in the log
 const mine = new Map();   // key -> element of an own entry
 const typists = new Map(); // member id -> {nick, timer}
+const readers = new Map(); // user -> id of the newest entry that the user has seen
+const people = new Set();  // users in the room, of a server that goes by rules
 
 // ---- The connection -------------------------------------------------------
 
-const socket = window.io?.("/chat", {
+const socket = window.io?.(`${edge}/chat`, {
   autoConnect: false,
-  auth: (done) => done({ nick: me.nick, room: me.room }),
+  auth: (done) => done(login ? { token: me.token } : { nick: me.nick, room: me.room }),
 });
+
+// logIn gets a token for the nick.
+async function logIn() {
+  const answer = await fetch(login, {
+    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ nick: me.nick }),
+  });
+  const { token, error } = await answer.json();
+  if (!token) throw new Error(error ?? "no token");
+  me.token = token;
+}
+
+// connect connects with a token, if one is needed.
+async function connect() {
+  try {
+    if (login) await logIn();
+    socket.connect();
+  } catch (err) {
+    if (me.loaded) setTimeout(connect, RETRY);
+    else dom.doorError.textContent = `cannot log in: ${err.message}`;
+  }
+}
+
+// self is by what the server knows who is here.
+const self = () => (login ? me.nick : socket.id);
 
 function connection() {
   socket.on("connect", async () => {
@@ -87,6 +137,7 @@ function connection() {
   });
   socket.on("connect_error", (err) => {
     show(socket.active ? "connecting" : "offline", socket.active ? "reconnecting" : err.message);
+    if (me.loaded && err.data?.code === 401) setTimeout(connect, RETRY); // the token has expired
     if (!me.loaded) dom.doorError.textContent = `cannot connect: ${err.message}`;
   });
   socket.io.on("reconnect_attempt", (n) => {
@@ -98,7 +149,11 @@ function connection() {
     // Closing the engine is what a lost network looks like: unlike
     // socket.disconnect(), the client then reconnects by itself.
     if (socket.active) socket.io.engine.close();
-    else socket.connect();
+    else connect();
+  });
+  socket.on("auth:expiring", async () => {
+    await logIn().catch(() => {}); // then connect_error tries again
+    socket.emit("auth:refresh", me.token);
   });
 }
 
@@ -125,7 +180,8 @@ function measure() {
 
 async function join() {
   const { room, nick } = me;
-  const answer = await ask("join", { room, nick });
+  let answer = await ask("join", { room, nick });
+  if (answer?.ok) answer = await arrive(room);
   if (room !== me.room || !answer) return;
   if (answer.error) {
     leaveDoor(false, answer.error);
@@ -135,6 +191,35 @@ async function join() {
   if (me.loaded !== room) openRoom(room);
   showMembers(answer);
   for (const entry of answer.history) receive(entry);
+  for (const receipt of answer.read) showRead({ room, ...receipt });
+  // What was written while offline has come before `join`, and rules refuse it then.
+  if (login) for (const again of dom.log.querySelectorAll(".again")) again.click();
+}
+
+// arrive asks for what a server that goes by rules does not say of itself to who joins.
+async function arrive(room) {
+  const [kept, present] = await Promise.all([ask("history", { room }), whoIsHere(room)]);
+  if (room !== me.room || !kept || !present) return undefined;
+  if (!kept.history) setTimeout(() => room === me.room && socket.connected && join(), RETRY);
+  return { history: [], read: [], ...kept, ...everybody(room) };
+}
+
+// whoIsHere takes the list of who is in the room in its turn among presence:join and
+// presence:leave: those that come behind it change it.
+function whoIsHere(room) {
+  return new Promise((resolve) => {
+    socket.timeout(PATIENCE).emit("presence:get", `room:${room}`, (err, answer) => {
+      if (!err && room === me.room) {
+        people.clear();
+        for (const { user } of answer.members ?? []) people.add(user);
+      }
+      resolve(err ? undefined : answer);
+    });
+  });
+}
+
+function everybody(room) {
+  return { room, count: people.size, members: [...people].map((user) => ({ id: user, nick: user })) };
 }
 
 // ask resolves with the acknowledgement, or with nothing when the connection
@@ -158,6 +243,8 @@ function openRoom(room) {
   dom.log.replaceChildren();
   seen.clear();
   mine.clear();
+  readers.clear();
+  newest = told = 0;
   for (const id of [...typists.keys()]) stopTyping(id);
   dom.title.textContent = `#${room}`;
   notice(`this is #${room}`);
@@ -165,6 +252,7 @@ function openRoom(room) {
 }
 
 function enter(room) {
+  if (login && me.loaded && me.loaded !== room.trim()) socket.emit("leave", { room: me.loaded });
   me.room = room.trim();
   remember();
   showRooms();
@@ -219,7 +307,7 @@ function showMembers({ room, count, members }) {
     item.dataset.id = member.id;
     item.dataset.nick = member.nick;
     item.append(face(member.nick), make("span", { className: "who", textContent: member.nick }));
-    if (member.id === socket.id) item.append(make("span", { className: "you", textContent: "(you)" }));
+    if (member.id === self()) item.append(make("span", { className: "you", textContent: "(you)" }));
     return item;
   }));
 }
@@ -267,7 +355,7 @@ function add({ id, key, from, at }, content, own) {
   bubble.append(content);
   item.append(face(from.nick), by, bubble);
   append(item);
-  if (own) mark(item, "delivered");
+  if (own) delivered(item, id);
   return item;
 }
 
@@ -275,12 +363,36 @@ function clock(at) {
   return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }
 
-const MARKS = { pending: "sending…", delivered: "✓ delivered", failed: "✗" };
+const MARKS = { pending: "sending…", delivered: "✓ delivered", read: "✓✓ read", failed: "✗" };
 
 function mark(item, status, text = "") {
   item.dataset.status = status;
   item.querySelector(".status").textContent = `${MARKS[status]} ${text}`.trim();
   item.querySelector(".again")?.remove();
+}
+
+// delivered marks an own entry that the server has, by its id, and who has seen it.
+function delivered(item, id) {
+  item.dataset.id = id;
+  const by = [...readers].filter(([, seen]) => seen >= Number(id)).map(([user]) => user);
+  if (by.length === 0) mark(item, "delivered");
+  else mark(item, "read", by.length > 3 ? `by ${by.length}` : `by ${by.join(", ")}`);
+}
+
+function showRead({ room, user, id }) {
+  if (room !== me.room || user === me.nick) return;
+  readers.set(user, Math.max(Number(id), readers.get(user) ?? 0));
+  for (const item of dom.log.querySelectorAll(":is([data-status=delivered], [data-status=read])[data-id]")) delivered(item, item.dataset.id);
+}
+
+let newest = 0; // id of the newest entry of others
+let told = 0;   // that was said to be read
+
+// read tells the others what has been seen here, by who looks at it.
+function read() {
+  if (document.hidden || !socket.connected || newest <= told) return;
+  told = newest;
+  socket.emit("read", { room: me.room, id: String(newest) });
 }
 
 // receive shows a text that is not shown yet. An own one without confirmation,
@@ -289,9 +401,13 @@ function receive(entry) {
   if (entry.room !== me.room || seen.has(entry.id)) return;
   seen.add(entry.id);
   stopTyping(entry.from.id);
-  const own = mine.get(entry.key);
-  if (own) mark(own, "delivered");
-  else add(entry, entry.text, entry.key.startsWith(`${tab}/`));
+  const own = login ? entry.from.id === me.nick : entry.key.startsWith(`${tab}/`);
+  const item = own && mine.get(entry.key);
+  if (item) delivered(item, entry.id);
+  else add(entry, entry.text, own);
+  if (own) return;
+  newest = Math.max(newest, Number(entry.id));
+  setTimeout(read, READ_AFTER);
 }
 
 function receiveImage({ data, type, name, ...entry }) {
@@ -331,10 +447,10 @@ async function transmit(item, event, payload) {
   const answer = await ask(event, payload);
   if (answer?.id) {
     seen.add(answer.id);
-    mark(item, "delivered");
+    delivered(item, answer.id);
     return;
   }
-  if (item.dataset.status === "delivered") return;
+  if (item.dataset.status !== "pending") return;
   mark(item, "failed", answer?.error ?? "not confirmed");
   const again = make("button", { className: "again", type: "button", textContent: "send again" });
   again.addEventListener("click", () => transmit(item, event, payload));
@@ -377,7 +493,10 @@ function typing(on) {
   socket.volatile.emit("typing", { room: me.room, on });
 }
 
-function showTyping({ room, from, on }) {
+// The one who types is named by the server: in the event, or by rules behind whatever the
+// client has sent.
+function showTyping({ room, from, on }, ...more) {
+  if (login && more.length > 0) from = { id: more.at(-1).user, nick: more.at(-1).user };
   stopTyping(from.id);
   if (on && room === me.room) {
     const timer = setTimeout(stopTyping, TYPING_LASTS, from.id);
@@ -403,12 +522,25 @@ function events() {
   socket.on("message", receive);
   socket.on("image", receiveImage);
   socket.on("typing", showTyping);
+  socket.on("read", showRead);
+  socket.on("system", ({ text }) => notice(text));
   socket.on("members", showMembers);
+  socket.on("presence:join", ({ room, user }) => moved(room, user, "came in", () => people.add(user)));
+  socket.on("presence:leave", ({ room, user }) => moved(room, user, "left", () => people.delete(user)));
   socket.on("joined", ({ room, member }) => room === me.room && notice(`${member.nick} came in`));
   socket.on("left", ({ room, member }) => {
     stopTyping(member.id);
     if (room === me.room) notice(`${member.nick} left`);
   });
+}
+
+// moved shows who has come or left, as a server says that goes by rules.
+function moved(room, user, how, change) {
+  if (room !== `room:${me.room}`) return;
+  change();
+  if (user !== me.nick) notice(`${user} ${how}`);
+  if (how === "left") stopTyping(user);
+  showMembers(everybody(me.room));
 }
 
 function submit() {
@@ -425,7 +557,7 @@ function forms() {
     me.nick = dom.nick.value.trim();
     enter(dom.firstRoom.value);
     show("connecting", "connecting");
-    if (!socket.connected) socket.connect();
+    if (!socket.connected) connect();
   });
   onSubmit(dom.roomForm, () => {
     if (dom.newRoom.value.trim()) enter(dom.newRoom.value);
@@ -449,7 +581,7 @@ function forms() {
   });
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (files.length === 0 || dom.app.hidden) return;
+    if (files.length === 0 || dom.app.hidden || dom.attach.hidden) return;
     event.preventDefault();
     files.forEach(sendImage);
   });
@@ -473,6 +605,9 @@ function onSubmit(form, run) {
 if (socket) {
   dom.nick.value = sessionStorage.getItem("nick") ?? "";
   dom.firstRoom.value = decodeHash() || "lobby";
+  dom.attach.hidden = login !== "";
+  for (const tabs of document.querySelectorAll(".tabs")) tabs.hidden = login !== ""; // they are of the demonstration
+  document.addEventListener("visibilitychange", read);
   connection();
   events();
   forms();

@@ -1,0 +1,5 @@
+//go:build !race
+
+package admin
+
+const many = 100_000 // sockets

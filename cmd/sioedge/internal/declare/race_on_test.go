@@ -1,0 +1,5 @@
+//go:build race
+
+package declare
+
+const raceEnabled = true

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package successor
+
+import "errors"
+
+func adopt() error { return errors.ErrUnsupported }
