@@ -199,7 +199,7 @@ func flatten(into map[string]int64, name string, v any) {
 
 // traffic are counters that tell of no refusal, and gauges.
 var traffic = []string{
-	"Accepted", "Open", "Closed", "Moved", "BytesIn", "BytesOut", "Writes", "Away", "MailWaits", "Queued", "Held", "Entries", "Mail", "MailBytes", "Deferred",
+	"Accepted", "Open", "Closed", "Moved", "BytesIn", "BytesOut", "Writes", "Away", "MailWaits", "Wakes", "Queued", "Held", "Entries", "Mail", "MailBytes", "Deferred",
 	"Ended", "Handler", "Failed", // of loop's closes
 	"Polling", "WebSocket", "Polling3", "WebSocket3", "Upgraded", "Probed", "Probing", "TransportClose", "TransportError", "PingTimeout", "ParseError", "ForcedClose",
 	"Pauses", "Polls", "Bodies", "Unacked", "Apart", "Accounts",

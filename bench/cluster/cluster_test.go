@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/client"
 )
 
 func TestAMessageIsFoundInWhatServersMakeOfIt(t *testing.T) {
@@ -38,7 +40,7 @@ func TestAMessageIsFoundInWhatServersMakeOfIt(t *testing.T) {
 func receive(t *testing.T, tr trial) (f *flow, see []func(seq uint64)) {
 	near, far := net.Pipe()
 	t.Cleanup(func() { near.Close(); far.Close() })
-	f = newFlow(&client{conn: near, in: make([]byte, 64)}, nil, tr)
+	f = newFlow(client.New(near, 64), nil, tr)
 	f.receivers = tr.receivers
 	for i := range f.left {
 		f.left[i].Store(int32(tr.receivers))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/client"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // arrive gives it back.
 type flow struct {
 	size, receivers int
-	pub             *client
+	pub             *client.Conn
 	failed          chan error // the first failure
 
 	permits chan struct{} // of messages
@@ -36,7 +38,7 @@ type flow struct {
 	ready chan struct{}        // one for each receiver that got a probe
 }
 
-func newFlow(pub *client, receivers []*client, t trial) *flow {
+func newFlow(pub *client.Conn, receivers []*client.Conn, t trial) *flow {
 	f := &flow{size: t.size, receivers: len(receivers), pub: pub, failed: make(chan error, 1),
 		permits: make(chan struct{}, window), ready: make(chan struct{}, len(receivers))}
 	for i := range f.left {
@@ -49,9 +51,9 @@ func newFlow(pub *client, receivers []*client, t trial) *flow {
 		f.chunks <- struct{}{}
 	}
 	// end with their connections
-	go func() { f.fail(pub.listen(f.acknowledged)) }()
+	go func() { f.fail(pub.Listen(f.acknowledged)) }()
 	for i, c := range receivers {
-		go func() { f.fail(c.listen(f.receiver(i))) }()
+		go func() { f.fail(c.Listen(f.receiver(i))) }()
 	}
 	return f
 }
@@ -122,12 +124,12 @@ func (f *flow) give(to chan struct{}) {
 func (f *flow) prepare() error {
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
-	late := time.After(patience)
+	late := time.After(client.Patience)
 	for n := 0; n < f.receivers; {
 		select {
 		case <-again.C:
 			b := appendPublish(nil, fullRoom, probe, 0, f.size, false)
-			if _, err := f.pub.conn.Write(appendPacket(nil, b)); err != nil {
+			if _, err := f.pub.Write(client.AppendPacket(nil, b)); err != nil {
 				return err
 			}
 		case <-f.ready:
@@ -189,12 +191,12 @@ func (f *flow) publish() error {
 		f.marked++
 	}
 	var packet [2048]byte
-	f.out = appendPacket(f.out, appendPublish(packet[:0], room, counted, seq, f.size, f.chunks != nil))
+	f.out = client.AppendPacket(f.out, appendPublish(packet[:0], room, counted, seq, f.size, f.chunks != nil))
 	return nil
 }
 
 func (f *flow) flush() error {
-	_, err := f.pub.conn.Write(f.out)
+	_, err := f.pub.Write(f.out)
 	f.out = f.out[:0]
 	return err
 }
@@ -221,7 +223,7 @@ func (f *flow) settle() error {
 
 // take takes one permission.
 func (f *flow) take(from chan struct{}) error {
-	late := time.NewTimer(patience)
+	late := time.NewTimer(client.Patience)
 	defer late.Stop()
 	select {
 	case <-from:

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sioedge/sioedge/bench/client"
 	"github.com/sioedge/sioedge/bench/host"
 )
 
@@ -66,7 +67,7 @@ type pair struct {
 	redis   *redisServer
 	tap     *tap // between Redis and b, nil if there is none
 	a, b    *host.Server
-	clients []*client
+	clients []*client.Conn
 }
 
 func startPair(k kind, tapped bool) (p *pair, err error) {
@@ -100,7 +101,7 @@ func (k kind) command(redis string) []string {
 // stop ends what has been started.
 func (p *pair) stop() {
 	for _, c := range p.clients {
-		c.conn.Close()
+		c.Close()
 	}
 	p.a.Kill()
 	p.b.Kill()
@@ -113,8 +114,8 @@ func (p *pair) stop() {
 }
 
 // connect returns a client of the server at addr.
-func (p *pair) connect(addr string) (*client, error) {
-	c, err := dial(addr)
+func (p *pair) connect(addr string) (*client.Conn, error) {
+	c, err := client.Dial(addr)
 	if err == nil {
 		p.clients = append(p.clients, c)
 	}
@@ -132,10 +133,10 @@ func measure(k kind, t trial, seconds int) (figure, error) {
 	if err != nil {
 		return figure{}, err
 	}
-	receivers := make([]*client, t.receivers)
+	receivers := make([]*client.Conn, t.receivers)
 	for i := range receivers {
 		if receivers[i], err = p.connect(p.b.Addr); err == nil {
-			err = receivers[i].join(fullRoom)
+			err = receivers[i].Join(fullRoom)
 		}
 		if err != nil {
 			return figure{}, err

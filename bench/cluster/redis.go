@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/sioedge/sioedge/bench/client"
 )
 
 // A redisServer is a Redis of a measurement's own, which keeps nothing.
@@ -37,7 +39,7 @@ func startRedis() (*redisServer, error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(client.Patience); ; time.Sleep(10 * time.Millisecond) {
 		answer, err := r.ask("PING")
 		if err == nil && strings.HasPrefix(answer, "+PONG") {
 			return r, nil
@@ -57,12 +59,12 @@ func (r *redisServer) stop() {
 
 // ask sends an inline command and returns the answer as it came.
 func (r *redisServer) ask(command string) (string, error) {
-	conn, err := net.DialTimeout("tcp", r.addr, patience)
+	conn, err := net.DialTimeout("tcp", r.addr, client.Patience)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(client.Patience))
 	if _, err := conn.Write([]byte(command + "\r\nQUIT\r\n")); err != nil {
 		return "", err
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -27,7 +29,10 @@ type figure struct {
 	delivered     float64 // share
 	recovered     float64 // share of those cut
 	refused       float64
+	held          []float64 // bytes, at moments that the trial knows
+	sent          float64   // bytes, by the one client there is
 	problems      []string
+	notes         []string // that are no fault
 }
 
 // clientsOf is how many connections v gets in t.
@@ -36,6 +41,62 @@ func clientsOf(v *server, t trial) int {
 		return min(v.most, t.clients)
 	}
 	return t.clients
+}
+
+// A setting is a server that runs, with what is beside it.
+type setting struct {
+	*host.Server
+	app      *host.Server // nil: there is none
+	internal string       // host:port of its API
+}
+
+// start starts a server, its application first.
+func start(v *server, cmd []string) (s setting, err error) {
+	var places []string
+	if s.internal, err = freePlace(); err != nil {
+		return s, err
+	}
+	places = append(places, internalPlace, s.internal)
+	if len(v.app) > 0 {
+		free, err := freePlace()
+		if err != nil {
+			return s, err
+		}
+		_, port, _ := net.SplitHostPort(free)
+		if s.app, err = host.Start("the application of "+v.name, filled(v.app, portPlace, port)); err != nil {
+			return s, err
+		}
+		places = append(places, appPlace, s.app.Addr)
+	}
+	if s.Server, err = host.Start(v.name, filled(cmd, places...)); err != nil {
+		s.app.Kill()
+	}
+	return s, err
+}
+
+func (s setting) end() {
+	s.Kill()
+	s.app.Kill()
+	time.Sleep(500 * time.Millisecond) // the kernel frees the sockets
+}
+
+// filled returns a command with its places filled.
+func filled(cmd []string, places ...string) []string {
+	r, all := strings.NewReplacer(places...), slices.Clone(cmd)
+	for i := range all {
+		all[i] = r.Replace(all[i])
+	}
+	return all
+}
+
+// freePlace returns a place of 127.0.0.1 where nobody listens.
+func freePlace() (string, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
 }
 
 // measure starts a server, runs the trial against it, and ends the server.
@@ -49,23 +110,35 @@ func measure(v *server, t trial) (figure, error) {
 		cmd = append([]string{"taskset", "-c", "0"}, cmd...)
 		load = []string{"taskset", "-c", fmt.Sprintf("1-%d", n-1), "bin/sioload"}
 	}
-	s, err := host.Start(v.name, cmd)
+	s, err := start(v, cmd)
 	if err != nil {
 		return figure{}, err
 	}
-	defer func() {
-		s.Kill()
-		time.Sleep(500 * time.Millisecond) // the kernel frees the sockets
-	}()
+	defer s.end()
+	if t.drive != nil {
+		return t.drive(v, s, t)
+	}
+	pid := s.Process.Pid
+	if t.ofApp && s.app != nil {
+		pid = s.app.Process.Pid
+	}
 	clients := clientsOf(v, t)
-	args := append(load, "ws://"+s.Addr, "--json", "--busy-poll", "--pid", strconv.Itoa(s.Process.Pid),
-		"--clients", strconv.Itoa(clients), "--rate", strconv.Itoa(v.rate))
+	args := append(load, "ws://"+s.Addr+v.path, "--json", "--busy-poll", "--pid", strconv.Itoa(pid),
+		"--clients", strconv.Itoa(clients), "--rate", strconv.Itoa(cmp.Or(t.rate, v.rate)))
 	if v.protocol != "" {
 		args = append(args, "--protocol", v.protocol)
 	}
 	args = append(args, t.args...)
 	if t.rooms {
 		args = append(args, "--rooms", strconv.Itoa(clients/10))
+	}
+	if t.used {
+		if err := exec.Command(args[0], args[1:]...).Run(); err != nil {
+			return figure{}, fmt.Errorf("those who come before: %w", err)
+		}
+		if err := quiet(pid); err != nil {
+			return figure{}, err
+		}
 	}
 	output, err := exec.Command(args[0], args[1:]...).Output()
 	var r swarm.Report

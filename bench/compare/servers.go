@@ -19,7 +19,11 @@ type server struct {
 	cmd      []string
 	recovery []string // added to cmd where connection state recovery matters
 	protocol string   // of the load generator; empty for Socket.IO
+	path     string   // of its WebSockets; empty for the protocol's own
+	app      []string // an application beside it, started first; {app} in cmd is its address
 	extra    bool     // takes part only in the trials that name it
+	near     bool     // to the limit, or it: has two turns where ratios count
+	brief    bool     // takes part in a quick run
 	like     string   // takes part, and has its turns, where the server of this name does; empty: as extra says
 	most     int      // connections it is given; zero: as many as asked for
 	rate     int      // connections a second it is given
@@ -31,30 +35,82 @@ var out = filepath.Join("bin", "bench")
 
 // Names that the trials know.
 const (
-	ourselves = "sioedge"
-	oneLoop   = "sioedge 1 loop"
-	limit     = "C send" // a bare loop, which can do nothing but broadcast
+	ourselves  = "sioedge"
+	oneLoop    = "sioedge 1 loop"
+	limit      = "C" // a bare loop: bench/sendloop
+	twoThreads = "C 2 threads"
+	goSend     = "Go send" // the same, of broadcasts alone
+	library    = "library"
+	tuned      = "library tuned"
+
+	declared = "sioedge declared" // what declarations do, for clients with tokens
+	nodeJWT  = "node, tokens"     // an application that does the same
+	fugo     = "centrifugo"
+
+	hooked    = "sioedge webhook" // what an application behind it does
+	fugoProxy = "centrifugo proxy"
+	withAPI   = "sioedge API"
+	byStream  = "sioedge stream"
+	withRedis = "sioedge Redis"
 )
+
+// secret is what clients' tokens, and webhooks, are signed with, and a key of APIs.
+const secret = "a secret of the benchmarks, of 32 bytes and more"
+
+// Places in commands, for what is known when they run.
+const (
+	appPlace      = "{app}"      // host:port of the application
+	internalPlace = "{internal}" // host:port where nobody listens
+	portPlace     = "{port}"     // the port of such a place
+)
+
+// redis runs a Redis that keeps nothing, and says when it answers.
+const redis = `{ until redis-cli -p $0 ping; do sleep 0.05; done >/dev/null 2>&1; echo listening on 127.0.0.1:$0; } &
+exec redis-server --port $0 --bind 127.0.0.1 --save '' --appendonly no`
 
 // allServers are ourselves, the limits, and the peers.
 func allServers() []*server {
-	node := filepath.Join("bench", "peers", "node", "server.js")
-	eiows := filepath.Join("bench", "peers", "eiows", "node_modules", "eiows")
 	serve := []string{"bin/sioedge", "serve", "--demo", "--listen", "127.0.0.1:0", "--log-format", "text", "--recovery", "2m"}
-	return []*server{
-		{name: ourselves, cmd: serve, rate: 4000, build: buildOurselves},
-		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), extra: true, rate: 4000, build: buildOurselves},
-		{name: limit, cmd: []string{filepath.Join(out, "sendloop-c"), "0"}, extra: true, rate: 4000, build: buildC},
-		{name: limit + " 2 threads", cmd: []string{filepath.Join(out, "sendloop-c"), "0", "2"}, extra: true, rate: 4000, build: buildC},
-		{name: "Go send", cmd: []string{filepath.Join(out, "sendloop-go"), "0"}, extra: true, rate: 4000, build: func(*server) error {
+	bare := []string{filepath.Join(out, "sendloop-c"), "0"}
+	program := []string{filepath.Join(out, "library")}
+	buildLibrary := func(*server) error { return goBuild(".", "library", "./bench/library") }
+	return slices.Concat([]*server{
+		{name: ourselves, brief: true, cmd: serve, near: true, rate: 4000, build: buildOurselves},
+		{name: oneLoop, cmd: append(slices.Clone(serve), "--loops", "1"), extra: true, near: true, rate: 4000, build: buildOurselves},
+		{name: library, brief: true, cmd: program, extra: true, near: true, rate: 4000, build: buildLibrary},
+		{name: tuned, cmd: append(slices.Clone(program), "-tune"), extra: true, rate: 4000, build: buildLibrary},
+		{name: limit, brief: true, cmd: bare, extra: true, near: true, rate: 4000, build: buildC},
+		{name: twoThreads, cmd: append(slices.Clone(bare), "2"), extra: true, rate: 4000, build: buildC},
+		{name: goSend, cmd: []string{filepath.Join(out, "sendloop-go"), "0"}, extra: true, rate: 4000, build: func(*server) error {
 			return goBuild(".", "sendloop-go", "./bench/sendloop")
 		}},
-		{name: "node", cmd: []string{"node", node}, recovery: []string{"--recovery"}, rate: 2500, build: buildNode},
-		{name: "node-eiows", cmd: []string{"node", node, "--eiows", eiows}, recovery: []string{"--recovery"}, rate: 2500, build: buildEiows},
-		{name: "zishang", cmd: []string{filepath.Join(out, "zishang")}, recovery: []string{"-recovery"}, rate: 2000, most: 5000, build: buildPeer},
-		{name: "gorilla", cmd: []string{filepath.Join(out, "gorilla")}, rate: 3000, build: buildPeer},
-		{name: "centrifuge", cmd: []string{filepath.Join(out, "centrifuge")}, protocol: "centrifuge", rate: 3000, build: buildPeer},
-		{name: "uwebsockets", cmd: []string{filepath.Join(out, "uwebsockets")}, rate: 4000, build: findBuilt},
+	}, peers(), []*server{
+		{name: declared, brief: true, cmd: []string{"bin/sioedge", "serve", "--config", filepath.Join("bench", "compare", "edge.yaml"), "--listen", "127.0.0.1:0",
+			"--log-format", "text", "--jwt-secret", secret, "--recovery", "2m"}, extra: true, rate: 4000, build: buildOurselves},
+		{name: nodeJWT, cmd: []string{"node", nodeServer, "--tokens", secret}, extra: true, rate: 2500, build: buildNode},
+		{name: fugo, cmd: centrifugo("CENTRIFUGO_HTTP_API_KEY=" + secret), extra: true,
+			protocol: "centrifuge", path: fugoPath, rate: 3000, build: buildCentrifugo},
+	}, withApplications())
+}
+
+// withApplications are the servers that have an application beside them, or are one's.
+func withApplications() []*server {
+	app := []string{"node", filepath.Join("bench", "peers", "node", "backend.js"), secret}
+	serve := []string{"bin/sioedge", "serve", "--listen", "127.0.0.1:0", "--log-format", "text"}
+	with := func(more ...string) []string { return append(slices.Clone(serve), more...) }
+	listens := with("--api-key", secret, "--internal-listen", internalPlace)
+	buildBoth := func(v *server) error { return errors.Join(buildOurselves(v), buildNode(v)) }
+	return []*server{
+		{name: hooked, brief: true, cmd: with("--config", filepath.Join("bench", "compare", "webhook.yaml"), "--webhook-url", "http://"+appPlace+"/sio",
+			"--webhook-secret", secret, "--webhook-timeout", "10s"), app: app, extra: true, rate: 4000, build: buildBoth},
+		// It asks for one client's events one after the other, and keeps 255 connections.
+		{name: fugoProxy, cmd: centrifugo("CENTRIFUGO_RPC_PROXY_ENDPOINT=http://"+appPlace+"/rpc", "CENTRIFUGO_RPC_PROXY_TIMEOUT=10s", "CENTRIFUGO_RPC_WITHOUT_NAMESPACE_PROXY_ENABLED=true"), app: app, extra: true,
+			protocol: "centrifuge", path: fugoPath, rate: 3000, most: 250, build: func(v *server) error {
+				return errors.Join(buildCentrifugo(v), buildNode(v))
+			}},
+		{name: withAPI, brief: true, cmd: listens, extra: true, build: buildOurselves},
+		{name: byStream, cmd: listens, extra: true, build: buildOurselves},
+		{name: withRedis, cmd: with("--adapter", "redis://"+appPlace), app: []string{"sh", "-c", redis, portPlace}, extra: true, build: buildBoth},
 	}
 }
 
@@ -142,45 +198,12 @@ func buildC(*server) error {
 	return runIn(".", time.Minute, gcc, "-O2", "-pthread", "-o", filepath.Join(out, "sendloop-c"), filepath.Join("bench", "sendloop", "sendloop.c"))
 }
 
-// buildPeer builds the module that has the server's name.
-func buildPeer(v *server) error { return goBuild(filepath.Join("bench", "peers", v.name), v.name, ".") }
-
 func goBuild(dir, name, pkg string) error {
 	bin, err := filepath.Abs(filepath.Join(out, name))
 	if err != nil {
 		return err
 	}
 	return runIn(dir, 10*time.Minute, "go", "build", "-o", bin, pkg)
-}
-
-func buildNode(*server) error {
-	dir := filepath.Join("bench", "peers", "node")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "socket.io")); err == nil {
-		return nil
-	}
-	return runIn(dir, 5*time.Minute, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-}
-
-// buildEiows compiles eiows, which fetches Node's own sources for that.
-func buildEiows(v *server) error {
-	if err := buildNode(v); err != nil {
-		return err
-	}
-	dir := filepath.Join("bench", "peers", "eiows")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "eiows")); err != nil {
-		if err := runIn(dir, 15*time.Minute, "npm", "ci", "--no-audit", "--no-fund"); err != nil {
-			return err
-		}
-	}
-	return runIn(dir, time.Minute, "node", "-e", `require("eiows")`)
-}
-
-// findBuilt takes what somebody has put there.
-func findBuilt(v *server) error {
-	if _, err := os.Stat(v.cmd[0]); err != nil {
-		return fmt.Errorf("%s is not there; see bench/peers/README.md", v.cmd[0])
-	}
-	return nil
 }
 
 // runIn runs a command; its error is the line of the output that says most.

@@ -19,12 +19,15 @@ func heading(w io.Writer, s settings, took time.Duration) {
 	fmt.Fprint(w, `#
 # Every server gets the same clients over loopback, one server after the other in each round; medians, ranges in
 # parentheses. CPU is utime and stime of the server's process (and of ksoftirqd where it can be seen) over the measured
-# window, divided by the unit of work; "over C" is the ratio to a bare loop of send in C (in the queued
-# broadcasts to the one of 64 B). The load generator never sleeps, so that no server pays for waking it, and keeps one
-# core to itself: with two loops on two cores, three threads share them, so that "1 loop" has been added where that tells, and for
-# the reader each server has a core to itself.
-# Latencies count from when a message was due. sioedge has recovery on everywhere,
-# the others where it is measured. centrifuge speaks its own JSON protocol: its envelope is longer, so its "64 B" are 85.
+# window, divided by the unit of work; "over C" is the ratio to a bare loop in C (in the queued broadcasts to the one of
+# 64 B). The load generator never sleeps, so that no server pays for waking it, and keeps one core to itself: with two
+# loops on two cores, three threads share them, so that "1 loop" has been added where that tells. In the rows of "one
+# core", and for the reader, each server has a core to itself.
+# Latencies count from when a message was due. sioedge has recovery on everywhere, the others where it is measured; "library" has
+# no options at all, "tuned" means Server.Tune. uwebsockets has its handlers in JavaScript, on its core in C++. centrifuge and
+# Centrifugo speak their own JSON protocol: its envelope is longer, so its "64 B" are 85.
+# Where an application answers events, its own time is not in the server's. To an HTTP API clients of this process post, one request after
+# the other on each connection; emits come 64 at a time, by one stream or one emitter.
 `)
 }
 
@@ -79,6 +82,7 @@ func row(w io.Writer, t trial, v *server, fs []figure, base float64) {
 		if len(f.problems) > 0 {
 			notes = append(notes, "NOT OK: "+strings.Join(f.problems, ", "))
 		}
+		notes = append(notes, f.notes...)
 	}
 	if len(notes) > 0 {
 		fmt.Fprintf(w, "\t%s", strings.Join(notes, "; "))

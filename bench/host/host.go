@@ -62,10 +62,16 @@ func Start(name string, cmd []string) (*Server, error) {
 	return nil, fmt.Errorf("%s printed no address but %q", name, said)
 }
 
-// parseListening finds the address in a line that says so.
+// parseListening finds the address for clients in a line that says so.
 func parseListening(line []byte) (string, bool) {
 	const host = "127.0.0.1:"
+	if bytes.Contains(line, []byte("listening for ")) { // somebody else
+		return "", false
+	}
 	_, after, ok := bytes.Cut(line, []byte("listening"))
+	if !ok {
+		_, after, ok = bytes.Cut(line, []byte("serving")) // Centrifugo
+	}
 	_, after, there := bytes.Cut(after, []byte(host))
 	if !ok || !there {
 		return "", false

@@ -10,11 +10,13 @@ import (
 
 func TestAnAddressIsFoundWhereAServerListens(t *testing.T) {
 	for line, want := range map[string]string{
-		"listening on 127.0.0.1:4711":                                "127.0.0.1:4711",
-		"level=INFO msg=listening address=127.0.0.1:80 network=tcp":  "127.0.0.1:80",
-		"level=INFO msg=cluster node=x url=redis://127.0.0.1:6379/0": "",
-		"listening on [::1]:4711":                                    "",
-		"listening on 127.0.0.1:":                                    "",
+		"listening on 127.0.0.1:4711":                                       "127.0.0.1:4711",
+		"level=INFO msg=listening address=127.0.0.1:80 network=tcp":         "127.0.0.1:80",
+		"level=INFO msg=cluster node=x url=redis://127.0.0.1:6379/0":        "",
+		`"message":"serving websocket, api endpoints on 127.0.0.1:38291"}`:  "127.0.0.1:38291",
+		"listening on [::1]:4711":                                           "",
+		`msg="listening for operators and backends" address=127.0.0.1:9000`: "",
+		"listening on 127.0.0.1:":                                           "",
 	} {
 		if got, ok := parseListening([]byte(line)); ok != (want != "") || ok && got != want {
 			t.Errorf("parseListening(%q) = %q, %v, want %q", line, got, ok, want)

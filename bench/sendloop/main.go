@@ -7,15 +7,15 @@
 //
 //	gcc -O2 -Wall -Wextra -pthread -o sendloop sendloop.c
 //
-// is the limit for anything. Both take a port (0: any), listen on 127.0.0.1,
-// print the address, and end by themselves after ten minutes or after one
-// without any connection.
+// is the limit for anything, and answers to the other events of sioload too. Both
+// take a port (0: any), listen on 127.0.0.1, print the address, and end by
+// themselves after ten minutes or after one without any connection.
 //
-// They speak as much of HTTP, WebSocket (RFC 6455), Engine.IO 4 and Socket.IO 5
-// as the idle and broadcast scenarios of sioload need: the handshake, the open
-// packet, the answer to CONNECT, and publish (room, payload…), taken for a
-// message to everybody. The ping interval they announce is longer than they
-// live. They are no servers: input is trusted, a full socket is waited for.
+// This one speaks as much of HTTP, WebSocket (RFC 6455), Engine.IO 4 and Socket.IO 5
+// as the broadcast scenario of sioload needs: the handshake, the open packet, the
+// answer to CONNECT, and publish (room, payload…), taken for a message to everybody.
+// The ping interval it announces is longer than it lives. It is no server: input is
+// trusted, a full socket is waited for.
 package main
 
 import (

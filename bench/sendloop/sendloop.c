@@ -1,27 +1,33 @@
 //go:build ignore
 
 /*
- * sendloop is the bare limit of a broadcast: the same connections and the same
- * bytes as a Socket.IO server has, and for each message nothing but one send(2)
- * per connection, in the order they were accepted.
+ * sendloop is the bare limit of a Socket.IO server: the same connections and the
+ * same bytes as one has, and for them nothing but what a loop of epoll needs. A
+ * broadcast is one send(2) for each connection.
  *
- * Go leaves this file alone (the first line); main.go is the same in Go.
+ * Go leaves this file alone (the first line); main.go is the broadcast in Go.
  *
  * Build: gcc -O2 -Wall -Wextra -pthread -o sendloop sendloop.c
- * Run:   ./sendloop 3000 2      (port; threads that send, one unless said; loopback
- *                                only; ends by itself after ten minutes, or a
- *                                minute without any connection)
+ * Run:   ./sendloop 3000 2      (port; threads that send a broadcast, one unless said; ms
+ *                                between pings, 25000 unless said; loopback only; ends by
+ *                                itself after ten minutes, or a minute without any connection)
  *
  * It speaks as much of HTTP, WebSocket (RFC 6455), Engine.IO 4 and Socket.IO 5
- * as the broadcast and idle scenarios of sioload need: the handshake, the open
- * packet, the answer to CONNECT, and publish (room, payload...), which it takes
- * for a message to everybody. The ping interval it announces is longer than it
- * lives. It is no server: input is trusted, a full socket is waited for.
+ * as sioload needs: the handshake, the open packet, the answer to CONNECT, pings
+ * spread as the server spreads them, whose pongs it waits for, and the events
+ *
+ *   echo payload...          acknowledged with the payload
+ *   join room, leave room    acknowledged with true
+ *   publish room, payload... msg payload... to the room, to everybody if it is "";
+ *                            acknowledged with true
+ *
+ * What it answers to the messages of one read goes out by one send. It is no server:
+ * input is trusted, names of rooms have no escapes and know no namespaces, a full
+ * socket is waited for, and there are no sessions to come back to.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -37,20 +43,54 @@
 #include <unistd.h>
 
 enum { MAX_FD = 1 << 20, IN = 1 << 20, EVENTS = 512, LIFE = 600, LONELY = 60 };
+enum { TICK = 512, SLOTS = 64 };   /* ms; both together are more than an interval */
 
-static int conns[MAX_FD];          /* descriptors in accept order; -1 once closed */
-static int nconns, nlive;
-static int place[MAX_FD];          /* by descriptor: its index in conns */
-static unsigned char upgraded[MAX_FD];
-static struct { unsigned char *b; size_t n; } kept[MAX_FD]; /* what is not whole yet */
+struct room {
+	struct room *next;         /* of the same hash */
+	int *fds, n, cap;          /* its members */
+	size_t len;
+	char name[];
+};
+
+/* What few connections have, or for a moment. */
+struct more {
+	unsigned char *kept;       /* what is not whole yet */
+	size_t nkept;
+	struct room **rooms;
+	int nrooms;
+};
+
+struct conn {
+	struct more *more;
+	int place;                 /* in conns */
+	int before, after;         /* in its slot of the wheel; 0: nobody */
+	unsigned char upgraded, slot;
+	unsigned char pinged, waiting; /* when it is due its pong is; that has not come */
+};
+
+static struct conn all[MAX_FD];    /* by descriptor */
+static int conns[MAX_FD], nconns;  /* descriptors */
+static int slots[SLOTS];           /* first of those due in a tick; 0: nobody */
+static int64_t now, ticked;        /* ms; ticks that are over */
+static int interval = 25000;       /* of pings, ms; a pong has four fifths of it */
+static struct room *rooms[1 << 16];
 static int epfd;
-static unsigned char in[IN], out[IN + 16];
+static unsigned char in[IN], out[IN + 64]; /* what is read; what is to be sent to everybody */
+static unsigned char answers[IN + 64];     /* to what was read, sent together */
+static size_t nanswers;
 static int threads = 1;            /* that send; the first one does all the rest */
 static pthread_barrier_t begin_send, end_send;
 static const unsigned char *to_all; /* what they send between the barriers */
 static size_t to_all_len;
 
 static void die(const char *what) { perror(what); exit(1); }
+
+static void *grown(void *p, size_t n) {
+	p = realloc(p, n);
+	if (!p)
+		die("realloc");
+	return p;
+}
 
 /* SHA-1 (RFC 3174) of n <= 119 bytes: the handshake's answer needs it. */
 static uint32_t rol(uint32_t v, int n) { return v << n | v >> (32 - n); }
@@ -96,19 +136,92 @@ static void base64(const unsigned char *b, char *dst) { /* of 20 bytes */
 	*dst = 0;
 }
 
-static void drop(int fd) {
-	conns[place[fd]] = -1;
-	nlive--;
-	upgraded[fd] = 0;
-	free(kept[fd].b);
-	kept[fd].b = NULL, kept[fd].n = 0;
-	close(fd);
-	while (nconns > 0 && conns[nconns - 1] < 0)
-		nconns--;
+/* Puts a connection into the wheel, ms from now. */
+static void due(int fd, int64_t ms) {
+	int slot = (int)((now + ms) / TICK % SLOTS);
+	all[fd].slot = (unsigned char)slot;
+	all[fd].before = 0, all[fd].after = slots[slot];
+	if (slots[slot])
+		all[slots[slot]].before = fd;
+	slots[slot] = fd;
 }
 
-/* The rest of a message the socket did not take at once. */
-static void send_rest(int fd, const unsigned char *b, size_t n) {
+static void not_due(int fd) {
+	struct conn *c = &all[fd];
+	if (c->before)
+		all[c->before].after = c->after;
+	else
+		slots[c->slot] = c->after;
+	if (c->after)
+		all[c->after].before = c->before;
+}
+
+static struct more *more_of(int fd) {
+	if (!all[fd].more && !(all[fd].more = calloc(1, sizeof *all[fd].more)))
+		die("calloc");
+	return all[fd].more;
+}
+
+static struct room *room_of(const unsigned char *name, size_t len, int make) {
+	uint32_t h = 2166136261; /* FNV-1a */
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ name[i]) * 16777619;
+	struct room **at = &rooms[(h ^ h >> 16) & 0xffff];
+	for (struct room *r = *at; r; r = r->next)
+		if (r->len == len && !memcmp(r->name, name, len))
+			return r;
+	if (!make)
+		return NULL;
+	struct room *r = grown(NULL, sizeof *r + len);
+	*r = (struct room){.next = *at, .len = len};
+	memcpy(r->name, name, len);
+	return *at = r;
+}
+
+static void join(int fd, struct room *r) {
+	struct more *m = more_of(fd);
+	for (int i = 0; i < m->nrooms; i++)
+		if (m->rooms[i] == r)
+			return;
+	m->rooms = grown(m->rooms, (size_t)(m->nrooms + 1) * sizeof *m->rooms);
+	m->rooms[m->nrooms++] = r;
+	if (r->n == r->cap)
+		r->fds = grown(r->fds, (size_t)(r->cap = r->cap ? 2 * r->cap : 4) * sizeof *r->fds);
+	r->fds[r->n++] = fd;
+}
+
+static void leave(int fd, struct room *r) {
+	struct more *m = more_of(fd);
+	for (int i = 0; i < m->nrooms; i++) {
+		if (m->rooms[i] != r)
+			continue;
+		m->rooms[i] = m->rooms[--m->nrooms];
+		for (int k = 0; k < r->n; k++)
+			if (r->fds[k] == fd)
+				r->fds[k] = r->fds[--r->n];
+		return;
+	}
+}
+
+static void drop(int fd) {
+	struct conn *c = &all[fd];
+	if (c->upgraded)
+		not_due(fd);
+	if (c->more) {
+		while (c->more->nrooms > 0)
+			leave(fd, c->more->rooms[0]);
+		free(c->more->rooms);
+		free(c->more->kept);
+		free(c->more);
+	}
+	conns[c->place] = conns[--nconns];
+	all[conns[c->place]].place = c->place;
+	*c = (struct conn){.place = -1};
+	close(fd);
+}
+
+/* Sends a message; waits if the socket does not take it at once. */
+static void send_all(int fd, const unsigned char *b, size_t n) {
 	while (n > 0) {
 		ssize_t k = send(fd, b, n, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (k >= 0) {
@@ -122,37 +235,51 @@ static void send_rest(int fd, const unsigned char *b, size_t n) {
 	}
 }
 
-static size_t frame(unsigned char *dst, const void *payload, size_t n) {
-	size_t h = 2;
+static size_t head(unsigned char *dst, size_t n) {
 	dst[0] = 0x81;
 	if (n < 126) {
 		dst[1] = (unsigned char)n;
-	} else if (n < 65536) {
-		dst[1] = 126, dst[2] = (unsigned char)(n >> 8), dst[3] = (unsigned char)n, h = 4;
-	} else {
-		dst[1] = 127, h = 10;
-		for (int i = 0; i < 8; i++)
-			dst[2 + i] = (unsigned char)((uint64_t)n >> (56 - 8 * i));
+		return 2;
 	}
-	memcpy(dst + h, payload, n);
-	return h + n;
+	if (n < 65536) {
+		dst[1] = 126, dst[2] = (unsigned char)(n >> 8), dst[3] = (unsigned char)n;
+		return 4;
+	}
+	memcpy(dst + 1, "\177\0\0\0\0\0", 6);
+	for (int i = 0; i < 3; i++)
+		dst[7 + i] = (unsigned char)(n >> (16 - 8 * i));
+	return 10;
 }
 
-static void reply(int fd, const char *text) {
-	unsigned char b[256];
-	send_rest(fd, b, frame(b, text, strlen(text)));
+static void flush(int fd) {
+	send_all(fd, answers, nanswers);
+	nanswers = 0;
 }
 
-/* What it is all about: one of the threads sends to its share. */
+/* Adds n bytes to what fd is answered, and returns where they are to be. */
+static unsigned char *room_for(int fd, size_t n) {
+	if (nanswers + n > sizeof answers)
+		flush(fd);
+	nanswers += n;
+	return answers + nanswers - n;
+}
+
+/* Answers with a message of three parts. */
+static void answer(int fd, const char *kind, const void *a, size_t na, const void *b, size_t nb) {
+	unsigned char h[10];
+	size_t nk = strlen(kind), nh = head(h, nk + na + nb);
+	unsigned char *p = room_for(fd, nh + nk + na + nb);
+	memcpy(p, h, nh);
+	memcpy(p += nh, kind, nk);
+	memcpy(p += nk, a, na);
+	memcpy(p + na, b, nb);
+}
+
+/* What a broadcast is all about: one of the threads sends to its share. */
 static void send_share(const unsigned char *b, size_t n, int thread) {
-	for (int i = thread; i < nconns; i += threads) {
-		int fd = conns[i];
-		if (fd < 0 || !upgraded[fd])
-			continue;
-		ssize_t k = send(fd, b, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (k != (ssize_t)n)
-			send_rest(fd, b + (k > 0 ? k : 0), n - (size_t)(k > 0 ? k : 0));
-	}
+	for (int i = thread; i < nconns; i += threads)
+		if (all[conns[i]].upgraded)
+			send_all(conns[i], b, n);
 }
 
 static void *sender(void *thread) {
@@ -175,39 +302,72 @@ static void broadcast(const unsigned char *b, size_t n) {
 	pthread_barrier_wait(&end_send);
 }
 
-/* One message of the client: CONNECT, publish, or something to ignore. */
-static void message(int fd, unsigned char *p, size_t n) {
-	static unsigned char msg[IN];
-	if (n >= 2 && !memcmp(p, "40", 2)) {
-		char text[128];
-		snprintf(text, sizeof text, "40{\"sid\":\"%020d\"}", fd);
-		if (n > 2 && p[2] == '/') { /* the namespace goes into the answer */
-			int k = 0;
-			while (2 + (size_t)k < n && p[2 + k] != ',')
-				k++;
-			snprintf(text, sizeof text, "40%.*s,{\"sid\":\"%020d\"}", k > 60 ? 60 : k, (char *)p + 2, fd);
-		}
-		reply(fd, text);
+/* Sends msg with the arguments from "," on to a room, or to everybody. */
+static void publish(const unsigned char *nsp, size_t nnsp, const unsigned char *args, size_t nargs, struct room *r, int everybody) {
+	static const char name[] = "[\"msg\"";
+	size_t n = 2 + nnsp + sizeof name - 1 + nargs, nh = head(out, n);
+	unsigned char *p = out + nh;
+	memcpy(p, "42", 2);
+	memcpy(p + 2, nsp, nnsp);
+	memcpy(p + 2 + nnsp, name, sizeof name - 1);
+	memcpy(p + n - nargs, args, nargs);
+	if (everybody)
+		broadcast(out, nh + n);
+	for (int i = 0; r && i < r->n; i++)
+		send_all(r->fds[i], out, nh + n);
+}
+
+static int is(const unsigned char *p, size_t n, const char *name) {
+	return n > strlen(name) && !memcmp(p, name, strlen(name));
+}
+
+/* An event: 42, a namespace and ",", an id, and an array. Two of the three may be missing. */
+static void event(int fd, unsigned char *p, size_t n) {
+	unsigned char *open = memchr(p, '[', n), *end = p + n, *id = open;
+	if (!open)
+		return;
+	p += 2;
+	while (id > p && id[-1] >= '0' && id[-1] <= '9')
+		id--;
+	size_t nhead = (size_t)(open - p), left = (size_t)(end - open), nname;
+	int asks = id < open;
+	if (is(open, left, "[\"echo\"")) {
+		open += open[7] == ',' ? 7 : 6; /* before the first argument, or "]" */
+		*open = '[';
+		if (asks)
+			answer(fd, "43", p, nhead, open, (size_t)(end - open));
 		return;
 	}
-	if (n < 2 || memcmp(p, "42", 2))
+	nname = is(open, left, "[\"publish\",\"") ? 12 : is(open, left, "[\"join\",\"") ? 9 : is(open, left, "[\"leave\",\"") ? 10 : 0;
+	unsigned char *name = open + nname, *quote = nname ? memchr(name, '"', left - nname) : NULL;
+	if (!quote)
 		return;
-	unsigned char *open = memchr(p, '[', n);
-	static const char name[] = "[\"publish\",\"";
-	if (!open || n - (size_t)(open - p) < sizeof name || memcmp(open, name, sizeof name - 1))
-		return;
-	unsigned char *room = open + sizeof name - 1;
-	unsigned char *end = memchr(room, '"', n - (size_t)(room - p));
-	if (!end)
-		return;
-	end++; /* at ",payload...]" */
-	size_t len = (size_t)(open - p);
-	memcpy(msg, p, len);
-	memcpy(msg + len, "[\"msg\"", 6);
-	len += 6;
-	memcpy(msg + len, end, n - (size_t)(end - p));
-	len += n - (size_t)(end - p);
-	broadcast(out, frame(out, msg, len));
+	size_t len = (size_t)(quote - name);
+	struct room *r = len > 0 ? room_of(name, len, nname == 9) : NULL;
+	if (nname == 12) {
+		flush(fd); /* what it was answered before comes first */
+		publish(p, (size_t)(id - p), quote + 1, (size_t)(end - quote - 1), r, len == 0);
+	} else if (r && nname == 9) {
+		join(fd, r);
+	} else if (r) {
+		leave(fd, r);
+	}
+	if (asks)
+		answer(fd, "43", p, nhead, "[true]", 6);
+}
+
+/* One message of the client: a pong, CONNECT, an event, or something to ignore. */
+static void message(int fd, unsigned char *p, size_t n) {
+	if (n == 1 && *p == '3') {
+		all[fd].waiting = 0;
+	} else if (n >= 2 && p[0] == '4' && p[1] == '2') {
+		event(fd, p, n);
+	} else if (n >= 2 && p[0] == '4' && p[1] == '0') {
+		char sid[64];
+		unsigned char *end = n > 2 && p[2] == '/' ? memchr(p, ',', n) : NULL; /* the namespace goes into the answer */
+		int k = snprintf(sid, sizeof sid, "{\"sid\":\"%020d\"}", fd);
+		answer(fd, "40", p + 2, end ? (size_t)(end + 1 - p - 2) : 0, sid, (size_t)k);
+	}
 }
 
 /* Answers the handshake at the start of in; returns its length, 0 if incomplete. */
@@ -223,18 +383,35 @@ static size_t upgrade(int fd, size_t n) {
 	}
 	key += 20;
 	key += strspn(key, " ");
-	char text[128], accept[32], head[256];
+	char text[128], accept[32];
 	unsigned char digest[20];
 	snprintf(text, sizeof text, "%.24s258EAFA5-E914-47DA-95CA-C5AB0DC85B11", key);
 	sha1((unsigned char *)text, strlen(text), digest);
 	base64(digest, accept);
-	int k = snprintf(head, sizeof head, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		"Sec-WebSocket-Accept: %s\r\n\r\n", accept);
-	send_rest(fd, (unsigned char *)head, (size_t)k);
-	snprintf(head, sizeof head, "0{\"sid\":\"%020d\",\"upgrades\":[],\"pingInterval\":3600000,\"pingTimeout\":3600000,\"maxPayload\":1000000}", fd);
-	reply(fd, head);
-	upgraded[fd] = 1;
+	int k = snprintf(text, sizeof text, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Accept: ");
+	memcpy(room_for(fd, (size_t)k), text, (size_t)k);
+	k = snprintf(text, sizeof text, "%s\r\n\r\n", accept);
+	memcpy(room_for(fd, (size_t)k), text, (size_t)k);
+	k = snprintf(text, sizeof text, "{\"sid\":\"%020d\",\"upgrades\":[],\"pingInterval\":%d,\"pingTimeout\":%d,\"maxPayload\":1000000}",
+		fd, interval, interval / 5 * 4);
+	answer(fd, "0", text, (size_t)k, NULL, 0);
+	all[fd].upgraded = 1;
+	due(fd, interval / 2 + rand() % (interval / 2)); /* the first ping, so that a rush of connects is none of pings */
 	return (size_t)(end - in) + 4;
+}
+
+static void unmask(unsigned char *p, size_t n, const unsigned char key[4]) {
+	uint64_t k, v;
+	memcpy(&k, key, 4);
+	memcpy((unsigned char *)&k + 4, key, 4);
+	for (; n >= 8; p += 8, n -= 8) {
+		memcpy(&v, p, 8);
+		v ^= k;
+		memcpy(p, &v, 8);
+	}
+	for (size_t i = 0; i < n; i++)
+		p[i] ^= key[i & 3];
 }
 
 /* Handles the frames in in[from..n); returns how far they were whole. */
@@ -258,25 +435,24 @@ static size_t frames(int fd, size_t from, size_t n) {
 		}
 		if (n - from < h + 4 + len)
 			break;
-		unsigned char *key = b + h, *p = key + 4;
-		for (size_t i = 0; i < len; i++)
-			p[i] ^= key[i & 3];
+		unmask(b + h + 4, len, b + h);
 		if ((b[0] & 0x0f) == 8) {
 			drop(fd);
 			return n;
 		}
-		message(fd, p, len);
+		message(fd, b + h + 4, len);
 		from += h + 4 + len;
 	}
 	return from;
 }
 
 static void readable(int fd) {
-	size_t n = kept[fd].n, used = 0;
-	if (n > 0) {
-		memcpy(in, kept[fd].b, n);
-		free(kept[fd].b);
-		kept[fd].b = NULL, kept[fd].n = 0;
+	struct more *m = all[fd].more;
+	size_t n = 0, used = 0;
+	if (m && m->nkept > 0) {
+		memcpy(in, m->kept, n = m->nkept);
+		free(m->kept);
+		m->kept = NULL, m->nkept = 0;
 	}
 	ssize_t got = recv(fd, in + n, IN - 1 - n, MSG_DONTWAIT);
 	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
@@ -285,16 +461,20 @@ static void readable(int fd) {
 	}
 	n += got > 0 ? (size_t)got : 0;
 	in[n] = 0;
-	if (!upgraded[fd])
+	nanswers = 0;
+	if (!all[fd].upgraded)
 		used = upgrade(fd, n);
-	if (upgraded[fd])
+	if (all[fd].upgraded)
 		used = frames(fd, used, n);
-	if (used < n && conns[place[fd]] == fd) {
-		kept[fd].b = malloc(n - used);
-		if (!kept[fd].b)
-			die("malloc");
-		memcpy(kept[fd].b, in + used, n - used);
-		kept[fd].n = n - used;
+	if (all[fd].place < 0) /* dropped */
+		return;
+	if (nanswers > 0)
+		flush(fd);
+	if (used < n) {
+		m = more_of(fd);
+		m->kept = grown(NULL, n - used);
+		memcpy(m->kept, in + used, n - used);
+		m->nkept = n - used;
 	}
 }
 
@@ -303,15 +483,59 @@ static void accept_all(int listener) {
 		int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
-		if (fd >= MAX_FD || nconns >= MAX_FD) {
+		if (fd >= MAX_FD) {
 			close(fd);
 			continue;
 		}
-		place[fd] = nconns;
+		all[fd].place = nconns;
 		conns[nconns++] = fd;
-		nlive++;
 		struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
 		epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &e);
+	}
+}
+
+/* Sends the pings of the ticks that are over, and drops who has not answered in time. */
+static void heartbeat(void) {
+	static const unsigned char ping[] = {0x81, 1, '2'};
+	for (; (ticked + 1) * TICK <= now; ticked++) {
+		for (int fd = slots[ticked % SLOTS], after; fd; fd = after) {
+			struct conn *c = &all[fd];
+			after = c->after;
+			if (c->waiting) {
+				drop(fd);
+				continue;
+			}
+			not_due(fd);
+			c->waiting = c->pinged = !c->pinged;
+			due(fd, c->pinged ? interval / 5 * 4 : interval / 5);
+			if (c->pinged)
+				send_all(fd, ping, sizeof ping);
+		}
+	}
+}
+
+static int64_t clock_ms(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void loop(int listener) {
+	struct epoll_event events[EVENTS];
+	int64_t begin = now = clock_ms(), busy = begin;
+	ticked = now / TICK;
+	while (now - begin < LIFE * 1000 && now - busy < LONELY * 1000) {
+		int n = epoll_wait(epfd, events, EVENTS, nconns > 0 ? (int)((ticked + 1) * TICK - now) : 1000);
+		now = clock_ms();
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.fd == listener)
+				accept_all(listener);
+			else
+				readable(events[i].data.fd);
+		}
+		heartbeat();
+		if (nconns > 0)
+			busy = now;
 	}
 }
 
@@ -319,8 +543,12 @@ int main(int argc, char **argv) {
 	int port = argc > 1 ? atoi(argv[1]) : 3000, one = 1;
 	if (argc > 2)
 		threads = atoi(argv[2]);
-	if (threads < 1 || threads > 64)
-		die("threads");
+	if (argc > 3)
+		interval = atoi(argv[3]);
+	if (threads < 1 || threads > 64 || interval < 10 || interval > 25000) {
+		fprintf(stderr, "sendloop: 1 to 64 threads, 10 to 25000 ms\n");
+		return 2;
+	}
 	pthread_barrier_init(&begin_send, NULL, (unsigned)threads);
 	pthread_barrier_init(&end_send, NULL, (unsigned)threads);
 	for (int i = 1; i < threads; i++) {
@@ -329,10 +557,9 @@ int main(int argc, char **argv) {
 			die("pthread_create");
 	}
 	struct rlimit lim;
-	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
-		lim.rlim_cur = lim.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &lim);
-	}
+	getrlimit(RLIMIT_NOFILE, &lim);
+	lim.rlim_cur = lim.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &lim);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -342,24 +569,11 @@ int main(int argc, char **argv) {
 	socklen_t len = sizeof at;
 	getsockname(listener, (struct sockaddr *)&at, &len);
 	epfd = epoll_create1(EPOLL_CLOEXEC);
-	struct epoll_event e = {.events = EPOLLIN, .data.fd = listener}, events[EVENTS];
+	struct epoll_event e = {.events = EPOLLIN, .data.fd = listener};
 	if (epfd < 0 || epoll_ctl(epfd, EPOLL_CTL_ADD, listener, &e))
 		die("epoll");
 	printf("listening on 127.0.0.1:%d\n", ntohs(at.sin_port));
 	fflush(stdout);
-	time_t begin = time(NULL), busy = begin;
-	for (;;) {
-		int n = epoll_wait(epfd, events, EVENTS, 1000);
-		for (int i = 0; i < n; i++) {
-			if (events[i].data.fd == listener)
-				accept_all(listener);
-			else
-				readable(events[i].data.fd);
-		}
-		time_t now = time(NULL);
-		if (nlive > 0)
-			busy = now;
-		if (now - begin > LIFE || now - busy > LONELY)
-			return 0;
-	}
+	loop(listener);
+	return 0;
 }

@@ -49,8 +49,15 @@ func appendSubscribe(dst []byte, room string) []byte {
 	return append(append(append(dst, `{"id":2,"subscribe":{"channel":"`...), room...), `"}}`...)
 }
 
+// pushInfo is what Centrifugo adds to data that a client has published: who it is.
+const pushInfo = `","info":{`
+
 // parsePush is parseMsg.
 func (w *wire) parsePush(p []byte) (stamp, bool) {
+	if data := w.size - len(w.tail); len(p) > w.size && bytes.HasPrefix(p[data:], []byte(pushInfo)) && bytes.HasSuffix(p, []byte("}}}}")) {
+		s, ok := parseStamp(p[len(w.msg):])
+		return s, ok && s.run == w.run
+	}
 	if len(p) != w.size || !bytes.HasSuffix(p[:len(w.msg)], []byte(`","pub":{"data":"`)) || !bytes.HasSuffix(p, []byte(w.tail)) {
 		return stamp{}, false
 	}

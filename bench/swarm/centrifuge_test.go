@@ -20,6 +20,13 @@ func TestCentrifugeMessagesAreJSONOfTheSizeAskedFor(t *testing.T) {
 	if got, ok := w.parseMsg(push); !ok || got != s || len(push) != 120 {
 		t.Errorf("parseMsg(%s) = %+v, %v of %d bytes, want %+v of 120", push, got, ok, len(push), s)
 	}
+	of := []byte(`{"push":{"channel":"room-00007","pub":{"data":"` + publish.Publish.Data + `","info":{"user":"","client":"a-b"}}}}`)
+	if got, ok := w.parseMsg(of); !ok || got != s {
+		t.Errorf("parseMsg(%s) = %+v, %v, want %+v: Centrifugo says who has published", of, got, ok, s)
+	}
+	if _, ok := w.parseMsg([]byte(strings.Replace(string(of), "info", "tags", 1))); ok {
+		t.Error("parseMsg takes a longer push")
+	}
 	if _, ok := w.parseMsg([]byte(strings.Replace(string(push), "pub", "bup", 1))); ok {
 		t.Error("parseMsg takes another push")
 	}

@@ -159,7 +159,8 @@ func (w *worker) feed(i int32, b []byte) []byte {
 			b = b[n:]
 			if w.wire.centrifuge {
 				c.state = stNamespace
-				w.sendFrame(i, opText, w.wire.connect)
+				packet, _ := w.connectOf(i)
+				w.sendFrame(i, opText, packet)
 			}
 			continue
 		}

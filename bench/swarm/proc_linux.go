@@ -30,6 +30,7 @@ func usageOf(pids []int) (usage, error) {
 		}
 		u.CPU = u.Plus(used)
 		u.rss += rss
+		u.each = append(u.each, usage{CPU: used, rss: rss})
 	}
 	u.softirq = softirqTime()
 	return u, nil

@@ -136,16 +136,17 @@ func (w *worker) publishes(i int32) bool {
 // session if it had one.
 func (w *worker) appendConnect(dst []byte, i int32) []byte {
 	s, ok := w.sessions[i]
+	packet, auth := w.connectOf(i)
 	if !ok || s.pid == "" {
-		return append(dst, w.wire.connect...)
+		return append(dst, packet...)
 	}
-	dst = append(dst, w.wire.connect[:len(w.wire.connect)-len(w.cfg.Auth)]...)
+	dst = append(dst, packet[:len(packet)-len(auth)]...)
 	dst = append(append(append(dst, `{"pid":"`...), s.pid...), '"')
 	if len(s.offset) > 0 {
 		dst = append(append(append(dst, `,"offset":"`...), s.offset...), '"')
 	}
-	if len(w.cfg.Auth) > len("{}") {
-		return append(append(dst, ','), w.cfg.Auth[1:]...)
+	if len(auth) > len("{}") {
+		return append(append(dst, ','), auth[1:]...)
 	}
 	return append(dst, '}')
 }

@@ -122,6 +122,18 @@ type Server struct {
 	RSSConnected     int64   `json:"rss_connected_bytes"` // after connecting and settling
 	RSSEnd           int64   `json:"rss_end_bytes"`
 	RSSPerConnection float64 `json:"rss_bytes_per_connection"` // (connected − before) / connections
+
+	Each []Use `json:"each"` // the same apart, in the order of PIDs
+}
+
+// Use is what one of the server's processes used.
+type Use struct {
+	PID            int     `json:"pid"`
+	CPUSeconds     float64 `json:"cpu_seconds"` // in the window
+	UserSeconds    float64 `json:"user_seconds"`
+	ConnectSeconds float64 `json:"connect_cpu_seconds"` // while the clients connected
+	RSSBefore      int64   `json:"rss_before_bytes"`    // before the first connect
+	RSSConnected   int64   `json:"rss_connected_bytes"` // after connecting and settling
 }
 
 // report puts together what the workers told.
@@ -243,6 +255,12 @@ func (r *run) server(w *Window) *Server {
 	if r.cfg.pubSub() {
 		s.KsoftirqdPerDelivery = &s.KsoftirqdUS
 	}
+	for i, pid := range r.cfg.PIDs {
+		used := r.ended.each[i].since(r.marked.each[i])
+		s.Each = append(s.Each, Use{PID: pid, CPUSeconds: used.Total().Seconds(), UserSeconds: used.User.Seconds(),
+			ConnectSeconds: r.connected.each[i].since(r.before.each[i]).Total().Seconds(),
+			RSSBefore:      r.before.each[i].rss, RSSConnected: r.connected.each[i].rss})
+	}
 	if n := float64(r.readyLive); n > 0 {
 		s.RSSPerConnection = float64(s.RSSConnected-s.RSSBefore) / n
 		s.ConnectUS = 1e6 * r.connected.since(r.before).Total().Seconds() / n
@@ -255,6 +273,7 @@ type usage struct {
 	host.CPU
 	rss     int64         // bytes
 	softirq time.Duration // of the kernel's softirq threads; -1 where they cannot be seen
+	each    []usage       // without softirq, of each process
 }
 
 // since is u less what was used before.

@@ -291,6 +291,9 @@ func TestExec(t *testing.T) {
 	if len(pids()) > 0 && (rep.Server == nil || rep.Server.CPUUS <= 0 || rep.Server.RSSBefore <= 0 || rep.Server.KsoftirqdPerDelivery == nil) {
 		t.Errorf("server = %+v, want its use of CPU and memory", rep.Server)
 	}
+	if n := len(pids()); n > 0 && (len(rep.Server.Each) != n || rep.Server.Each[0].RSSConnected != rep.Server.RSSConnected || rep.Server.Each[0].CPUSeconds <= 0) {
+		t.Errorf("each of the server's processes = %+v, want the only one's use of %+v", rep.Server.Each, rep.Server)
+	}
 }
 
 func TestInterrupt(t *testing.T) {

@@ -76,6 +76,10 @@ type Config struct {
 	// Auth is the JSON object sent in the CONNECT packet. Empty means none.
 	Auth string
 
+	// TokenSecret, unless empty, has each client bring a JSON Web Token of its own, in
+	// place of Auth: {"token": …}, signed by HS256 with it. Its sub is the client.
+	TokenSecret string
+
 	// Scenario is what the clients do. Empty means Idle.
 	Scenario Scenario
 
@@ -253,6 +257,8 @@ func (c *Config) check() error {
 		return bad("Namespace", "must begin with / and hold no comma")
 	case c.Auth != "" && !strings.HasPrefix(c.Auth, "{"):
 		return bad("Auth", "must be a JSON object")
+	case c.Auth != "" && c.TokenSecret != "":
+		return bad("TokenSecret", "goes in place of Auth")
 	case c.Clients < 1 || c.Clients > 4_000_000:
 		return bad("Clients", "must be between 1 and 4,000,000")
 	case c.Rate < 0 || c.MsgRate < 0:
