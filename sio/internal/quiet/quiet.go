@@ -251,14 +251,14 @@ func (w *Watch) Recall() {
 }
 
 func (w *Watch) settle(turn func(), limit time.Duration, leave bool) error {
-	began := time.Now()
+	began, turned := time.Now(), false
 	for {
 		turn()
 		active, hang := w.loose(false)
 		if !active {
 			if a := w.next(); a != nil {
 				w.run(a)
-				began = time.Now()
+				began, turned = time.Now(), false
 				continue
 			}
 			if leave {
@@ -267,11 +267,15 @@ func (w *Watch) settle(turn func(), limit time.Duration, leave bool) error {
 		}
 		waited := time.Since(began)
 		switch {
-		case hang == nil:
+		case hang == nil && turned:
 			return nil
+		case hang == nil:
+			turned = true // once more: one that was loose may have come to its end behind the turn
+			continue
 		case waited > limit:
 			return hang
 		}
+		turned = false
 		w.pause(max(waited/4, time.Millisecond)) // or until one ends
 	}
 }
