@@ -15,6 +15,8 @@ CLIENT := cmd/sioedge/client/socket.io.js
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Types of builds for kqueue systems, from sources: to compile all for them takes ten times as long.
 KQUEUE := go run -exec 'env GOOS=darwin CGO_ENABLED=0' golang.org/x/tools/go/analysis/passes/lostcancel/cmd/lostcancel@v0.52.0
+# Runs a test that fails once more, and shows it.
+GOTEST := .ci/gotest
 GOFILES = $$(git ls-files --cached --others --exclude-standard '*.go')
 # Packages that are not the same under the race detector.
 FILES := {{.ImportPath}} {{.GoFiles}} {{.TestGoFiles}} {{.XTestGoFiles}}
@@ -47,34 +49,34 @@ unit: $(CLIENT) redis promtool ## unit tests and transcripts, for who works on t
 	go test ./...
 
 race: $(CLIENT) redis promtool ## the same under the race detector, which also checks who owns what
-	CGO_ENABLED=1 go test -race ./sio ./... # the longest one first
+	CGO_ENABLED=1 $(GOTEST) "./sio ./..." -race # the longest one first
 
 apart: $(CLIENT) redis ## without it, what it hides, such as allocations: packages with code of their own for either
-	go test $(APART)
+	$(GOTEST) "$$(echo $(APART))"
 
 bridge: $(BRIDGE) $(NPM) $(CHAT) ## the package sioedge-bridge: alone, with each version of socket.io, NestJS and Express behind an edge; applications that die
 	cd $(PACKAGE) && node --test test/unit/*.test.js
-	go test -tags interop -count=1 -p 1 -run Bridge ./sio/interop ./cmd/sioedge/e2e ./cmd/sioedge/examples/e2e
-	go test -tags interop -count=1 ./cmd/sioedge/internal/bridge/interop
+	$(GOTEST) "./sio/interop ./cmd/sioedge/e2e ./cmd/sioedge/examples/e2e" -tags interop -count=1 -p 1 -run Bridge
+	$(GOTEST) ./cmd/sioedge/internal/bridge/interop -tags interop -count=1
 
 bridge-chaos: $(BRIDGE) $(NPM) ## two edges, two processes, 2,000 clients with numbers, while everything is killed in turn
 	BRIDGE_CLIENTS=2000 go test -tags interop -count=1 -timeout 30m -v -run BridgeTraffic ./cmd/sioedge/e2e
 
 interop: $(NPM) ## the unmodified npm clients, against this server and Node's; the table of differences; sioedge client with Node's
-	go test -tags interop -count=1 -v -run Interop -skip Bridge ./sio/interop ./cmd/sioedge/internal/ioclient
+	GOTESTSUM_FORMAT=standard-verbose $(GOTEST) "./sio/interop ./cmd/sioedge/internal/ioclient" -tags interop -count=1 -v -run Interop -skip Bridge
 
 cluster: $(CLUSTER) redis ## clusters of this server and Node's, joined by a real Redis; parts of which fail
-	go test -tags interop -count=1 -parallel 4 -skip Deploy ./rooms/redis/interop
+	$(GOTEST) ./rooms/redis/interop -tags interop -count=1 -parallel 4 -skip Deploy
 
 deploy: $(CLUSTER) redis proxies containers ## whole deployments under numbered traffic: the binary behind nginx, HAProxy and Caddy, parts of which fail; Redis Sentinel; the files that are shipped
-	go test -tags interop -count=1 -parallel 4 -run Deploy ./rooms/redis/interop
-	go test -tags interop -count=1 ./cmd/sioedge/deploy/...
+	$(GOTEST) ./rooms/redis/interop -tags interop -count=1 -parallel 4 -run Deploy
+	$(GOTEST) ./cmd/sioedge/deploy/... -tags interop -count=1
 
 edge: $(NPM) $(CLUSTER) redis python ## sioedge with a file: npm clients of all versions and Python's, one server and three with Redis
-	go test -tags interop -count=1 -parallel 4 -skip 'Browser|Bridge|Upgrade' ./cmd/sioedge/e2e
+	$(GOTEST) ./cmd/sioedge/e2e -tags interop -count=1 -parallel 4 -skip 'Browser|Bridge|Upgrade'
 
 upgrades: $(NPM) $(CLUSTER) redis python ## another version takes over a server's clients, in every way, and in vain; ten times under the traffic of a thousand clients of all kinds
-	go test -tags interop -count=1 -parallel 4 -run Upgrade -skip Bridge ./cmd/sioedge/e2e
+	$(GOTEST) ./cmd/sioedge/e2e -tags interop -count=1 -parallel 4 -run Upgrade -skip Bridge
 
 redis: ## what tests of clusters need
 	command -v redis-server >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy redis-server; }
@@ -92,14 +94,14 @@ python: ## the client of Python, as Debian has it
 	/usr/bin/python3 -c 'import socketio, aiohttp' 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy --no-install-recommends python3-socketio python3-aiohttp; }
 
 browser: $(NPM) chromium ## two people chat on the demo page in Chromium, and an operator has its own; screenshots in build/
-	go test -tags interop -count=1 -run Browser ./sio/interop ./cmd/sioedge/e2e
+	$(GOTEST) "./sio/interop ./cmd/sioedge/e2e" -tags interop -count=1 -run Browser
 
 chromium: ## what tests of pages need
 	command -v chromium >/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy chromium; }
 
 examples: $(NPM) $(CLIENT) languages chromium ## the chat's applications in five languages: forged requests, hostile clients, and people in Chromium
 	cd cmd/sioedge/examples/go && go vet ./...
-	go test -tags interop -count=1 -timeout 30m -skip Bridge ./cmd/sioedge/examples/e2e
+	$(GOTEST) ./cmd/sioedge/examples/e2e -tags interop -count=1 -timeout 30m -skip Bridge
 
 example-%: $(CLIENT) languages ## the chat with its application in go, node, python, php or ruby
 	cmd/sioedge/examples/run $*
