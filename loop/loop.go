@@ -148,9 +148,11 @@ type Loop struct {
 	yield    bool   // goroutines were woken, which are to run before the loop sleeps
 	yieldAt  int64  // ns on the engine's clock: when the first of them was
 	yields   int64  // times that the loop let them
-	brisk    int    // how often something came soon, of late: see waited
-	polls    bool   // it waits for the poller by itself, and goes on before if it has to: see wait
-	goesOn   bool   // it has to
+	brisk    int64  // for how long, in ns, something came soon, of late: see waited
+	woke     int64  // ns on the engine's clock: when waiting ended
+	doze     dozer
+	polls    bool // it waits for the poller by itself, and goes on before if it has to: see wait
+	goesOn   bool // it has to
 	started  bool
 	closing  uint32 // a shutdown's cursor over conns, counting down
 	quiet    bool   // nothing is read, see Engine.Quiet

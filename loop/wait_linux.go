@@ -20,9 +20,9 @@ const keepsTime = true
 // the 10 after which Go's scheduler interrupts it.
 const keepFor = 4
 
-// briskAfter is how many times something must have come within keepFor, but for a few,
-// before a loop keeps its processor.
-const briskAfter = 16
+// briskAfter is for how long, in ns, something must have come within keepFor each time, but
+// for a few, before a loop is one that has something to do. A turn of heartbeats is shorter.
+const briskAfter = 32 * int64(time.Millisecond)
 
 // Events taken at once: at first, and at most.
 const (
@@ -44,6 +44,7 @@ func (l *Loop) wait() error {
 	l.lag.since = l.engine.nowMs()
 	full := 0 // times in a row that there may have been more
 	l.polls = true
+	defer l.doze.close()
 	l.tick()
 	l.wakes() // what was done before the first wait is its first turn
 	for {
@@ -102,44 +103,66 @@ func (l *Loop) wait() error {
 // cost 1.6 to 2.7 times what it does a loop in C without this, and 1.2 to 1.4
 // times with it. A loop without anything to do for some ms does give its
 // processor up: idle loops that did not cost 6 ms a second each. And one that seldom
-// has something to do does so at once: as long as a processor is kept, the monitor
-// looks after it, which was most of what 2,000 idle clients cost.
+// has something to do does so at once, by its dozer.
 //
 // Goroutines that were woken run on another processor if there is one: Go's scheduler
 // wakes a thread for them. To make way for them as well would cost two switches of
 // threads each turn, so a loop does that where it may be in their way: when each
 // processor is a loop's, and every few ms, in case that all the others are busy.
 func (l *Loop) epollWait(epoll int, events []unix.EpollEvent) (int, unix.Errno) {
-	p, n := unsafe.Pointer(unsafe.SliceData(events)), uintptr(len(events))
-	keep, rest := 0, l.sleep()
-	if l.engine.o.KeepProcessors && l.brisk == briskAfter {
+	keep, rest, brisk := 0, l.sleep(), l.brisk == briskAfter
+	if l.engine.o.KeepProcessors && brisk {
 		keep = keepFor
 		if rest >= 0 {
 			keep = min(keep, rest)
 		}
 	}
+	if brisk {
+		l.doze.close()
+	}
 	if rest == 0 {
-		r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(p), n, 0, 0, 0)
-		if r == 0 && !l.engine.o.KeepProcessors {
+		n, errno := poll(epoll, events)
+		if n == 0 && !l.engine.o.KeepProcessors {
 			l.makeWay()
 		}
-		return int(r), errno
+		return n, errno
 	}
 	spare := l.engine.spare
 	if keep > 0 && l.yield && (!spare || l.ns-l.yieldAt >= keepFor*int64(time.Millisecond)) {
 		l.makeWay()
 	}
 	if keep > 0 || l.yield && !spare {
-		r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(p), n, uintptr(keep), 0, 0)
-		if r != 0 || errno != 0 || keep > 0 && keep == rest {
-			return int(r), errno
+		n, errno := pollFor(epoll, events, keep)
+		if n != 0 || errno != 0 || keep > 0 && keep == rest {
+			return n, errno
 		}
 		if l.yield && !spare {
 			l.makeWay()
 		}
 	}
 	l.yield = false // who sleeps is in nobody's way
-	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(p), n, uintptr(l.sleep()), 0, 0)
+	if rest = l.sleep(); !brisk && rest != 0 {
+		var due int64
+		if rest > 0 {
+			due = l.timers.heap[0].at
+		}
+		if n, errno, ok := l.doze.sleep(epoll, events, due, rest); ok {
+			return n, errno
+		}
+	}
+	p, n := unsafe.Pointer(unsafe.SliceData(events)), uintptr(len(events))
+	r, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(p), n, uintptr(rest), 0, 0)
+	return int(r), errno
+}
+
+// poll takes what is ready.
+func poll(epoll int, events []unix.EpollEvent) (int, unix.Errno) { return pollFor(epoll, events, 0) }
+
+// pollFor takes what is ready within so many ms, in which the goroutine keeps its
+// processor.
+func pollFor(epoll int, events []unix.EpollEvent, ms int) (int, unix.Errno) {
+	p, n := unsafe.Pointer(unsafe.SliceData(events)), uintptr(len(events))
+	r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(p), n, uintptr(ms), 0, 0)
 	return int(r), errno
 }
 
@@ -150,13 +173,14 @@ func (l *Loop) makeWay() {
 	runtime.Gosched()
 }
 
-// waited notes how long, in ns, the loop has slept.
+// waited notes how long, in ns, the loop has slept; l.ns is when it has woken.
 func (l *Loop) waited(ns int64) {
 	if ns < keepFor*int64(time.Millisecond) {
-		l.brisk = min(l.brisk+1, briskAfter)
+		l.brisk = min(l.brisk+l.ns-l.woke, briskAfter)
 	} else {
-		l.brisk = max(l.brisk-briskAfter/4, 0)
+		l.brisk = max(l.brisk-2*ns, 0)
 	}
+	l.woke = l.ns
 }
 
 // goOn is the step of what is left to do when the sockets that were ready have been served:
