@@ -68,7 +68,7 @@ func TestReadersEchoBesideABroadcastTheyDoNotGet(t *testing.T) {
 	t.Parallel()
 	url := serve(t, sio.Options{})
 	for _, procs := range []int{1, 3} {
-		rep := measureAt(t, Config{URL: url, Scenario: Reader, Clients: 60, Active: 5, EchoRate: 2000, Messages: 100, Inflight: 2, Procs: procs})
+		rep := measureAt(t, Config{URL: url, Scenario: Reader, Clients: 60, Active: 5, EchoRate: 200, Messages: 100, Inflight: 2, Procs: procs})
 		wantOK(t, rep)
 		if rep.Total.Delivered != 100*55 || rep.Window.LatencyUS.Count != 100*55 {
 			t.Errorf("procs=%d: delivered %d, %d latencies, want %d", procs, rep.Total.Delivered, rep.Window.LatencyUS.Count, 100*55)
