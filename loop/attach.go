@@ -16,6 +16,7 @@ type arrival struct {
 	x      *ext   // queued output, carried input, the link; may be nil
 	opener Opener // nil: straight to the handler
 	addr   netip.AddrPort
+	peer   plainAddr // as the kernel has said
 }
 
 func (a arrival) isZero() bool { return a.fd == 0 && a.x == nil }
@@ -54,6 +55,7 @@ func (l *Loop) attach(a arrival) {
 		l.addrs.set(slot, a.addr)
 	}
 	if a.fd >= 0 {
+		l.recent.put(l.conn(slot), a.peer)
 		l.engine.fds.set(int(a.fd), uint32(l.index)<<24|slot)
 	}
 	if a.fd < 0 || a.x != nil && a.x.link != nil {
@@ -149,17 +151,23 @@ type plainAddr struct {
 	port uint16
 }
 
+func plain(a netip.AddrPort) plainAddr { return plainAddr{a.Addr().As16(), a.Port()} }
+
+func (p plainAddr) addrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(p.ip).Unmap(), p.port)
+}
+
 func (a *addrs) set(slot uint32, to netip.AddrPort) {
 	if *a == nil {
 		*a = addrs{}
 	}
-	(*a)[slot] = plainAddr{to.Addr().As16(), to.Port()}
+	(*a)[slot] = plain(to)
 }
 
 // get returns the zero AddrPort if there is none.
 func (a addrs) get(slot uint32) netip.AddrPort {
 	if p, ok := a[slot]; ok {
-		return netip.AddrPortFrom(netip.AddrFrom16(p.ip).Unmap(), p.port)
+		return p.addrPort()
 	}
 	return netip.AddrPort{}
 }
@@ -168,4 +176,25 @@ func (a addrs) drop(slot uint32) {
 	if len(a) > 0 {
 		delete(a, slot)
 	}
+}
+
+// recent are the addresses that the latest connections came with, by slot: who they are is
+// asked for when they have just come, mostly.
+type recent [64]struct {
+	slot, gen uint32
+	peer      plainAddr
+}
+
+func (x *recent) put(c Conn, peer plainAddr) {
+	e := &x[c.slot%uint32(len(x))]
+	e.slot, e.gen, e.peer = c.slot, c.gen, peer
+}
+
+// get is false if that is not known.
+func (x *recent) get(c Conn) (netip.AddrPort, bool) {
+	e := &x[c.slot%uint32(len(x))]
+	if e.slot != c.slot || e.gen != c.gen || e.peer.port == 0 {
+		return netip.AddrPort{}, false
+	}
+	return e.peer.addrPort(), true
 }

@@ -239,7 +239,7 @@ func (c Conn) Link() Link {
 
 // RemoteAddr returns the peer's address, that which an Opener has said or else the
 // kernel's; an IPv4 address is never in its IPv6-mapped form. It is zero for unix
-// sockets and when the peer is gone.
+// sockets, and may be when the peer is gone.
 func (c Conn) RemoteAddr() netip.AddrPort {
 	r := c.record()
 	if r == nil {
@@ -250,6 +250,9 @@ func (c Conn) RemoteAddr() netip.AddrPort {
 	}
 	switch {
 	case r.fd >= 0:
+		if a, ok := c.l.recent.get(c); ok {
+			return a
+		}
 		return peerAddr(r.fd)
 	case r.fd != noFD:
 		return c.l.sim.addr(r.fd)

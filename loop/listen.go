@@ -265,9 +265,9 @@ func (l *Loop) accept(ls *listener) bool {
 			l.pauseAccept(ls, errMaxConns)
 			return false
 		}
-		fd, err := sysAccept(ls.fd)
+		fd, peer, err := sysAccept(ls.fd)
 		if err == nil {
-			l.accepted(ls, int32(fd))
+			l.accepted(ls, int32(fd), peer)
 			continue
 		}
 		l.engine.gone()
@@ -292,14 +292,14 @@ var errMaxConns = errors.New("as many connections as MaxConns allows")
 
 // accepted gives a connection to this loop or to the one whose turn it is. It is
 // opened at the end of the step, because this may be within a task.
-func (l *Loop) accepted(ls *listener, fd int32) {
+func (l *Loop) accepted(ls *listener, fd int32, peer plainAddr) {
 	tuneAccepted(int(fd), &l.engine.o)
 	l.tally.Accepted++
 	to := l
 	if ls.spread {
 		to = l.engine.pick()
 	}
-	a := arrival{fd: fd, label: ls.o.Label, opener: ls.o.Opener}
+	a := arrival{fd: fd, peer: peer, label: ls.o.Label, opener: ls.o.Opener}
 	if to == l {
 		l.arrivals = append(l.arrivals, a)
 	} else if !to.Post(a) {

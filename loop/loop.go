@@ -129,6 +129,7 @@ type Loop struct {
 	arrivals []arrival
 	openings map[uint32]*openingConn // by slot
 	addrs    addrs
+	recent   recent
 
 	slow      []handle.Key // connections over SoftOutbound
 	slowPos   int          // where in slow the next look begins

@@ -59,6 +59,49 @@ func TestRemoteAddr(t *testing.T) {
 	}
 }
 
+// Who has just been accepted is known without a system call, also when there have been many,
+// and places of connections that have gone are used again.
+func TestWhoIsAcceptedIsKnown(t *testing.T) {
+	type peer struct {
+		addr  netip.AddrPort
+		known bool
+	}
+	got := make(chan peer, 1)
+	ask := func(c Conn) {
+		_, known := c.l.recent.get(c)
+		got <- peer{c.RemoteAddr(), known}
+	}
+	_, a := start(t, &hooks{open: ask, data: func(c Conn, b []byte) int { ask(c); return len(b) }}, Options{Loops: 1}, "127.0.0.1:0")
+	var all []net.Conn
+	for i := range 300 {
+		c := dial(t, a)
+		if g := <-got; g.addr.String() != c.LocalAddr().String() || !g.known {
+			t.Fatalf("the address of %v is %v, known without asking: %v", c.LocalAddr(), g.addr, g.known)
+		}
+		if i%3 == 0 {
+			_ = c.Close()
+			continue
+		}
+		all = append(all, c)
+	}
+	asked := 0
+	for _, c := range all {
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		g := <-got
+		if g.addr.String() != c.LocalAddr().String() {
+			t.Errorf("the address of %v is %v", c.LocalAddr(), g.addr)
+		}
+		if !g.known {
+			asked++
+		}
+	}
+	if asked == 0 {
+		t.Error("all are kept for ever")
+	}
+}
+
 const big = 8 << 20
 
 func TestLargeTransferToThePeer(t *testing.T) {

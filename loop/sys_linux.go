@@ -46,26 +46,36 @@ func sysWrite(fd int, p []byte) {
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 }
 
-// sysAccept does not ask who it is: package unix would want to know the protocol
-// too, by another system call.
-func sysAccept(fd int) (int, error) {
-	nfd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+// sysAccept returns a connection, and who it is: to ask for that later is a system call of
+// its own, and package unix would want to know the protocol too, by another.
+func sysAccept(fd int) (int, plainAddr, error) {
+	var sa unix.RawSockaddrInet6 // the larger of the two
+	n := uint32(unix.SizeofSockaddrInet6)
+	nfd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&n)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
-		return -1, errno
+		return -1, plainAddr{}, errno
 	}
-	return int(nfd), nil
+	return int(nfd), plain(addrOf(&sa)), nil
 }
 
 func peerAddr(fd int32) netip.AddrPort {
-	var sa unix.RawSockaddrInet6 // the larger of the two
+	var sa unix.RawSockaddrInet6
 	n := uint32(unix.SizeofSockaddrInet6)
 	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&n)))
+	if errno != 0 {
+		return netip.AddrPort{}
+	}
+	return addrOf(&sa)
+}
+
+// addrOf returns the zero AddrPort for what is no address of TCP.
+func addrOf(sa *unix.RawSockaddrInet6) netip.AddrPort {
 	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
-	switch {
-	case errno != 0:
-	case sa.Family == unix.AF_INET:
-		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&sa)).Addr), port)
-	case sa.Family == unix.AF_INET6:
+	switch sa.Family {
+	case unix.AF_INET:
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(sa)).Addr), port)
+	case unix.AF_INET6:
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port)
 	}
 	return netip.AddrPort{}

@@ -43,17 +43,17 @@ func number(err error) unix.Errno {
 	return errno
 }
 
-func sysAccept(fd int) (int, error) {
+func sysAccept(fd int) (int, plainAddr, error) {
 	nfd, _, err := unix.Accept(fd)
 	if err != nil {
-		return -1, err
+		return -1, plainAddr{}, err
 	}
 	unix.CloseOnExec(nfd)
 	if err := unix.SetNonblock(nfd, true); err != nil {
 		_ = unix.Close(nfd)
-		return -1, unix.ECONNABORTED
+		return -1, plainAddr{}, unix.ECONNABORTED
 	}
-	return nfd, nil
+	return nfd, plainAddr{}, nil
 }
 
 func tuneListener(int, *Options) error { return nil }
