@@ -174,9 +174,20 @@ func (s *process) hold() (h held, err error) {
 	if s.debug == "" {
 		h.bytes = h.resident
 	}
-	all, err := os.ReadDir("/proc/" + strconv.Itoa(s.Process.Pid) + "/fd")
-	h.descriptors = len(all)
+	h.descriptors, err = descriptors(s.Process.Pid)
 	return h, err
+}
+
+// descriptors counts those of a process but for pollers, of which a loop that rests has two.
+func descriptors(pid int) (n int, err error) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	all, err := os.ReadDir(dir)
+	for _, f := range all {
+		if to, _ := os.Readlink(dir + f.Name()); to != "anon_inode:[eventpoll]" {
+			n++
+		}
+	}
+	return n, err
 }
 
 // flatten collects the numbers in v by their names.
