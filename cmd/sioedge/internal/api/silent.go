@@ -93,7 +93,7 @@ func askThese[A any](ctx context.Context, p *peers, nodes []string, topic string
 	var asking sync.WaitGroup
 	for i, node := range nodes {
 		// ends with the answer, or ctx
-		asking.Go(func() { raws[i], errs[i] = p.link.AskOne(ctx, node, topic, question) })
+		asking.Go(func() { raws[i], errs[i] = p.askOne(ctx, node, topic, question) })
 	}
 	asking.Wait()
 	for i := range nodes {
@@ -107,6 +107,26 @@ func askThese[A any](ctx context.Context, p *peers, nodes []string, topic string
 		p.incomplete.Add(1)
 	}
 	return understood[A](p, topic, raws), part, nil
+}
+
+// askAgain is how soon a server is asked again that does not listen yet.
+const askAgain = 20 * time.Millisecond
+
+// askOne asks a server. One that has just come is known before it listens to what it is
+// asked alone: it is asked again, for shortTime.
+func (p *peers) askOne(ctx context.Context, node, topic string, question any) (json.RawMessage, error) {
+	for end := time.Now().Add(shortTime); ; {
+		raw, err := p.link.AskOne(ctx, node, topic, question)
+		var e *rooms.IncompleteError
+		if !errors.As(err, &e) || e.Cause != nil || time.Now().After(end) || !slices.Contains(p.others(), node) {
+			return raw, err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return raw, err
+		}
+	}
 }
 
 // understood decodes answers. Those of servers that have nothing to say are left out.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sioedge/sioedge/cmd/sioedge/internal/api/wire"
 	"github.com/sioedge/sioedge/cmd/sioedge/internal/bustest"
@@ -179,6 +180,27 @@ func TestSilentServers(t *testing.T) {
 	slices.Sort(want)
 	if got, missing := query(2); !slices.Equal(got, want) || missing {
 		t.Errorf("when it has spoken: %q, want %q", got, want)
+	}
+}
+
+// One that has just come, and is known before it listens to what it is asked alone, is not
+// taken for silent.
+func TestWhoDoesNotListenYetIsAskedAgain(t *testing.T) {
+	bus := bustest.New()
+	a, b := start(t, bus, nil), start(t, bus, nil)
+	want := []string{a.connect("/", "u", "{}", "r").id, b.connect("/", "u", "{}", "r").id}
+	slices.Sort(want)
+	alone := peerlink.Namespace + "/" + b.srv.Node()
+	b.bus.Drop(alone)
+	time.AfterFunc(100*time.Millisecond, func() { b.bus.Open(alone) })
+	var page wire.Sockets
+	a.into(&page, "POST", "/api/sockets/query", "{}")
+	var got []string
+	for _, s := range page.Sockets {
+		got = append(got, s.SID)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) || page.Partial != nil {
+		t.Errorf("it has %q, %+v missing, want %q", got, page.Partial, want)
 	}
 }
 
