@@ -114,3 +114,28 @@ func TestEmitsAllocateLittle(t *testing.T) {
 		}
 	}
 }
+
+// What a client takes that comes over a WebSocket, joins the main namespace and goes: so many
+// allocations, with what the test's own end needs, and two system calls that send.
+func TestAConnectCostsLittle(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the pools lose buffers on purpose under the race detector")
+	}
+	st := newStage(t, sio.Options{})
+	come := func() {
+		x := &extra{t: t, peer: st.sim.Connect(0)}
+		if got := x.begin(); len(got) != 1 {
+			t.Fatalf("the answer to CONNECT is %q", got)
+		}
+		x.peer.Close()
+		st.sim.Turn()
+	}
+	come()
+	const runs = 200
+	before := st.Engine().Stats().Writes
+	n := testing.AllocsPerRun(runs, come)
+	writes := st.Engine().Stats().Writes - before
+	if n > 20 || writes > 2*(runs+1) {
+		t.Errorf("a client takes %.0f allocations and %.2f writes, want at most 20 and 2", n, float64(writes)/(runs+1))
+	}
+}
