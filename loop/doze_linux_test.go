@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A loop that seldom has something to do sleeps in Go's poller, where its input, its timers
@@ -13,11 +15,11 @@ func TestWhoSeldomHasSomethingToDoDozes(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		e, a := start(t, &hooks{data: echo}, Options{Loops: 1, KeepProcessors: keep}, "127.0.0.1:0")
 		l, c := e.Loops()[0], dial(t, a)
-		dozes := func() (n int64, open bool) {
-			l.Ask(func() { n, open = l.doze.dozes, l.doze.file != nil })
-			return n, open
+		dozes := func() (n int64) {
+			l.Ask(func() { n = l.doze.dozes })
+			return n
 		}
-		before, _ := dozes()
+		before := dozes()
 		for i := range 30 {
 			time.Sleep(time.Duration(i%10) * time.Millisecond)
 			if _, err := c.Write([]byte{byte(i)}); err != nil {
@@ -28,23 +30,22 @@ func TestWhoSeldomHasSomethingToDoDozes(t *testing.T) {
 			l.Ask(func() { l.Schedule(new(Timer), 3*time.Millisecond, func() { close(fired) }) })
 			<-fired
 		}
-		after, _ := dozes()
-		if after == before {
+		if dozes() == before {
 			t.Errorf("KeepProcessors %v: it has not dozed", keep)
 		}
-		// One that is busy until it is seen to be.
+		// One that is busy does so no more.
 		for busy, end := false, time.Now().Add(time.Minute); !busy; {
 			if time.Now().After(end) {
 				t.Fatalf("KeepProcessors %v: it dozes though it is busy", keep)
 			}
+			before = dozes()
 			for range 100 {
 				if _, err := c.Write([]byte{1}); err != nil {
 					t.Fatal(err)
 				}
 				readN(t, c, 1)
 			}
-			_, open := dozes()
-			busy = !open
+			busy = dozes() == before
 		}
 	}
 }
@@ -74,7 +75,58 @@ func TestDozersCloseWhatTheyOpen(t *testing.T) {
 	}
 }
 
-// A poller that Go's does not take is waited for as before.
+// What comes while the loop runs does not get through the door: nobody else is woken.
+func TestTheDoorIsShutWhileTheLoopRuns(t *testing.T) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(epoll)
+	bell, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(bell)
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		t.Fatal(err)
+	}
+	var d dozer
+	defer d.close()
+	ring := func() {
+		if _, err := unix.Write(bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+			t.Error(err)
+		}
+	}
+	events := make([]unix.EpollEvent, 4)
+	for range 3 {
+		time.AfterFunc(10*time.Millisecond, ring)
+		if !d.sleep(epoll, 0, -1) {
+			t.Fatal("it has not slept")
+		}
+		ring()
+		if n, _ := poll(d.door, events); n != 0 {
+			t.Error("what comes meanwhile gets through")
+		}
+		if n, errno := poll(epoll, events); n != 1 || errno != 0 {
+			t.Errorf("%d events, %v", n, errno)
+		}
+		if _, err := unix.Read(bell, make([]byte, 8)); err != nil {
+			t.Error(err)
+		}
+		if !d.sleep(epoll, time.Now().UnixNano(), 5) || d.until != -1 {
+			t.Errorf("it ended before its time: %+v", d)
+		}
+		ring()
+		if n, _ := poll(d.door, events); n != 0 {
+			t.Error("what comes behind the time gets through")
+		}
+		if _, err := unix.Read(bell, make([]byte, 8)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What is no epoll is waited for as before.
 func TestADozerThatIsRefused(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -82,13 +134,12 @@ func TestADozerThatIsRefused(t *testing.T) {
 	}
 	defer f.Close()
 	var d dozer
-	defer d.close()
 	for range 2 {
-		if _, _, ok := d.sleep(int(f.Fd()), nil, 0, 10); ok {
+		if d.sleep(int(f.Fd()), 0, 10) {
 			t.Error("it has slept on a plain file")
 		}
 	}
-	if !d.deaf {
-		t.Error("it would try again")
+	if !d.deaf || d.file != nil {
+		t.Error("it would try again, or holds what it has opened")
 	}
 }

@@ -117,9 +117,6 @@ func (l *Loop) epollWait(epoll int, events []unix.EpollEvent) (int, unix.Errno) 
 			keep = min(keep, rest)
 		}
 	}
-	if brisk {
-		l.doze.close()
-	}
 	if rest == 0 {
 		n, errno := poll(epoll, events)
 		if n == 0 && !l.engine.o.KeepProcessors {
@@ -146,8 +143,8 @@ func (l *Loop) epollWait(epoll int, events []unix.EpollEvent) (int, unix.Errno) 
 		if rest > 0 {
 			due = l.timers.heap[0].at
 		}
-		if n, errno, ok := l.doze.sleep(epoll, events, due, rest); ok {
-			return n, errno
+		if l.doze.sleep(epoll, due, rest) {
+			return poll(epoll, events)
 		}
 	}
 	p, n := unsafe.Pointer(unsafe.SliceData(events)), uintptr(len(events))
