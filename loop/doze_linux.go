@@ -4,7 +4,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +23,7 @@ type dozer struct {
 	door int      // an epoll
 	file *os.File // it, in Go's poller
 	raw  syscall.RawConn
+	got  [1]unix.EpollEvent
 	look func(door uintptr) bool // as an argument of RawConn.Read: whether something got through
 
 	until int64 // the loop's timer that ends the wait, in ms of the engine's clock; 0: none
@@ -32,20 +32,17 @@ type dozer struct {
 }
 
 // sleep returns when the epoll has something ready, or when rest ms are over, which are
-// those until the timer that is due at; -1 is for ever. It is false if it cannot sleep.
+// those until the timer that is due at; at 0 is for ever. It is false if it cannot sleep.
 func (d *dozer) sleep(epoll int, at int64, rest int) bool {
-	if d.deaf || d.file == nil && !d.make(epoll) {
+	if d.deaf || d.file == nil && !d.open(epoll) {
 		return false
-	}
-	if rest < 0 {
-		at = 0
 	}
 	if at != d.until {
 		var end time.Time
 		if at != 0 {
 			end = time.Now().Add(time.Duration(rest) * time.Millisecond)
 		}
-		_ = d.file.SetReadDeadline(end) // which a file in the poller has: see make
+		_ = d.file.SetReadDeadline(end) // which a file in the poller has: see open
 		d.until = at
 	}
 	d.dozes++
@@ -67,8 +64,8 @@ func (d *dozer) turn(op, epoll int, events uint32) bool {
 	return !d.deaf
 }
 
-// make makes the door, and puts it into Go's poller.
-func (d *dozer) make(epoll int) bool {
+// open makes the door, and puts it into Go's poller.
+func (d *dozer) open(epoll int) bool {
 	door, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return false // of a process that has no descriptor left: later
@@ -89,8 +86,7 @@ func (d *dozer) make(epoll int) bool {
 		return false
 	}
 	d.look = func(door uintptr) bool {
-		var e unix.EpollEvent
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, door, uintptr(unsafe.Pointer(&e)), 1, 0, 0, 0)
+		n, errno := poll(int(door), d.got[:])
 		return n != 0 || errno != 0
 	}
 	return true
