@@ -78,7 +78,7 @@ type Bridge struct {
 	carrying *carrying // what Export has returned; nil: it was not called
 	arrived  *arrival  // what Import was given, until Serving; nil: nothing
 
-	peersTold    bool // a moment ago
+	peersTold    int  // how often lately: see peersBurst
 	peersChanged bool // since
 }
 

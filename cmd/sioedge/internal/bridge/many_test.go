@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,54 @@ func TestPeersAndRelay(t *testing.T) {
 	b.kill()
 	b2.kill()
 	a.wait("peers three")
+}
+
+// Processes that have attached are known to each other before what their clients do, so that
+// what a handler asks of all processes reaches all. One that says something of itself all the
+// time is heard now and then.
+func TestPeersAreToldAtOnce(t *testing.T) {
+	e := newEdge(t, nil)
+	var apps []*app
+	for i := range 6 {
+		apps = append(apps, e.attach(fmt.Sprint(i), accepting))
+	}
+	e.connect("/", nil).wait("connect /")
+	for i, a := range apps {
+		others := "peers 0 1 2 3 4 5"
+		others = strings.Replace(others, fmt.Sprint(" ", i), "", 1)
+		a.mu.Lock()
+		peers := slices.Index(a.lines, others)
+		came := slices.IndexFunc(a.lines, func(l string) bool { return strings.HasPrefix(l, "connection ") })
+		a.mu.Unlock()
+		if came >= 0 && (peers < 0 || came < peers) {
+			t.Errorf("a client came to %d before others that had attached: %q", i, a.lines)
+		}
+	}
+	a := apps[0]
+	c := e.attach("changes", nil)
+	began := time.Now()
+	for i := range 1000 {
+		c.send(wire.AppendChange(nil, &wire.Change{Namespaces: []string{"/", fmt.Sprint("/rooms/", i)}, HasNamespaces: true}))
+	}
+	eventually(t, "the last change to be told", func() bool {
+		e.mu.Lock()
+		defer e.unlock()
+		last := e.members[len(e.members)-1]
+		return slices.Contains(last.namespaces, "/rooms/999") && !e.peersChanged
+	})
+	a.send(wire.AppendRelay(nil, []string{"changes"}, "/", []byte("behind")))
+	c.wait("relayed 0 / behind")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	told := 0
+	for _, l := range a.lines {
+		if strings.HasPrefix(l, "peers") {
+			told++
+		}
+	}
+	if most := 1 + 6 + peersBurst + int(time.Since(began)/peersEvery) + 1; told > most {
+		t.Errorf("told %d times of others, want at most %d", told, most)
+	}
 }
 
 // A connection is told of once, with all its namespaces, also when it is another's, and of its

@@ -195,31 +195,42 @@ func (b *Bridge) choose(k *socket) (best *member) {
 	return best
 }
 
-// peersEvery is how often processes are told of the others at most: one that says something
+// Processes are told of the others at once, so that who has attached is known before what its
+// clients bring about, up to peersBurst times; beyond each peersEvery: one that says something
 // else of itself all the time is not to be heard by all of them.
-const peersEvery = 100 * time.Millisecond
+const (
+	peersBurst = 16
+	peersEvery = 100 * time.Millisecond
+)
 
 // mostPeers bounds the names of namespaces that a process is told of others, in bytes: beyond
 // it is told that they are there.
 const mostPeers = 128 << 10
 
-// tellPeers has processes told of the others, at once unless they just were. The lock is
-// held.
+// tellPeers has processes told of the others. The lock is held.
 func (b *Bridge) tellPeers() {
-	b.peersChanged = true
-	if b.peersTold {
+	if b.peersTold == peersBurst {
+		b.peersChanged = true
 		return
 	}
 	b.sayPeers()
-	b.peersTold = true
-	time.AfterFunc(peersEvery, func() {
-		b.mu.Lock()
-		defer b.unlock()
-		b.peersTold = false
-		if b.peersChanged {
-			b.tellPeers()
-		}
-	})
+	if b.peersTold++; b.peersTold == 1 {
+		time.AfterFunc(peersEvery, b.mayTellPeers)
+	}
+}
+
+// mayTellPeers is called each peersEvery, until nothing was told for that long.
+func (b *Bridge) mayTellPeers() {
+	b.mu.Lock()
+	defer b.unlock()
+	if b.peersChanged {
+		b.sayPeers()
+	} else {
+		b.peersTold--
+	}
+	if b.peersTold > 0 {
+		time.AfterFunc(peersEvery, b.mayTellPeers)
+	}
 }
 
 // sayPeers tells each process of the others. One whose link has no room is told when it has.
