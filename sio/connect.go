@@ -27,7 +27,7 @@ func (srv *Server) Open(es eio.Session, r *http1.Request) {
 
 // keepsHandshake tells whether anybody could ask for one.
 func (srv *Server) keepsHandshake() bool {
-	who := &srv.registry.greeters
+	who := &srv.registry.curious
 	return srv.o.KeepHandshake == KeepAlways || srv.o.Recovery.Identity != nil || who.literal.Load()+who.open.Load() > 0
 }
 
@@ -91,7 +91,7 @@ func (sh *shard) connect(es eio.Session, p *parser.Packet, query []byte) {
 	}
 	sh.brings(slot, brought)
 	if o := &sh.srv.o; o.KeepHandshake == KeepAlways || in.ns.table.Load().greets() || o.Recovery.Identity != nil || o.Recovery.Window > 0 && len(p.Data) > 0 {
-		sh.srv.details.put(sh.ref(slot), sh.request(es).withQuery(query), p.Data)
+		sh.srv.details.put(sh.ref(slot), sh.request(es, in.ns).withQuery(query), p.Data)
 	}
 	if old {
 		sh.setID(slot, oldID(es, in.name))
@@ -239,7 +239,7 @@ func (sh *shard) settle(slot uint32) {
 	sh.srv.details.settle(sh.ref(slot))
 	sh.giveBack(slot)
 	es := sh.session(slot)
-	if es.Valid() && (keep == KeepForFirst && sh.instance(slot).ns.table.Load().greets() || !sh.joinsMore(es)) {
+	if es.Valid() && (keep == KeepForFirst && sh.instance(slot).ns.table.Load().asks() || !sh.joinsMore(es)) {
 		sh.dropRequest(es)
 	}
 }
@@ -248,14 +248,14 @@ func (sh *shard) settle(slot uint32) {
 // can ask how it began. It looks at the sockets that the session has, however many
 // namespaces there are.
 func (sh *shard) joinsMore(es eio.Session) bool {
-	who := &sh.srv.registry.greeters
+	who := &sh.srv.registry.curious
 	if who.open.Load() > 0 {
 		return true
 	}
 	left := who.literal.Load()
 	for slot := es.User() &^ userFlags; slot != 0; slot = sh.sockets.At(slot).next {
 		// One that is not connected yet may be refused, and try again.
-		if ns := sh.instance(slot).ns; ns.in != nil && ns.table.Load().greets() && sh.sockets.At(slot).state == connected {
+		if ns := sh.instance(slot).ns; ns.in != nil && ns.table.Load().asks() && sh.sockets.At(slot).state == connected {
 			left--
 		}
 	}

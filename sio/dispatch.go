@@ -310,9 +310,9 @@ func (sh *shard) keepRequest(es eio.Session, r *request) bool {
 
 // request returns a session's first request as a namespace sees it; nil if it is not
 // kept.
-func (sh *shard) request(es eio.Session) *request {
+func (sh *shard) request(es eio.Session, ns *Namespace) *request {
 	r := sh.requests[es.Ref()]
-	if r == nil && sh.srv.o.KeepHandshake == KeepForFirst {
+	if r == nil && (sh.srv.o.KeepHandshake == KeepForFirst || ns.table.Load().brief) {
 		return &request{address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate()} // the first namespace has had the rest
 	}
 	return r

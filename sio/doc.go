@@ -40,8 +40,9 @@
 // Each name that clients join is an instance with rooms of its own, there as long
 // as they are. The namespace speaks to all of them, [Namespace.Instance] to one, and
 // [Server.Find] has a name of any namespace.
-// [Namespace.Restrict] says which values may be joined, [Server.OfFunc] takes a function
-// that tells which names there are, [Server.Define] adds namespaces while clients come.
+// [Namespace.Restrict] says which values may be joined, and [Namespace.ServersOnly] that
+// none; [Server.OfFunc] takes a function that tells which names there are, [Server.Define]
+// adds namespaces while clients come.
 //
 // # Events
 //
@@ -135,7 +136,9 @@
 //
 // A [Middleware] admits a socket to its namespace or refuses it. The client's auth
 // is in [Socket.Auth], the request that it came with in [Socket.Handshake]: for
-// middlewares and OnConnect, unless Options.KeepHandshake keeps them longer. Of an
+// middlewares and OnConnect, unless Options.KeepHandshake keeps them longer; a session
+// that may join another namespace later keeps its request for that, if that one
+// [Namespace.NeedsRequest]. Of an
 // [Error] the client sees message and data, of any other "internal error":
 //
 //	admin.Use(func(s sio.Socket) error {

@@ -427,8 +427,8 @@ func (n *Namespace) Restrict(may func(name string, param func(string) string) bo
 
 // lets tells whether a name of the namespace's may be joined.
 func (n *Namespace) lets(name string, params []pattern.Param) bool {
-	may := n.table.Load().may
-	return may == nil || may(name, func(param string) string { return pattern.Value(params, param) })
+	t := n.table.Load()
+	return !t.closed && (t.may == nil || t.may(name, func(param string) string { return pattern.Value(params, param) }))
 }
 
 // Identify says who the socket's client is, in a middleware, for [Recovery] with

@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,20 @@ func TestWhatASessionMayStillBeAsked(t *testing.T) {
 		{"a function", func(srv *sio.Server) {
 			srv.OfFunc(func(string, json.RawMessage) bool { return false }).OnConnect(greet)
 		}, 1, []int{1, 1, 1}},
+		{"those that need none", func(srv *sio.Server) {
+			for _, name := range []string{"/", "/c/:id"} {
+				ns := srv.Of(name)
+				ns.NeedsRequest(false)
+				ns.Use(greet)
+				ns.OnConnect(greet)
+			}
+			srv.Of("/b").OnConnect(greet)
+			srv.Of("/b").NeedsRequest(false)
+		}, 0, []int{0, 0, 0}},
+		{"those of servers", func(srv *sio.Server) {
+			srv.Of("/c/:id").Use(greet)
+			srv.Of("/c/:id").ServersOnly()
+		}, 0, []int{0, 0, 0}},
 		{"handlers of something else", func(srv *sio.Server) {
 			srv.Of("/c/:id").OnDisconnect(func(sio.Socket, sio.Reason) {})
 			srv.Of("/a").Use()
@@ -59,6 +74,30 @@ func TestWhatASessionMayStillBeAsked(t *testing.T) {
 		}
 		conn.Drop()
 		wantNothingHeld(t, srv.Held())
+	}
+}
+
+// Who needs no request is given the address, and the auth for the namespace.
+func TestWhatIsKnownWithoutARequest(t *testing.T) {
+	j := &journal{}
+	srv := siotest.New(t, sio.Options{Logger: slog.New(slog.NewTextHandler(j, nil))})
+	srv.Of("/a").NeedsRequest(false)
+	srv.Of("/a").OnConnect(func(s sio.Socket) error {
+		var auth struct{ Token string }
+		if err := s.Auth(&auth); err != nil {
+			return err
+		}
+		return s.Emit("known", auth.Token, s.Handshake().Address().IsValid(), s.Handshake().URL())
+	})
+	for auth, want := range map[string]string{`{"token":"x"}`: `"x",true,""`, "": `"",true,""`} {
+		c := srv.Dial(siotest.Options{})
+		c.Send("40/a," + auth)
+		if got := c.Received(); got[len(got)-1] != `42/a,["known",`+want+"]" {
+			t.Errorf("with auth %q: %q", auth, got)
+		}
+	}
+	if log := strings.Join(j.lines(), "\n"); strings.Contains(log, "OnConnect") {
+		t.Errorf("logged: %s", log)
 	}
 }
 

@@ -30,10 +30,10 @@ type registry struct {
 	all      atomic.Pointer[[]*Namespace]
 	literals atomic.Pointer[map[string]*instance]
 
-	// greeters are the namespaces whose handlers may ask how a session began: how many
+	// curious are the namespaces whose handlers may ask how a session began: how many
 	// literal ones there are, and how many others, any of whose names a session can
 	// join at any time.
-	greeters struct{ literal, open atomic.Int32 }
+	curious struct{ literal, open atomic.Int32 }
 
 	// made and dropped are told of instances, opened of those that a socket has been
 	// admitted to, with mu held; nil: nobody is.
@@ -114,23 +114,43 @@ func (r *registry) add(ns *Namespace) {
 	}
 }
 
-// count counts a namespace that clients can join as one that greets, or not any more;
-// ns.mu is held.
+// count counts a namespace that clients can join as one that asks, or not any more; ns.mu
+// is held.
 func (r *registry) count(ns *Namespace) {
-	greets := ns.added && ns.table.Load().greets()
-	if greets == ns.counted {
+	asks := ns.added && ns.table.Load().asks()
+	if asks == ns.counted {
 		return
 	}
 	by := int32(-1)
-	if ns.counted = greets; greets {
+	if ns.counted = asks; asks {
 		by = 1
 	}
 	if ns.in != nil {
-		r.greeters.literal.Add(by)
+		r.curious.literal.Add(by)
 	} else {
-		r.greeters.open.Add(by)
+		r.curious.open.Add(by)
 	}
 }
+
+// NeedsRequest says whether the namespace's middlewares and OnConnect ask how a session
+// began, which is assumed: without it [Socket.Handshake] has the address, and the auth that
+// the client gave for the namespace. A session's first request, several hundred bytes, is
+// kept as long as it may join a namespace that needs it ([KeepUntilJoined]), and for nobody
+// if none does.
+func (n *Namespace) NeedsRequest(needs bool) {
+	n.change(func(t *table) { t.brief = !needs })
+}
+
+// ServersOnly says that no client can join the namespace: it is for what servers say to
+// each other ([Namespace.ServerSideEmit]). A client that asks for it is refused as for one
+// that nobody has ("Invalid namespace"), also if a namespace behind this one would have
+// the name. Sockets that are there stay.
+func (n *Namespace) ServersOnly() {
+	n.change(func(t *table) { t.closed = true })
+}
+
+// asks tells whether handlers for sockets that connect may ask how a session began.
+func (t *table) asks() bool { return t.greets() && !t.brief && !t.closed }
 
 // rank is the precedence of the kinds of namespaces.
 func (n *Namespace) rank() int {
@@ -188,19 +208,29 @@ func (r *registry) owner(name string, auth json.RawMessage) (*Namespace, []patte
 	}
 	for nth := 0; ; nth++ {
 		ns, params := r.patterned(name, nth)
-		if ns == nil {
-			break
-		}
-		if ns.lets(name, params) {
+		switch {
+		case ns == nil:
+			return admitting(functions, name, auth), nil
+		case ns.lets(name, params):
 			return ns, params
+		case ns.table.Load().closed:
+			return nil, nil
 		}
 	}
+}
+
+// admitting returns the first of the functions' namespaces that admits a client to a name.
+func admitting(functions []*Namespace, name string, auth json.RawMessage) *Namespace {
 	for _, ns := range functions {
-		if ns.match(name, auth) && ns.lets(name, nil) {
-			return ns, nil
+		switch {
+		case !ns.match(name, auth):
+		case ns.lets(name, nil):
+			return ns
+		case ns.table.Load().closed:
+			return nil
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // patterned returns the namespace whose pattern has a name, and the parameters; of

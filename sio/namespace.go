@@ -38,7 +38,7 @@ type Namespace struct {
 	ears           ears.Queue          // of what other servers say
 	lanes          [roomLanes]moveLane // of what happens in rooms
 	mu             sync.Mutex          // held while registering
-	added, counted bool                // clients can join it; it is among registry.greeters; guarded by mu
+	added, counted bool                // clients can join it; it is among registry.curious; guarded by mu
 	table          atomic.Pointer[table]
 	history        atomic.Pointer[keeper] // nil: nothing is kept of rooms
 }
@@ -58,6 +58,7 @@ type table struct {
 	servers       map[string]func(*Msg) error
 	classes       map[string]func(Args) Class
 	rooms         *roomHooks                                        // nil: none
+	brief, closed bool                                              // see NeedsRequest, ServersOnly
 	may           func(name string, param func(string) string) bool // see Restrict; nil: all
 }
 

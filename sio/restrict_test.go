@@ -28,6 +28,32 @@ func joins(srv *siotest.Server, name string) string {
 	return c.Socket().Namespace().Name()
 }
 
+// A namespace of servers is none for clients, whoever else would have its names.
+func TestServersOnly(t *testing.T) {
+	srv := siotest.New(t, sio.Options{})
+	there := srv.Of("/was/:id")
+	c := srv.Connect("/was/1")
+	for _, ns := range []*sio.Namespace{
+		srv.Of("/literal"), srv.Of("/s/:id"), there, srv.OfFunc(func(name string, _ json.RawMessage) bool { return name == "/f/x/y" }),
+	} {
+		ns.ServersOnly()
+	}
+	srv.Of("/:a/*b")
+	srv.OfFunc(func(string, json.RawMessage) bool { return true })
+	const unknown = "connect_error: Invalid namespace"
+	for name, want := range map[string]string{"/literal": unknown, "/s/1": unknown, "/was/1": unknown, "/was/2": unknown, "/s/1/2": "/:a/*b"} {
+		if got := joins(srv, name); got != want {
+			t.Errorf("%s is of %s, want %s", name, got, want)
+		}
+		if _, can := srv.Find(name); can != (want != unknown) && name != "/was/1" {
+			t.Errorf("Find(%q) is %t", name, can)
+		}
+	}
+	if !c.Socket().Connected() {
+		t.Error("who was there does not stay")
+	}
+}
+
 func TestRestrict(t *testing.T) {
 	srv := siotest.New(t, sio.Options{})
 	srv.Of("/c/:id").Restrict(func(name string, param func(string) string) bool {

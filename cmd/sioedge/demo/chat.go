@@ -77,6 +77,7 @@ type receipt struct {
 // Serve registers the chat on a namespace.
 func Serve(ns *sio.Namespace) *Chat {
 	c := &Chat{ns: ns, users: map[sio.Socket]*user{}, rooms: map[string]*room{}}
+	ns.NeedsRequest(false)
 	ns.OnConnect(func(s sio.Socket) error {
 		var r joinRequest
 		if s.Auth(&r) == nil {

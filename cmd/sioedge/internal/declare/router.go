@@ -159,6 +159,7 @@ func (sp *space) register() {
 // set has other rules hold.
 func (sp *space) set(r *rules) {
 	sp.rules.Store(r)
+	sp.ns.NeedsRequest(r.need != needNone || r.hooks != 0 || r.bridge != "")
 	for _, event := range sp.classes {
 		if _, ok := r.classes[event]; !ok {
 			sp.setClass(event, nil)

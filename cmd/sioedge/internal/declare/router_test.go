@@ -72,6 +72,26 @@ func TestAnApplicationWithoutCode(t *testing.T) {
 	}
 }
 
+// How a client came is kept for namespaces that have to know who it is, or tell a backend.
+func TestARequestIsKeptForWhoAsks(t *testing.T) {
+	for _, c := range []struct {
+		ns   config.Namespace
+		kept bool
+	}{
+		{config.Namespace{Pattern: "/n/:id", Auth: "none", JoinOnConnect: []string{"n:{id}"}}, false},
+		{config.Namespace{Pattern: "/n/:id", Auth: "optional"}, true},
+		{trends, true},
+	} {
+		a := start(t, sio.Options{}, c.ns)
+		conn := a.Dial(siotest.Options{})
+		a.Of("/late").OnConnect(func(s sio.Socket) error { return s.Emit("kept", s.Handshake().URL() != "") })
+		conn.Send("40/late,")
+		if got := conn.Received(); got[len(got)-1] != fmt.Sprintf(`42/late,["kept",%t]`, c.kept) {
+			t.Errorf("%s, auth %s: %q, want %t", c.ns.Pattern, c.ns.Auth, got, c.kept)
+		}
+	}
+}
+
 func TestWhoIsNotLetIn(t *testing.T) {
 	open := config.Namespace{Pattern: "/open", Auth: "none"}
 	optional := config.Namespace{Pattern: "/optional/:x", Auth: "optional", JoinOnConnect: []string{"all", "x:{x}", "user:{user}", "org:{claims.org}"}}

@@ -56,7 +56,7 @@ func New(srv *sio.Server, log *slog.Logger) *Link {
 	l := &Link{ns: srv.Of(Namespace), node: srv.Node(), notice: notice.New(log, 0)}
 	l.own, l.others = srv.Of(alone(l.node)), srv.Of(alone(":node"))
 	for _, ns := range []*sio.Namespace{l.ns, l.own, l.others} {
-		ns.Use(refuse)
+		ns.ServersOnly()
 	}
 	return l
 }
@@ -68,16 +68,6 @@ func alone(node string) string { return Namespace + "/" + node }
 // speak.
 func Owns(namespace string) bool {
 	return namespace == Namespace || strings.HasPrefix(namespace, Namespace+"/")
-}
-
-// refuse is a middleware that has its namespace look as if it were not there. Clients of
-// Socket.IO 2 are shown an error's data alone, if it has any.
-func refuse(s sio.Socket) error {
-	e := &sio.Error{Message: "Invalid namespace"}
-	if s.Handshake().Query().Get("EIO") == "3" {
-		e.Data = map[string]string{"message": e.Message}
-	}
-	return e
 }
 
 // Node is the name by which others know this server.
