@@ -313,7 +313,7 @@ func (sh *shard) keepRequest(es eio.Session, r *request) bool {
 func (sh *shard) request(es eio.Session, ns *Namespace) *request {
 	r := sh.requests[es.Ref()]
 	if r == nil && (sh.srv.o.KeepHandshake == KeepForFirst || ns.table.Load().brief) {
-		return &request{address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate()} // the first namespace has had the rest
+		return knownOf(es) // the first namespace has had the rest
 	}
 	return r
 }

@@ -1,9 +1,9 @@
 package sio
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/json"
 	"iter"
 	"maps"
@@ -32,84 +32,140 @@ type Handshake struct {
 	auth string // JSON; "": none
 }
 
-// A request is the one copy of a session's first request, for all its sockets. Immutable.
-type request struct {
-	text    string // the target, and each field as "Name: value", each with a newline behind it
-	query   string // that a client of Socket.IO 2 gave with the namespace's name
-	address netip.AddrPort
-	peer    *netip.AddrPort // nil: it is not known
-	issued  int64           // Unix ms
+// particulars are what is known of a session's first request.
+type particulars struct {
+	text    string         // the target, and each field as "Name: value", each with a newline behind it
+	query   string         // that a client of Socket.IO 2 gave with the namespace's name
+	address netip.AddrPort // zero: it is not known
+	peer    netip.AddrPort // likewise
+	issued  int64          // Unix ms; 0: it is not known
 	secure  bool
 	cert    *x509.Certificate // of the client; nil: it has none that was verified
 }
 
+// A request is the one copy of that, for all sockets of the session: 48 bytes, and the text.
+// Immutable.
+type request struct {
+	text string
+	more *particulars // all of them, where the rest does not say it
+	ip   [16]byte     // of the client; IPv4 in its mapped form; zero: it is not known
+	port uint16
+	when [6]byte // issued, and two bits: the peer is not known, and it is secure
+}
+
+// pack returns f as a request.
+func (f particulars) pack() *request {
+	when := f.issued << 2
+	if !f.peer.IsValid() {
+		when |= 2
+	}
+	if f.secure {
+		when |= 1
+	}
+	r := &request{text: f.text}
+	binary.BigEndian.PutUint16(r.when[:], uint16(when>>32))
+	binary.BigEndian.PutUint32(r.when[2:], uint32(when))
+	if f.address.IsValid() {
+		r.ip, r.port = f.address.Addr().As16(), f.address.Port()
+	}
+	if r.particulars() != f {
+		all := f
+		r.more = &all
+	}
+	return r
+}
+
+// particulars returns what r was made of.
+func (r *request) particulars() particulars {
+	switch {
+	case r == nil:
+		return particulars{}
+	case r.more != nil:
+		return *r.more
+	}
+	when := int64(binary.BigEndian.Uint16(r.when[:]))<<32 | int64(binary.BigEndian.Uint32(r.when[2:]))
+	f := particulars{text: r.text, issued: when >> 2, secure: when&1 != 0}
+	if r.ip != [16]byte{} {
+		f.address = netip.AddrPortFrom(netip.AddrFrom16(r.ip).Unmap(), r.port)
+	}
+	if when&2 == 0 {
+		f.peer = f.address
+	}
+	return f
+}
+
 // newRequest copies the head of a request.
 func newRequest(es eio.Session, r *http1.Request) *request {
-	parts := append(make([][]byte, 0, 2+4*len(r.Fields)), r.Target, []byte("\n"))
+	n := len(r.Target) + len("\n")
 	for _, f := range r.Fields {
-		parts = append(parts, f.Name, []byte(": "), f.Value, []byte("\n"))
+		n += len(f.Name) + len(": ") + len(f.Value) + len("\n")
 	}
-	q := &request{text: string(bytes.Join(parts, nil)), address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate(), issued: time.Now().UnixMilli()}
-	if q.peer = &q.address; es.PeerAddr() != q.address {
-		q.peer = new(es.PeerAddr())
+	var text strings.Builder
+	text.Grow(n)
+	text.Write(r.Target)
+	text.WriteByte('\n')
+	for _, f := range r.Fields {
+		text.Write(f.Name)
+		text.WriteString(": ")
+		text.Write(f.Value)
+		text.WriteByte('\n')
 	}
-	return q
+	return particulars{
+		text: text.String(), address: es.RemoteAddr(), peer: es.PeerAddr(), issued: time.Now().UnixMilli(),
+		secure: es.Secure(), cert: es.Certificate(),
+	}.pack()
+}
+
+// knownOf is the request of a session of which none is kept.
+func knownOf(es eio.Session) *request {
+	return particulars{address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate()}.pack()
 }
 
 // withQuery returns the request of a socket whose client gave a query with the
 // name of the namespace, or, with none, as the session's is.
 func (r *request) withQuery(query []byte) *request {
-	if r == nil || string(query) == r.query {
+	if r == nil {
+		return nil
+	}
+	f := r.particulars()
+	if string(query) == f.query {
 		return r
 	}
-	own := *r
-	own.query = string(query)
-	return &own
-}
-
-// get returns the request, a zero one in place of none.
-func (h Handshake) get() *request {
-	if h.r == nil {
-		return &request{}
-	}
-	return h.r
+	f.query = string(query)
+	return f.pack()
 }
 
 // Address returns the client's address, that of the TCP peer unless
 // [eio.Options] say otherwise; the zero one on a Unix socket. Node: address, without
 // the port.
-func (h Handshake) Address() netip.AddrPort { return h.get().address }
+func (h Handshake) Address() netip.AddrPort { return h.r.particulars().address }
 
 // Peer returns the address of the other end of the connection that the request came on,
 // whatever [eio.Options] say of the client's: behind a proxy, the proxy's. It is the zero
 // one on a Unix socket, and of a request that is not known any more, or of another server.
-func (h Handshake) Peer() (a netip.AddrPort) {
-	if r := h.get(); r.peer != nil {
-		a = *r.peer
-	}
-	return a
-}
+func (h Handshake) Peer() netip.AddrPort { return h.r.particulars().peer }
 
 // Secure tells whether the client's connection is encrypted: up to this process, or
 // where [eio.Options].Via believes it up to a proxy. Node: secure, up to the process.
-func (h Handshake) Secure() bool { return h.get().secure }
+func (h Handshake) Secure() bool { return h.r.particulars().secure }
 
 // Certificate returns the client's certificate, if it has one and TLS in this process has
 // verified it; nil otherwise. It must not be modified.
-func (h Handshake) Certificate() *x509.Certificate { return h.get().cert }
+func (h Handshake) Certificate() *x509.Certificate { return h.r.particulars().cert }
 
 // Issued returns when the request came, to the millisecond; the zero Time if the
 // request is not known any more. Node: issued, and time.
 func (h Handshake) Issued() time.Time {
-	if h.r == nil || h.r.issued == 0 {
+	issued := h.r.particulars().issued
+	if issued == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(h.r.issued)
+	return time.UnixMilli(issued)
 }
 
 // URL returns path and query, as sent. Node: url.
 func (h Handshake) URL() string {
-	url, _, _ := strings.Cut(h.get().text, "\n")
+	url, _, _ := strings.Cut(h.r.particulars().text, "\n")
 	return url
 }
 
@@ -119,7 +175,7 @@ func (h Handshake) URL() string {
 func (h Handshake) Query() url.Values {
 	_, query, _ := strings.Cut(h.URL(), "?")
 	v, _ := url.ParseQuery(query) // what can be parsed
-	more, _ := url.ParseQuery(h.get().query)
+	more, _ := url.ParseQuery(h.r.particulars().query)
 	maps.Copy(v, more)
 	return v
 }
@@ -157,7 +213,7 @@ func (h Handshake) Auth(dst any) error {
 // fields yields the fields of the header, as sent.
 func (h Handshake) fields() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
-		_, head, _ := strings.Cut(h.get().text, "\n")
+		_, head, _ := strings.Cut(h.r.particulars().text, "\n")
 		for line := range strings.Lines(head) {
 			if name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); !yield(name, value) {
 				return
@@ -331,7 +387,7 @@ func (sh *shard) handshake(slot uint32) Handshake {
 		return h
 	}
 	es := sh.session(slot)
-	return Handshake{r: &request{address: es.RemoteAddr(), secure: es.Secure(), cert: es.Certificate()}}
+	return Handshake{r: knownOf(es)}
 }
 
 // Handshake returns the first request of the socket's connection, as far as that is kept

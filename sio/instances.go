@@ -149,6 +149,9 @@ func (n *Namespace) ServersOnly() {
 	n.change(func(t *table) { t.closed = true })
 }
 
+// greets tells whether there are handlers for sockets that connect.
+func (t *table) greets() bool { return len(t.use)+len(t.connect) > 0 }
+
 // asks tells whether handlers for sockets that connect may ask how a session began.
 func (t *table) asks() bool { return t.greets() && !t.brief && !t.closed }
 

@@ -243,7 +243,7 @@ func (sh *shard) joining(slot uint32) joinRecord {
 	if d := sh.srv.details.get(sh.ref(slot)); d != nil {
 		j.Auth = d.auth
 		if d.request != nil {
-			j.Query = d.request.query
+			j.Query = d.request.particulars().query
 		}
 	}
 	return j

@@ -91,9 +91,6 @@ func (n *Namespace) change(f func(t *table)) {
 	n.srv.registry.count(n)
 }
 
-// greets tells whether there are handlers for sockets that connect.
-func (t *table) greets() bool { return len(t.use)+len(t.connect) > 0 }
-
 // wrapped returns e with t's wrappers around its handler, the first registered
 // outermost.
 func (t *table) wrapped(e entry) *entry {

@@ -77,29 +77,23 @@ type requestRecord struct {
 }
 
 func (r *request) record() requestRecord {
-	x := requestRecord{Text: r.text, Query: r.query, Address: r.address, Issued: r.issued, Secure: r.secure}
-	if r.peer != nil {
-		x.Peer, x.HasPeer = *r.peer, true
-	}
-	if r.cert != nil {
-		x.Cert = r.cert.Raw
+	f := r.particulars()
+	x := requestRecord{Text: f.text, Query: f.query, Address: f.address, Peer: f.peer, HasPeer: f.peer.IsValid(), Issued: f.issued, Secure: f.secure}
+	if f.cert != nil {
+		x.Cert = f.cert.Raw
 	}
 	return x
 }
 
 func (x *requestRecord) request() *request {
-	r := &request{text: x.Text, query: x.Query, address: x.Address, issued: x.Issued, secure: x.Secure}
-	switch {
-	case !x.HasPeer:
-	case x.Peer == x.Address:
-		r.peer = &r.address
-	default:
-		r.peer = &x.Peer
+	f := particulars{text: x.Text, query: x.Query, address: x.Address, issued: x.Issued, secure: x.Secure}
+	if x.HasPeer {
+		f.peer = x.Peer
 	}
 	if x.Cert != nil {
-		r.cert, _ = x509.ParseCertificate(x.Cert) // it was verified where it came
+		f.cert, _ = x509.ParseCertificate(x.Cert) // it was verified where it came
 	}
-	return r
+	return f.pack()
 }
 
 // A socketRecord is a socket that is connected.

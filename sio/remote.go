@@ -352,7 +352,7 @@ const jsTime = "Mon Jan 02 2006 15:04:05 GMT-0700 (Coordinated Universal Time)"
 // wire returns what other servers are told of h.
 func (h Handshake) wire() json.RawMessage {
 	w := wireHandshake{
-		Headers: flatten(h.Header(), strings.ToLower), Time: h.Issued().UTC().Format(jsTime), Issued: h.get().issued,
+		Headers: flatten(h.Header(), strings.ToLower), Time: h.Issued().UTC().Format(jsTime), Issued: h.r.particulars().issued,
 		URL: h.URL(), Query: flatten(h.Query(), nil), XDomain: h.XDomain(), Secure: h.Secure(), Auth: json.RawMessage("{}"),
 	}
 	if a := h.Address(); a.IsValid() {
@@ -389,9 +389,9 @@ func flatten(m map[string][]string, name func(string) string) map[string]any {
 func parseHandshake(b json.RawMessage) Handshake {
 	var w wireHandshake
 	_ = json.Unmarshal(b, &w) // what can be read
-	r := &request{issued: w.Issued, secure: w.Secure}
+	f := particulars{issued: w.Issued, secure: w.Secure}
 	if addr, err := netip.ParseAddr(w.Address); err == nil {
-		r.address = netip.AddrPortFrom(addr, 0)
+		f.address = netip.AddrPortFrom(addr, 0)
 	}
 	line := strings.NewReplacer("\n", " ")
 	var text strings.Builder
@@ -407,15 +407,15 @@ func parseHandshake(b json.RawMessage) Handshake {
 			}
 		}
 	}
-	r.text = text.String()
+	f.text = text.String()
 	query := url.Values{}
 	for name, v := range w.Query {
 		if text, ok := v.(string); ok {
 			query.Set(name, text)
 		}
 	}
-	r.query = query.Encode()
-	return Handshake{r, string(w.Auth)}
+	f.query = query.Encode()
+	return Handshake{f.pack(), string(w.Auth)}
 }
 
 // session returns a socket as the servers of a cluster keep it.
