@@ -196,7 +196,8 @@ func (e *edge) register(program *declare.Program, o sio.Options) error {
 		Backends: e.backends.named, Rate: e.backends.disconnects, MaxEntries: e.now.Limits.MaxBackendSockets, Logger: e.log,
 	})
 	e.router = declare.New(e.srv, declare.Parts{
-		Authority: e.authority, Limiter: e.limiter, Presence: e.presence, Backend: e.backends.get, Bridge: e.bridges.get, Roster: e.roster, Cluster: cluster, Logger: e.log,
+		Authority: e.authority, Limiter: e.limiter, Presence: e.presence, Backend: e.backends.get, Bridge: e.bridges.get, Roster: e.roster, Logged: e.journal.On,
+		Cluster: cluster, Logger: e.log,
 	})
 	if e.now.Demo {
 		demo.Serve(e.srv.Of(demoChat))

@@ -29,6 +29,9 @@ type Parts struct {
 	Bridge func(name string) action.Bridge
 	// Roster tells backends who comes and goes.
 	Roster Roster
+	// Logged tells, when a Program is applied, whether the requests of clients are shown
+	// when they connect. Nil: they are not.
+	Logged func() bool
 
 	// Cluster says that other servers emit to the rooms of this one: a client is told
 	// that it has joined one when what they emit reaches it.
@@ -159,7 +162,8 @@ func (sp *space) register() {
 // set has other rules hold.
 func (sp *space) set(r *rules) {
 	sp.rules.Store(r)
-	sp.ns.NeedsRequest(r.need != needNone || r.hooks != 0 || r.bridge != "")
+	logged := sp.router.parts.Logged
+	sp.ns.NeedsRequest(r.need != needNone || r.hooks != 0 || r.bridge != "" || logged != nil && logged())
 	for _, event := range sp.classes {
 		if _, ok := r.classes[event]; !ok {
 			sp.setClass(event, nil)

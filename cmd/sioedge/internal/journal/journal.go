@@ -91,6 +91,13 @@ func (j *Journal) Apply(share float64) {
 	}
 }
 
+// On tells whether connections are in the log.
+func (j *Journal) On() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stop != nil
+}
+
 // Close ends it, when what waits has been written.
 func (j *Journal) Close() {
 	j.mu.Lock()
