@@ -32,7 +32,8 @@ what a file of at most 64 KiB has, without the end of its last line; a path that
 itself. Durations are written ` + "`1m30s`" + `, sizes ` + "`65536`, `64KiB` or `1MB`" + `.
 
 The signal HUP has the server read its file again, with what it includes. What is marked *reload* is applied at once, without touching who is connected;
-of the rest the log says that it needs a restart. A file with a mistake in it changes nothing.
+of the rest the log says that it needs a restart. A file with a mistake in it changes nothing. Headers and query of who is connected already
+are known to what is declared now only if a namespace needed them when the connection began: one with auth, a backend's hooks or a bridge.
 `
 
 // Reference writes the reference in Markdown.
