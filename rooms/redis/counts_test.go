@@ -88,3 +88,20 @@ func TestQuestionsAreCounted(t *testing.T) {
 		}
 	}
 }
+
+// The answers of each server are heard, whatever its name begins with, and none of those that
+// say that there is nothing.
+func TestAnswersOfAllNamesAreHeard(t *testing.T) {
+	for _, first := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+		heard := 0
+		r := newRequest(aMembers, func(answer) { heard++ })
+		for _, uid := range []string{string(first) + "Z7Dxy", strangers + newUID()} {
+			if !r.server(uid, 0, answer{kind: aMembers}) {
+				t.Errorf("the answer of %q is none", uid)
+			}
+		}
+		if heard != 1 {
+			t.Errorf("of a server whose name begins with %q, and one who has nothing, %d answers are heard", first, heard)
+		}
+	}
+}

@@ -31,8 +31,9 @@ const (
 	knownPause  = lookEvery / 5
 )
 
-// strangers is what the uids begin with that such answers are from. No server's does.
-const strangers = "-"
+// strangers is what the uids begin with that such answers are from. No server's does: they
+// begin with its node's name, of the digits of base64url, or are hexadecimal.
+const strangers = "~"
 
 // standIns are those that wait.
 type standIns struct {
