@@ -365,13 +365,6 @@ func (d *details) edit(ref rooms.Ref, f func(*detail)) {
 	s.m[ref] = &x
 }
 
-// amend is edit, of what there is: nothing is made.
-func (d *details) amend(ref rooms.Ref, f func(*detail)) {
-	if d.get(ref) != nil {
-		d.edit(ref, f)
-	}
-}
-
 func (d *details) get(ref rooms.Ref) *detail {
 	s := &d.shards[ref.Shard()]
 	s.mu.Lock()
@@ -406,9 +399,11 @@ func (d *details) put(ref rooms.Ref, r *request, auth []byte) {
 	d.edit(ref, func(x *detail) { x.request, x.auth = r, string(auth) })
 }
 
-// settle forgets what a socket brought.
+// settle forgets what a socket brought, if it brought something: most have no detail.
 func (d *details) settle(ref rooms.Ref) {
-	d.amend(ref, func(x *detail) { x.request, x.auth = nil, "" })
+	if d.get(ref) != nil {
+		d.edit(ref, func(x *detail) { x.request, x.auth = nil, "" })
+	}
 }
 
 // end ends the context of a socket that leaves, also one that is asked for from
@@ -427,7 +422,7 @@ func (d *details) end(ref rooms.Ref, back bool) {
 // it looks at that first, in edit.
 func (d *details) remove(ref rooms.Ref) {
 	d.identify(ref, "")
-	d.amend(ref, func(x *detail) {
+	d.edit(ref, func(x *detail) {
 		if x.cancel != nil {
 			x.cancel()
 		}
