@@ -34,14 +34,14 @@ func TestServersOnly(t *testing.T) {
 	there := srv.Of("/was/:id")
 	c := srv.Connect("/was/1")
 	for _, ns := range []*sio.Namespace{
-		srv.Of("/literal"), srv.Of("/s/:id"), there, srv.OfFunc(func(name string, _ json.RawMessage) bool { return name == "/f/x/y" }),
+		srv.Of("/literal"), srv.Of("/s/:id"), there, srv.OfFunc(func(name string, _ json.RawMessage) bool { return name == "/f" }),
 	} {
 		ns.ServersOnly()
 	}
 	srv.Of("/:a/*b")
-	srv.OfFunc(func(string, json.RawMessage) bool { return true })
+	all := srv.OfFunc(func(string, json.RawMessage) bool { return true })
 	const unknown = "connect_error: Invalid namespace"
-	for name, want := range map[string]string{"/literal": unknown, "/s/1": unknown, "/was/1": unknown, "/was/2": unknown, "/s/1/2": "/:a/*b"} {
+	for name, want := range map[string]string{"/literal": unknown, "/s/1": unknown, "/was/1": unknown, "/was/2": unknown, "/f": unknown, "/s/1/2": "/:a/*b", "/g": all.Name()} {
 		if got := joins(srv, name); got != want {
 			t.Errorf("%s is of %s, want %s", name, got, want)
 		}
